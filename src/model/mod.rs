@@ -1,0 +1,4 @@
+//! model
+pub mod time;
+pub mod problem;
+pub mod matcher;
