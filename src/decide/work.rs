@@ -26,7 +26,7 @@ pub enum Work {
 }
 
 /// What names a piece of work while it is in flight: the same key is never begun twice at a time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkKey {
     Observe(StepId, Moment),
     Apply(StepId),
