@@ -8,7 +8,6 @@
 
 mod classic;
 mod go_regex;
-mod go_unicode;
 mod utf8;
 
 #[cfg(test)]

@@ -172,10 +172,25 @@ fn large_patterns_of_daily_life_are_within_the_bounds() {
     let names: Vec<String> = (0..1_000).map(|n| format!("node-{n:04}\\.eu-west")).collect();
     let one = Matcher::new("node", MatchOp::Matches, names.join("|")).unwrap();
     assert!(one.matches_value("node-0999.eu-west") && !one.matches_value("node-1000.eu-west"));
-    for pattern in [r"[^x]{1000}", r"\w{1,1000}", r"(?i)\pL{1,20}", &format!("{}a{}", "(".repeat(240), ")".repeat(240))]
-    {
+    for pattern in [r"[^x]{1000}", r"\w{1,1000}", r"(?i)\pL{1,20}"] {
         assert!(Matcher::new("a", MatchOp::Matches, pattern).is_ok(), "{pattern}");
     }
+}
+
+#[test]
+fn the_deepest_patterns_compile_on_half_a_tasks_stack() {
+    let nested = |open: &str, close: &str, levels| format!("{}a{}", open.repeat(levels), close.repeat(levels));
+    let shapes =
+        [("(", ")"), ("(?:", ")*"), ("(?:", ")+"), ("(?:", "){0,1}"), ("(", ")*"), ("(?:b|", ")"), ("(?:b|c", ")?")];
+    let work = move || {
+        for (open, close) in shapes {
+            let deepest = (1..100).take_while(|n| Matcher::new("a", MatchOp::Matches, nested(open, close, *n)).is_ok());
+            assert!(deepest.count() >= 15, "{open}{close}");
+            let over = Matcher::new("a", MatchOp::Matches, nested(open, close, 100)).unwrap_err();
+            assert!(over.is_limit(), "{over}");
+        }
+    };
+    std::thread::Builder::new().stack_size(1024 * 1024).spawn(work).unwrap().join().unwrap();
 }
 
 /// Texts near the grammars: any text at all would hardly ever be a matcher.
