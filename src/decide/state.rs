@@ -1,15 +1,28 @@
-//! The state: a fold over the journal. (Interim: the signatures that others build on.)
+//! The state: a fold over the journal. Its shape, and what others may ask of it.
+//!
+//! It changes only in [`super::apply`]. Everything is ordered, so two folds of one journal are equal to the byte.
 
-use super::{policy::Policy, work::Work};
+use super::work::{ALERTS_ASKED, AskedAlert};
 use crate::model::{
-    event::Event,
-    id::{Fingerprint, IncidentId},
+    alert::{Alert, Labels, Status},
+    event::LadderEnd,
+    id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::LetterKey,
-    time::Micros,
-    view::{AlertView, IncidentView},
+    letter::{External, LetterKey, Note, Receiver},
+    observation::Facts,
+    pairs,
+    plan::Plan,
+    reason::Reason,
+    rung::{Collector, Rung},
+    step::{Answer, GuardLine, LeaseKey, Phase, Purpose},
+    target::TargetKey,
+    time::{Micros, Span},
+    view::EvidenceView,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// An event that may not happen here: a damaged journal, or a mistake of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +36,212 @@ pub struct Illegal {
 pub const STATE_VERSION: u32 = 1;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {}
+pub struct State {
+    /// The leaderships so far; 0: nothing has happened yet.
+    pub(super) epoch: u64,
+    pub(super) policy: String,
+    pub(super) last_incident: u64,
+    pub(super) last_post: u64,
+    pub(super) last_wish: u64,
+    pub(super) alerts: BTreeMap<Fingerprint, AlertState>,
+    pub(super) confirming: BTreeSet<Fingerprint>,
+    pub(super) incidents: BTreeMap<IncidentId, Incident>,
+    /// The open incident of (rule, key).
+    #[serde(with = "pairs")]
+    pub(super) open: BTreeMap<(String, String), IncidentId>,
+    pub(super) steps: BTreeMap<StepId, Step>,
+    /// The steps that are not over, by phase, most severe first.
+    pub(super) live: BTreeMap<Phase, BTreeSet<(u32, StepId)>>,
+    pub(super) evidence_wanted: VecDeque<(IncidentId, Collector)>,
+    #[serde(with = "pairs")]
+    pub(super) leases: BTreeMap<LeaseKey, Lease>,
+    #[serde(with = "pairs")]
+    pub(super) letters: BTreeMap<LetterKey, Letter>,
+    pub(super) owed: BTreeSet<LetterKey>,
+    /// Started steps by scope of a limit, oldest first.
+    pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
+    #[serde(with = "pairs")]
+    pub(super) cooldowns: BTreeMap<CoolDownKey, Micros>,
+    #[serde(with = "pairs")]
+    pub(super) locks: BTreeMap<TargetKey, Lock>,
+    #[serde(with = "pairs")]
+    pub(super) barred: BTreeMap<(String, TargetKey), Bar>,
+    pub(super) paused: Option<PauseView>,
+    pub(super) settling_until: Option<Micros>,
+    pub(super) timers: BTreeSet<(Micros, Timer)>,
+    #[serde(with = "pairs")]
+    pub(super) due: BTreeMap<Timer, Micros>,
+    #[serde(skip)]
+    pub(super) work_version: u64,
+    #[serde(skip)]
+    pub(super) letters_version: u64,
+}
 
-/// One switch of the whole.
+/// (rule, target, shadow).
+pub(super) type CoolDownKey = (String, TargetKey, bool);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Held {
+    Firing,
+    Resolved,
+    Lost,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct AlertState {
+    pub held: Held,
+    pub doubtful: bool,
+    pub starts_at: Micros,
+    pub ends_at: Option<Micros>,
+    /// When this firing was first seen: `for` counts from here.
+    pub seen_at: Micros,
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub url: String,
+    pub rule: Option<String>,
+    pub incident: Option<IncidentId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum IncidentPhase {
+    Open,
+    Monitoring,
+    Resolved,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Incident {
+    pub rule: String,
+    pub key: String,
+    pub severity: String,
+    pub rank: u32,
+    pub title: String,
+    pub service: Option<String>,
+    pub runbook: Option<String>,
+    pub quiet: Span,
+    pub receiver: Option<Receiver>,
+    pub mentions: Vec<String>,
+    pub phase: IncidentPhase,
+    pub opened_at: Micros,
+    pub quiet_until: Option<Micros>,
+    pub resolved_at: Option<Micros>,
+    pub resolved_by: Option<String>,
+    pub acknowledged_by: Option<String>,
+    pub lost_contact: bool,
+    pub alerts: BTreeSet<Fingerprint>,
+    pub firing: u32,
+    pub resolved: u32,
+    pub lost: u32,
+    /// The latest end of an alert of it: a rule must be evaluated after it.
+    pub last_end: Option<Micros>,
+    pub ladder: Option<Ladder>,
+    /// The rung that a reopening goes on at: one past the last that started.
+    pub next_rung: u32,
+    pub steps: u32,
+    pub evidence: Vec<EvidenceView>,
+    pub pages: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ladder {
+    pub rungs: Vec<Rung>,
+    pub rule_hash: String,
+    pub fires_for: Span,
+    pub cooldown: Span,
+    pub undo_within: Span,
+    /// The targets that a step of it started on.
+    pub started: BTreeSet<TargetKey>,
+    pub ended: Option<LadderEnd>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub purpose: Purpose,
+    pub rank: u32,
+    pub rung_number: u32,
+    pub rung: Rung,
+    pub try_number: u32,
+    pub phase: Phase,
+    pub planned_at: Micros,
+    pub plan: Option<Plan>,
+    pub trace: Vec<GuardLine>,
+    /// While holding; kept while it is observed again, so that one admitted from a queue is known.
+    pub held_for: Option<Reason>,
+    pub held_until: Option<Micros>,
+    /// How often it was held because something could not be learned.
+    pub doubts: u32,
+    pub approval_until: Option<Micros>,
+    pub approved_by: Option<String>,
+    pub perform_by: Option<Micros>,
+    /// The leadership that started it.
+    pub epoch: u64,
+    pub outcome_lost: bool,
+    pub before: Option<Facts>,
+    pub started_at: Option<Micros>,
+    pub applied_at: Option<Micros>,
+    pub measure_from: Option<Micros>,
+    pub verify_by: Option<Micros>,
+    pub last_measurement: bool,
+    pub ended_at: Option<Micros>,
+    pub reason: Option<Reason>,
+    pub answer: Option<Answer>,
+    /// The step that puts it back, once there is one.
+    pub undone_by: Option<StepId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lease {
+    /// The step that began or renewed it, whose plan says what we left.
+    pub step: StepId,
+    pub baseline: Value,
+    pub value: Value,
+    pub until: Micros,
+    pub extended: u32,
+    /// A step is putting it back.
+    pub ending: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Letter {
+    pub want: u64,
+    pub wanted_at: Micros,
+    pub told: u64,
+    pub note: Option<Note>,
+    pub external: Option<External>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lock {
+    pub incident: IncidentId,
+    /// A step of it ended in Unknown: only a person frees it.
+    pub unknown: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bar {
+    pub incident: IncidentId,
+    pub by: String,
+}
+
+/// What happens by itself at a time. Set and cleared by `apply` only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    SettleOver,
+    Resume(StepId),
+    ApprovalEnds(StepId),
+    PerformBy(StepId),
+    VerifyBy(StepId),
+    LeaseEnds(LeaseKey),
+    Quiet(IncidentId),
+    Confirm(Fingerprint),
+    ForgetAlert(Fingerprint),
+    ForgetIncident(IncidentId),
+}
+
+/// Who switched acting off, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseView {
     pub by: String,
@@ -40,105 +256,16 @@ pub struct DueLetter {
     /// The wish's number: goes back in `Told { up_to }`.
     pub want: u64,
     /// For a post: what it says. For the card: None (render the view).
-    pub note: Option<crate::model::letter::Note>,
+    pub note: Option<Note>,
     /// Where the incident's card is, once it was sent.
-    pub card: Option<crate::model::letter::External>,
+    pub card: Option<External>,
 }
 
-impl State {
-    /// Records one event of one entry. Never reads the rules.
-    pub fn apply(&mut self, _at: Micros, _input: &Input, _event: &Event) -> Result<(), Illegal> {
-        Ok(())
-    }
-
-    /// Deciding it would change nothing: a known alert in a known state.
-    #[must_use]
-    pub fn knows(&self, _input: &Input) -> bool {
-        false
-    }
-
-    /// When the earliest timer is due.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Micros> {
-        None
-    }
-
-    /// All work, in order of its importance. Bounded by the steps that are not over.
-    #[must_use]
-    pub fn work(&self) -> Vec<Work> {
-        Vec::new()
-    }
-
-    /// Changes whenever [`State::work`] may have.
-    #[must_use]
-    pub fn work_version(&self) -> u64 {
-        0
-    }
-
-    /// The first `most` letters that are owed, in order: an incident's card before its posts, posts in order.
-    #[must_use]
-    pub fn letters_due(&self, _most: usize) -> Vec<DueLetter> {
-        Vec::new()
-    }
-
-    /// Changes whenever [`State::letters_due`] may have.
-    #[must_use]
-    pub fn letters_version(&self) -> u64 {
-        0
-    }
-
-    #[must_use]
-    pub fn paused(&self) -> Option<PauseView> {
-        None
-    }
-
-    /// Until when nothing acts after a start.
-    #[must_use]
-    pub fn settling_until(&self) -> Option<Micros> {
-        None
-    }
-
-    /// One incident for people.
-    #[must_use]
-    pub fn incident_view(&self, _policy: &Policy, _id: IncidentId) -> Option<IncidentView> {
-        None
-    }
-
-    /// Ids of incidents that are not forgotten, newest first.
-    #[must_use]
-    pub fn incident_ids(&self) -> Vec<IncidentId> {
-        Vec::new()
-    }
-
-    #[must_use]
-    pub fn alert_view(&self, _fingerprint: &Fingerprint) -> Option<AlertView> {
-        None
-    }
-
-    /// Fingerprints after `after`, in order, at most `most`: pages of the API.
-    #[must_use]
-    pub fn alert_fingerprints(&self, _after: Option<&Fingerprint>, _most: usize) -> Vec<Fingerprint> {
-        Vec::new()
-    }
-
-    /// Counts for metrics and status.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts::default()
-    }
-
-    /// SHA-256 of the canonical JSON: two folds of one journal have one digest.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        [0; 32]
-    }
-}
-
+/// Counts for metrics and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// (rank, state word) → incidents.
-    pub incidents: std::collections::BTreeMap<(u32, &'static str), u64>,
-    pub alerts_firing: u64,
+    /// (severity, state word) → incidents.
+    pub incidents: BTreeMap<(String, &'static str), u64>,
     pub alerts_known: u64,
     pub acting: u64,
     pub asking: u64,
@@ -147,4 +274,200 @@ pub struct Counts {
     pub letters_owed: u64,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
+}
+
+impl State {
+    /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
+    #[must_use]
+    pub fn knows(&self, input: &Input) -> bool {
+        let Input::Alert(alert) = input else { return false };
+        match (self.alerts.get(&alert.fingerprint), alert.status) {
+            (Some(held), Status::Firing) => held.held == Held::Firing && same_start(held, alert),
+            (Some(held), Status::Resolved) => held.held == Held::Resolved,
+            (None, Status::Resolved) => true,
+            (None, Status::Firing) => false,
+        }
+    }
+
+    /// When the earliest timer is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Micros> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Changes whenever [`State::work`] may have.
+    #[must_use]
+    pub fn work_version(&self) -> u64 {
+        self.work_version
+    }
+
+    /// Changes whenever [`State::letters_due`] may have.
+    #[must_use]
+    pub fn letters_version(&self) -> u64 {
+        self.letters_version
+    }
+
+    /// The first owed letter of each (receiver, incident), at most `most`: its card before its posts, posts in order.
+    #[must_use]
+    pub fn letters_due(&self, most: usize) -> Vec<DueLetter> {
+        let mut due: Vec<DueLetter> = Vec::new();
+        for key in &self.owed {
+            if due.len() >= most {
+                break;
+            }
+            if due.last().is_some_and(|last| last.key.receiver == key.receiver && last.key.incident == key.incident) {
+                continue;
+            }
+            let Some(letter) = self.letters.get(key) else { continue };
+            let card = LetterKey { slot: crate::model::letter::Slot::Card, ..key.clone() };
+            due.push(DueLetter {
+                key: key.clone(),
+                want: letter.want,
+                note: letter.note.clone(),
+                card: self.letters.get(&card).and_then(|card| card.external.clone()),
+            });
+        }
+        due
+    }
+
+    #[must_use]
+    pub fn paused(&self) -> Option<&PauseView> {
+        self.paused.as_ref()
+    }
+
+    /// Until when nothing acts after a start.
+    #[must_use]
+    pub fn settling_until(&self) -> Option<Micros> {
+        self.settling_until
+    }
+
+    /// The hash of the policy that decides.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The leaderships so far.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Ids of incidents that are not forgotten, newest first.
+    #[must_use]
+    pub fn incident_ids(&self) -> Vec<IncidentId> {
+        self.incidents.keys().rev().copied().collect()
+    }
+
+    /// Fingerprints after `after`, in order, at most `most`: pages of the API.
+    #[must_use]
+    pub fn alert_fingerprints(&self, after: Option<&Fingerprint>, most: usize) -> Vec<Fingerprint> {
+        use std::ops::Bound;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.alerts
+            .range::<Fingerprint, _>((from, Bound::Unbounded))
+            .take(most)
+            .map(|(print, _)| print.clone())
+            .collect()
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let phase = |phase: Phase| self.live.get(&phase).map_or(0, BTreeSet::len) as u64;
+        let mut counts = Counts {
+            alerts_known: self.alerts.len() as u64,
+            acting: phase(Phase::Acting) + phase(Phase::ReadBack),
+            asking: phase(Phase::Asking),
+            holding: phase(Phase::Holding),
+            leases: self.leases.len() as u64,
+            letters_owed: self.owed.len() as u64,
+            oldest_letter: self
+                .owed
+                .iter()
+                .filter_map(|key| self.letters.get(key))
+                .map(|letter| letter.wanted_at)
+                .min(),
+            ..Counts::default()
+        };
+        for incident in self.incidents.values() {
+            *counts.incidents.entry((incident.severity.clone(), incident.phase.word())).or_default() += 1;
+        }
+        counts
+    }
+
+    /// SHA-256 of the canonical JSON: two folds of one journal have one digest.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(text).into()
+    }
+
+    /// The steps that are acting: written, or perhaps written, and not yet read back.
+    pub(super) fn acting(&self) -> u32 {
+        let count = |phase| self.live.get(&phase).map_or(0, BTreeSet::len);
+        u32::try_from(count(Phase::Acting) + count(Phase::ReadBack)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn live_steps(&self) -> impl Iterator<Item = StepId> + '_ {
+        self.live.values().flatten().map(|(_, step)| *step)
+    }
+
+    pub(super) fn live_steps_of(&self, incident: IncidentId) -> Vec<StepId> {
+        let range = StepId { incident, number: 0 }..=StepId { incident, number: u32::MAX };
+        self.steps.range(range).filter(|(_, step)| !step.phase.is_terminal()).map(|(id, _)| *id).collect()
+    }
+
+    /// The incident's firing alerts, at most [`ALERTS_ASKED`].
+    pub(super) fn asked_alerts(&self, incident: IncidentId) -> Vec<AskedAlert> {
+        let Some(incident) = self.incidents.get(&incident) else { return Vec::new() };
+        let firing = incident.alerts.iter().filter_map(|print| self.alerts.get(print).map(|alert| (print, alert)));
+        firing
+            .filter(|(_, alert)| alert.held == Held::Firing)
+            .take(ALERTS_ASKED)
+            .map(|(print, alert)| AskedAlert {
+                fingerprint: print.clone(),
+                starts_at: alert.starts_at,
+                labels: alert.labels.clone(),
+            })
+            .collect()
+    }
+
+    /// Some alert of an open incident whose ladder works on the target fires.
+    pub(super) fn fires_on(&self, target: &TargetKey) -> bool {
+        self.incidents.values().any(|incident| {
+            incident.firing > 0
+                && incident.phase != IncidentPhase::Resolved
+                && incident
+                    .ladder
+                    .as_ref()
+                    .is_some_and(|ladder| ladder.rungs.iter().any(|rung| rung.target.key() == *target))
+        })
+    }
+}
+
+/// The same firing: instants are compared in milliseconds, the precision that Alertmanager keeps everywhere.
+pub(super) fn same_start(held: &AlertState, alert: &Alert) -> bool {
+    held.starts_at.millis() == alert.starts_at.millis()
+}
+
+impl IncidentPhase {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            IncidentPhase::Open => "open",
+            IncidentPhase::Monitoring => "monitoring",
+            IncidentPhase::Resolved => "resolved",
+        }
+    }
+}
+
+impl Ladder {
+    pub(super) fn is_live(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
+impl Incident {
+    pub(super) fn has_live_ladder(&self) -> bool {
+        self.ladder.as_ref().is_some_and(Ladder::is_live)
+    }
 }

@@ -5,7 +5,7 @@
 use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{External, LetterKey, Note, Receiver},
-    observation::{Facts, Moment},
+    observation::Facts,
     plan::Plan,
     reason::Reason,
     rung::{Collector, Rung},
@@ -39,9 +39,7 @@ pub enum Event {
         fingerprint: Fingerprint,
         confirm_at: Micros,
     },
-    AlertLost {
-        fingerprint: Fingerprint,
-    },
+    AlertLost { fingerprint: Fingerprint, forget_at: Micros },
     AlertForgotten {
         fingerprint: Fingerprint,
     },
@@ -90,6 +88,8 @@ pub enum Event {
         how: HowResolved,
         forget_at: Micros,
     },
+    /// Something still rests on it (a lease, an owed letter): it is forgotten later.
+    IncidentKept { incident: IncidentId, forget_at: Micros },
     IncidentForgotten {
         incident: IncidentId,
     },
@@ -107,6 +107,8 @@ pub enum Event {
         rungs: Vec<Rung>,
         first: u32,
         rule_hash: String,
+        fires_for: Span,
+        cooldown: Span,
         undo_within: Span,
     },
     LadderEnded {
@@ -122,10 +124,6 @@ pub enum Event {
         rung_number: u32,
         rung: Box<Rung>,
         try_number: u32,
-    },
-    StepObserved {
-        step: StepId,
-        moment: Moment,
     },
     /// `scopes`: what a `WouldHave` counts against, in shadow's own counters.
     StepJudged {
@@ -346,7 +344,6 @@ impl Event {
     pub fn step(&self) -> Option<StepId> {
         match self {
             Event::StepPlanned { step, .. }
-            | Event::StepObserved { step, .. }
             | Event::StepJudged { step, .. }
             | Event::StepHeld { step, .. }
             | Event::StepResumed { step }

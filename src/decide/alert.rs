@@ -1,0 +1,130 @@
+//! Alerts: what a delivery means, and when an alert that nobody refreshes is called lost.
+
+use super::{
+    Decided, Decider,
+    incident::title_of,
+    state::{Held, IncidentPhase, same_start},
+};
+use crate::model::{
+    alert::{Alert, Status},
+    event::Event,
+    firing::{Firing, FiringAnswer},
+    id::{Fingerprint, IncidentId},
+    reason::Reason,
+    time::{Micros, Span},
+};
+
+/// How long a resolved alert is remembered: a re-fire with the same start is noticed for that long.
+pub const RESOLVED_KEPT: Span = Span::hours(6);
+/// How long a lost alert is remembered.
+pub const LOST_KEPT: Span = Span::hours(24 * 7);
+
+impl Decider<'_> {
+    pub(super) fn alert(&mut self, alert: &Alert) -> Decided {
+        let held = self.state.alerts.get(&alert.fingerprint);
+        match (held.map(|held| held.held), alert.status) {
+            (None, Status::Firing) => self.fires(alert, false),
+            (None | Some(Held::Resolved), Status::Resolved) => Ok(()),
+            (Some(Held::Firing), Status::Firing) => match held {
+                Some(held) if same_start(held, alert) => Ok(()),
+                Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
+                _ => self.fires(alert, false),
+            },
+            (Some(Held::Resolved), Status::Firing) => match held {
+                Some(held) if same_start(held, alert) => self.fires(alert, true),
+                Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
+                _ => self.fires(alert, false),
+            },
+            (Some(Held::Lost), Status::Firing) => match held {
+                Some(held) if !same_start(held, alert) && alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
+                _ => self.fires(alert, false),
+            },
+            (Some(Held::Firing | Held::Lost), Status::Resolved) => {
+                let ends_after = held.is_some_and(|held| alert.ends_at.is_some_and(|end| end > held.starts_at));
+                if ends_after { self.resolves(alert) } else { self.emit(Event::AlertStale) }
+            }
+        }
+    }
+
+    fn fires(&mut self, alert: &Alert, doubtful: bool) -> Decided {
+        let rule = self.policy.classify(&alert.labels).cloned();
+        let confirm_at = self.now + self.policy.spec.lost_after;
+        self.emit(Event::AlertFired { rule: rule.as_ref().map(|rule| rule.name.clone()), doubtful, confirm_at })?;
+        let joined = self.state.alerts.get(&alert.fingerprint).and_then(|held| held.incident);
+        if let Some(incident) = joined {
+            return self.fires_again(incident, doubtful);
+        }
+        let Some(rule) = rule else { return Ok(()) };
+        let key = key_of(&rule.group_by, alert);
+        let (rank, severity) = self.policy.severity_of(&rule, &alert.labels);
+        if let Some(incident) = self.state.open.get(&(rule.name.clone(), key.clone())).copied() {
+            self.emit(Event::AlertJoined { incident, fingerprint: alert.fingerprint.clone() })?;
+            if self.state.incidents.get(&incident).is_some_and(|known| rank < known.rank) {
+                self.emit(Event::SeverityChanged { incident, severity, rank })?;
+            }
+            return self.fires_again(incident, doubtful);
+        }
+        let incident = self.open_incident(&rule, key, severity, rank, title_of(alert), alert)?;
+        self.begin_ladder(incident, &rule, &alert.labels, 0)
+    }
+
+    /// An alert of a known incident fires.
+    fn fires_again(&mut self, incident: IncidentId, doubtful: bool) -> Decided {
+        self.touched.insert(incident);
+        let Some(known) = self.state.incidents.get(&incident) else { return Ok(()) };
+        if known.phase == IncidentPhase::Monitoring {
+            self.reopen(incident)?;
+        }
+        if doubtful {
+            self.post(incident, "It fired again with the same start time: Alertmanager is asked before anything acts.".into())?;
+        }
+        Ok(())
+    }
+
+    fn resolves(&mut self, alert: &Alert) -> Decided {
+        self.emit(Event::AlertResolved { forget_at: self.now + RESOLVED_KEPT })?;
+        match self.state.alerts.get(&alert.fingerprint).and_then(|held| held.incident) {
+            Some(incident) => self.an_alert_ended(incident),
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody has refreshed an alert for long: is it lost? `delivered`: the last webhook that this process remembers.
+    pub(super) fn confirmed(&mut self, print: &Fingerprint, delivered: Option<Micros>, answer: &FiringAnswer) -> Decided {
+        if !self.state.confirming.contains(print) {
+            return Ok(());
+        }
+        let listed = match answer {
+            FiringAnswer::Answered { at, alerts } => match alerts.get(print) {
+                Some(Firing::Active { .. } | Firing::Suppressed { .. } | Firing::Unprocessed) => Some(*at),
+                Some(Firing::Absent) | None => None,
+            },
+            FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => None,
+        };
+        let lost_after = self.policy.spec.lost_after;
+        if let Some(last) = delivered.max(listed)
+            && last + lost_after > self.now
+        {
+            return self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: last + lost_after });
+        }
+        self.emit(Event::AlertLost { fingerprint: print.clone(), forget_at: self.now + LOST_KEPT })?;
+        let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
+        self.touched.insert(id);
+        let lost_all = self.state.incidents.get(&id).is_some_and(|incident| {
+            incident.firing == 0 && incident.phase == IncidentPhase::Open && !incident.lost_contact
+        });
+        if !lost_all {
+            return Ok(());
+        }
+        self.emit(Event::IncidentLostContact { incident: id })?;
+        self.post(id, format!("Lost contact: nobody has confirmed its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
+        self.stop_ladder(id, Reason::LostContact)
+    }
+}
+
+/// The values of the `group_by` labels, in the rule's order: a JSON list of [label, value].
+fn key_of(group_by: &[String], alert: &Alert) -> String {
+    let value = |label: &String| alert.labels.get(label).map_or("", String::as_str);
+    let pairs: Vec<(&String, &str)> = group_by.iter().map(|label| (label, value(label))).collect();
+    serde_json::to_string(&pairs).unwrap_or_default()
+}

@@ -1,0 +1,705 @@
+//! `State::apply`: the only way the state changes. Reads the input for its bulk, never the rules.
+
+use super::state::{
+    AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step, Timer,
+};
+use crate::model::{
+    alert::Alert,
+    event::{Event, HowResolved},
+    id::{Fingerprint, IncidentId, StepId},
+    input::{Gathered, Input},
+    letter::Slot,
+    reason::Reason,
+    step::{self, Phase, Purpose},
+    target::TargetKey,
+    time::{Micros, Span},
+    view::EvidenceView,
+};
+use std::collections::BTreeSet;
+
+/// Starts older than this count against no limit: rules files may not ask for a longer window.
+pub const LONGEST_LIMIT_WINDOW: Span = Span::hours(31 * 24);
+/// Pieces of evidence that one incident lists; the journal has them all.
+const EVIDENCE_LISTED: usize = 50;
+
+impl State {
+    /// Records one event of one entry made at `at`. An `Err` leaves the state as it was or unusable: fold anew.
+    pub fn apply(&mut self, at: Micros, input: &Input, event: &Event) -> Result<(), Illegal> {
+        if let Some(id) = event.step()
+            && !matches!(event, Event::StepPlanned { .. })
+        {
+            self.move_step(id, event)?;
+        }
+        match event {
+            Event::AlertFired { rule, doubtful, confirm_at } => {
+                self.alert_fired(at, alert_of(input, event)?, rule.clone(), *doubtful, *confirm_at);
+            }
+            Event::AlertResolved { forget_at } => {
+                let alert = alert_of(input, event)?;
+                let print = alert.fingerprint.clone();
+                self.set_held(&print, Held::Resolved, event)?;
+                if let Some(held) = self.alerts.get_mut(&print) {
+                    held.ends_at = alert.ends_at;
+                    if let Some(incident) = held.incident.and_then(|incident| self.incidents.get_mut(&incident)) {
+                        incident.last_end = incident.last_end.max(alert.ends_at);
+                    }
+                }
+                self.confirming.remove(&print);
+                self.clear_timer(&Timer::Confirm(print.clone()));
+                self.set_timer(Timer::ForgetAlert(print), *forget_at);
+            }
+            Event::AlertStale | Event::CommandRefused { .. } | Event::PolicyKept { .. } | Event::Stopped => {}
+            Event::Poisoned { .. } | Event::ClockStepped { .. } => {}
+            Event::ConfirmAsked { fingerprint } => {
+                self.clear_timer(&Timer::Confirm(fingerprint.clone()));
+                self.confirming.insert(fingerprint.clone());
+            }
+            Event::AlertConfirmed { fingerprint, confirm_at } => {
+                self.confirming.remove(fingerprint);
+                self.set_timer(Timer::Confirm(fingerprint.clone()), *confirm_at);
+            }
+            Event::AlertLost { fingerprint, forget_at } => {
+                self.set_held(fingerprint, Held::Lost, event)?;
+                self.confirming.remove(fingerprint);
+                self.clear_timer(&Timer::Confirm(fingerprint.clone()));
+                self.set_timer(Timer::ForgetAlert(fingerprint.clone()), *forget_at);
+            }
+            Event::AlertForgotten { fingerprint } => self.alert_forgotten(fingerprint),
+
+            Event::IncidentOpened {
+                incident,
+                rule,
+                key,
+                severity,
+                rank,
+                title,
+                service,
+                runbook,
+                quiet,
+                receiver,
+                mentions,
+            } => {
+                self.last_incident = incident.0;
+                self.open.insert((rule.clone(), key.clone()), *incident);
+                let opened = Incident {
+                    rule: rule.clone(),
+                    key: key.clone(),
+                    severity: severity.clone(),
+                    rank: *rank,
+                    title: title.clone(),
+                    service: service.clone(),
+                    runbook: runbook.clone(),
+                    quiet: *quiet,
+                    receiver: receiver.clone(),
+                    mentions: mentions.clone(),
+                    phase: IncidentPhase::Open,
+                    opened_at: at,
+                    quiet_until: None,
+                    resolved_at: None,
+                    resolved_by: None,
+                    acknowledged_by: None,
+                    lost_contact: false,
+                    alerts: BTreeSet::new(),
+                    firing: 0,
+                    resolved: 0,
+                    lost: 0,
+                    last_end: None,
+                    ladder: None,
+                    next_rung: 0,
+                    steps: 0,
+                    evidence: Vec::new(),
+                    pages: 0,
+                };
+                self.incidents.insert(*incident, opened);
+            }
+            Event::AlertJoined { incident, fingerprint } => self.alert_joined(*incident, fingerprint, event)?,
+            Event::SeverityChanged { incident, severity, rank } => {
+                let incident = self.incident_mut(*incident, event)?;
+                incident.severity.clone_from(severity);
+                incident.rank = *rank;
+            }
+            Event::IncidentAcknowledged { incident, by } => {
+                self.incident_mut(*incident, event)?.acknowledged_by = Some(by.clone());
+            }
+            Event::IncidentMonitoring { incident, until } => {
+                let changed = self.incident_mut(*incident, event)?;
+                changed.phase = IncidentPhase::Monitoring;
+                changed.quiet_until = Some(*until);
+                self.set_timer(Timer::Quiet(*incident), *until);
+            }
+            Event::IncidentReopened { incident } => {
+                let changed = self.incident_mut(*incident, event)?;
+                changed.phase = IncidentPhase::Open;
+                changed.quiet_until = None;
+                self.clear_timer(&Timer::Quiet(*incident));
+            }
+            Event::IncidentLostContact { incident } => self.incident_mut(*incident, event)?.lost_contact = true,
+            Event::IncidentResolved { incident, how, forget_at } => {
+                self.incident_resolved(at, *incident, how, event)?;
+                self.set_timer(Timer::ForgetIncident(*incident), *forget_at);
+            }
+            Event::IncidentKept { incident, forget_at } => {
+                self.set_timer(Timer::ForgetIncident(*incident), *forget_at);
+            }
+            Event::IncidentForgotten { incident } => self.incident_forgotten(*incident),
+            Event::EvidenceWanted { incident, collectors } => {
+                let wanted = collectors.iter().map(|collector| (*incident, collector.clone()));
+                self.evidence_wanted.extend(wanted);
+                self.work_version += 1;
+            }
+            Event::EvidenceGathered { incident } => self.evidence_gathered(at, *incident, input, event)?,
+
+            Event::LadderBegan { incident, rungs, first, rule_hash, fires_for, cooldown, undo_within } => {
+                let changed = self.incident_mut(*incident, event)?;
+                changed.next_rung = *first;
+                changed.ladder = Some(Ladder {
+                    rungs: rungs.clone(),
+                    rule_hash: rule_hash.clone(),
+                    fires_for: *fires_for,
+                    cooldown: *cooldown,
+                    undo_within: *undo_within,
+                    started: BTreeSet::new(),
+                    ended: None,
+                });
+            }
+            Event::LadderEnded { incident, how, cooldowns } => {
+                let changed = self.incident_mut(*incident, event)?;
+                let ladder = changed.ladder.as_mut().ok_or_else(|| illegal(event, "no ladder has begun"))?;
+                ladder.ended = Some(how.clone());
+                for cooldown in cooldowns {
+                    let key = (cooldown.rule.clone(), cooldown.target.clone(), cooldown.shadow);
+                    self.cooldowns.insert(key, cooldown.until);
+                }
+                self.cooldowns.retain(|_, until| *until > at);
+                self.free_locks(*incident);
+            }
+
+            Event::StepPlanned { step, purpose, rung_number, rung, try_number } => {
+                let incident = self.incident_mut(step.incident, event)?;
+                incident.steps = step.number;
+                let rank = incident.rank;
+                if let Purpose::Undo { step: undone, .. } = purpose
+                    && let Some(undone) = self.steps.get_mut(undone)
+                {
+                    undone.undone_by = Some(*step);
+                }
+                self.steps.insert(*step, Step::planned(at, purpose, rank, *rung_number, rung, *try_number));
+                self.live.entry(Phase::Observing).or_default().insert((rank, *step));
+                self.work_version += 1;
+            }
+            Event::StepJudged { step, trace, plan, scopes, .. } => {
+                let judged = self.step_mut(*step, event)?;
+                judged.trace.clone_from(trace);
+                if let Some(plan) = plan {
+                    judged.plan = Some((**plan).clone());
+                }
+                self.count_start(at, scopes);
+            }
+            Event::StepHeld { step, until, reason } => {
+                let held = self.step_mut(*step, event)?;
+                held.held_for = Some(reason.clone());
+                held.held_until = *until;
+                if is_doubt(reason) {
+                    held.doubts += 1;
+                }
+                if let Some(until) = until {
+                    self.set_timer(Timer::Resume(*step), *until);
+                }
+            }
+            Event::StepResumed { step } => self.clear_timer(&Timer::Resume(*step)),
+            Event::StepDropped { step, reason } | Event::StepFailed { step, reason } => {
+                let over = self.step_mut(*step, event)?;
+                over.reason = Some(reason.clone());
+                over.ended_at = Some(at);
+                self.clear_timers_of(*step);
+                self.free_locks(step.incident);
+            }
+            Event::ApprovalAsked { step, plan, until } => {
+                let asking = self.step_mut(*step, event)?;
+                asking.plan = Some((**plan).clone());
+                asking.approval_until = Some(*until);
+                self.set_timer(Timer::ApprovalEnds(*step), *until);
+            }
+            Event::Approved { step, by } => {
+                self.step_mut(*step, event)?.approved_by = Some(by.clone());
+                self.clear_timer(&Timer::ApprovalEnds(*step));
+            }
+            Event::ApprovalVoided { step, .. } => {
+                self.step_mut(*step, event)?.approved_by = None;
+                self.clear_timer(&Timer::ApprovalEnds(*step));
+            }
+            Event::StepStarted { step, plan, perform_by, before, scopes } => {
+                let epoch = self.epoch;
+                let started = self.step_mut(*step, event)?;
+                started.plan = Some((**plan).clone());
+                started.perform_by = Some(*perform_by);
+                started.before = Some((**before).clone());
+                started.started_at = Some(at);
+                started.epoch = epoch;
+                let (rung, is_fix) = (started.rung_number, started.purpose.is_fix());
+                let target = plan.target.key();
+                self.locks.entry(target.clone()).or_insert(Lock { incident: step.incident, unknown: false });
+                let incident = self.incident_mut(step.incident, event)?;
+                if is_fix {
+                    incident.next_rung = incident.next_rung.max(rung + 1);
+                    if let Some(ladder) = &mut incident.ladder {
+                        ladder.started.insert(target);
+                    }
+                }
+                self.count_start(at, scopes);
+                self.set_timer(Timer::PerformBy(*step), *perform_by + READ_BACK_SLACK);
+            }
+            Event::StepOutcomeLost { step, .. } => self.step_mut(*step, event)?.outcome_lost = true,
+            Event::ReadBackBegan { step } => self.clear_timer(&Timer::PerformBy(*step)),
+            Event::StepApplied { step, measure_from, verify_by } => {
+                let applied = self.step_mut(*step, event)?;
+                applied.applied_at = Some(at);
+                applied.measure_from = Some(*measure_from);
+                applied.verify_by = Some(*verify_by);
+                self.clear_timer(&Timer::PerformBy(*step));
+                self.set_timer(Timer::VerifyBy(*step), *verify_by);
+            }
+            Event::StepUnknown { step, why } => {
+                let over = self.step_mut(*step, event)?;
+                over.reason = Some(Reason::OutcomeUnknown { why: why.clone() });
+                over.ended_at = Some(at);
+                let target = over.rung.target.key();
+                self.clear_timers_of(*step);
+                if let Some(lock) = self.locks.get_mut(&target) {
+                    lock.unknown = true;
+                }
+            }
+            Event::MeasureAsked { step } => {
+                self.step_mut(*step, event)?.last_measurement = true;
+                self.clear_timer(&Timer::VerifyBy(*step));
+            }
+            Event::StepVerified { step, answer } => {
+                let over = self.step_mut(*step, event)?;
+                over.answer = Some(answer.clone());
+                over.ended_at = Some(at);
+                self.clear_timers_of(*step);
+                self.free_locks(step.incident);
+            }
+
+            Event::LeaseBegan { lease, step, baseline, value, until } => {
+                let begun = Lease {
+                    step: *step,
+                    baseline: baseline.clone(),
+                    value: value.clone(),
+                    until: *until,
+                    extended: 0,
+                    ending: false,
+                };
+                self.leases.insert(lease.clone(), begun);
+                self.set_timer(Timer::LeaseEnds(lease.clone()), *until);
+            }
+            Event::LeaseExtended { lease, until, times, .. } => {
+                let extended = self.leases.get_mut(lease).ok_or_else(|| illegal(event, "no such lease"))?;
+                extended.until = *until;
+                extended.extended = *times;
+                self.set_timer(Timer::LeaseEnds(lease.clone()), *until);
+            }
+            Event::LeaseEnding { lease } => {
+                self.leases.get_mut(lease).ok_or_else(|| illegal(event, "no such lease"))?.ending = true;
+                self.clear_timer(&Timer::LeaseEnds(lease.clone()));
+            }
+            Event::LeaseEnded { lease, .. } => {
+                self.leases.remove(lease).ok_or_else(|| illegal(event, "no such lease"))?;
+                self.clear_timer(&Timer::LeaseEnds(lease.clone()));
+            }
+
+            Event::Settling { until } => {
+                self.settling_until = Some(*until);
+                self.set_timer(Timer::SettleOver, *until);
+            }
+            Event::Settled => {
+                self.settling_until = None;
+                self.clear_timer(&Timer::SettleOver);
+            }
+            Event::Paused { by, reason } => {
+                self.paused = Some(PauseView { by: by.clone(), reason: reason.clone(), since: at });
+            }
+            Event::Resumed { .. } => self.paused = None,
+            Event::Barred { incident, rule, target, by } => {
+                let bar = Bar { incident: *incident, by: by.clone() };
+                self.barred.insert((rule.clone(), target.clone()), bar);
+            }
+            Event::Rearmed { rule, targets, .. } => {
+                for target in targets {
+                    self.barred.remove(&(rule.clone(), target.clone()));
+                    if self.locks.get(target).is_some_and(|lock| lock.unknown) {
+                        self.locks.remove(target);
+                    }
+                }
+            }
+            Event::PolicyChanged { policy } => self.policy.clone_from(policy),
+            Event::Started { .. } => {
+                self.epoch += 1;
+                self.work_version += 1;
+            }
+
+            Event::PageReleased { incident, .. } => {
+                if *incident != IncidentId::ITSELF {
+                    self.incident_mut(*incident, event)?.pages += 1;
+                }
+            }
+            Event::Tell { letter, note } => {
+                self.last_wish += 1;
+                let wish = self.last_wish;
+                if let Slot::Post(number) = letter.slot {
+                    self.last_post = self.last_post.max(number);
+                }
+                let owed = self.letters.entry(letter.clone()).or_insert(Letter {
+                    want: 0,
+                    wanted_at: at,
+                    told: 0,
+                    note: None,
+                    external: None,
+                });
+                if owed.told == owed.want {
+                    owed.wanted_at = at;
+                }
+                owed.want = wish;
+                owed.note.clone_from(note);
+                self.owed.insert(letter.clone());
+                self.letters_version += 1;
+            }
+            Event::LetterTold { letter, up_to, external } => {
+                let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
+                owed.told = *up_to;
+                if external.is_some() {
+                    owed.external.clone_from(external);
+                }
+                self.settle_letter(letter);
+            }
+            Event::LetterFailed { letter, .. } => {
+                let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
+                owed.told = owed.want;
+                self.settle_letter(letter);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a step through the one table of phases.
+    fn move_step(&mut self, id: StepId, event: &Event) -> Result<(), Illegal> {
+        let moved = self.step_mut(id, event)?;
+        let (rank, from) = (moved.rank, moved.phase);
+        let to = step::next(from, event).ok_or_else(|| illegal(event, &format!("step {id} is {}", from.word())))?;
+        moved.phase = to;
+        self.work_version += 1;
+        if from != to {
+            if let Some(steps) = self.live.get_mut(&from) {
+                steps.remove(&(rank, id));
+                if steps.is_empty() {
+                    self.live.remove(&from);
+                }
+            }
+            if !to.is_terminal() {
+                self.live.entry(to).or_default().insert((rank, id));
+            }
+        }
+        Ok(())
+    }
+
+    fn alert_fired(&mut self, at: Micros, alert: &Alert, rule: Option<String>, doubtful: bool, confirm_at: Micros) {
+        let print = alert.fingerprint.clone();
+        let before = self.alerts.get(&print).map(|held| (held.held, held.incident));
+        // An alert whose incident is over starts a new story.
+        let incident = before.and_then(|(_, incident)| incident).filter(|incident| {
+            self.incidents.get(incident).is_some_and(|incident| incident.phase != IncidentPhase::Resolved)
+        });
+        if let (Some((held, _)), Some(joined)) =
+            (before, incident.and_then(|incident| self.incidents.get_mut(&incident)))
+        {
+            joined.uncount(held);
+            joined.count(Held::Firing);
+            joined.lost_contact = joined.lost > 0 && joined.firing == 0;
+        } else if let Some(left) =
+            before.and_then(|(_, incident)| incident).and_then(|left| self.incidents.get_mut(&left))
+        {
+            if let Some((held, _)) = before {
+                left.uncount(held);
+            }
+            left.alerts.remove(&print);
+        }
+        let fired = AlertState {
+            held: Held::Firing,
+            doubtful,
+            starts_at: alert.starts_at,
+            ends_at: None,
+            seen_at: at,
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            url: alert.url.clone(),
+            rule,
+            incident,
+        };
+        self.alerts.insert(print.clone(), fired);
+        self.confirming.remove(&print);
+        self.clear_timer(&Timer::ForgetAlert(print.clone()));
+        self.set_timer(Timer::Confirm(print), confirm_at);
+        self.work_version += 1;
+    }
+
+    /// Changes an alert's status, and its incident's counts with it.
+    fn set_held(&mut self, print: &Fingerprint, held: Held, event: &Event) -> Result<(), Illegal> {
+        let alert = self.alerts.get_mut(print).ok_or_else(|| illegal(event, "no such alert"))?;
+        let before = std::mem::replace(&mut alert.held, held);
+        if let Some(incident) = alert.incident.and_then(|incident| self.incidents.get_mut(&incident)) {
+            incident.uncount(before);
+            incident.count(held);
+        }
+        self.work_version += 1;
+        Ok(())
+    }
+
+    fn alert_joined(&mut self, id: IncidentId, print: &Fingerprint, event: &Event) -> Result<(), Illegal> {
+        let alert = self.alerts.get_mut(print).ok_or_else(|| illegal(event, "no such alert"))?;
+        let incident = self.incidents.get_mut(&id).ok_or_else(|| illegal(event, "no such incident"))?;
+        alert.incident = Some(id);
+        if incident.alerts.insert(print.clone()) {
+            incident.count(alert.held);
+        }
+        Ok(())
+    }
+
+    fn alert_forgotten(&mut self, print: &Fingerprint) {
+        if let Some(alert) = self.alerts.remove(print)
+            && let Some(incident) = alert.incident.and_then(|incident| self.incidents.get_mut(&incident))
+            && incident.alerts.remove(print)
+        {
+            incident.uncount(alert.held);
+        }
+        self.clear_timer(&Timer::ForgetAlert(print.clone()));
+        self.clear_timer(&Timer::Confirm(print.clone()));
+        self.confirming.remove(print);
+    }
+
+    fn incident_resolved(
+        &mut self,
+        at: Micros,
+        id: IncidentId,
+        how: &HowResolved,
+        event: &Event,
+    ) -> Result<(), Illegal> {
+        let incident = self.incident_mut(id, event)?;
+        incident.phase = IncidentPhase::Resolved;
+        incident.resolved_at = Some(at);
+        incident.quiet_until = None;
+        let person = match how {
+            HowResolved::Quiet => None,
+            HowResolved::ByPerson { by } => Some(by.clone()),
+        };
+        let by_person = person.is_some();
+        incident.resolved_by = person;
+        let key = (incident.rule.clone(), incident.key.clone());
+        if self.open.get(&key) == Some(&id) {
+            self.open.remove(&key);
+        }
+        self.clear_timer(&Timer::Quiet(id));
+        self.barred.retain(|_, bar| bar.incident != id);
+        self.evidence_wanted.retain(|(incident, _)| *incident != id);
+        if by_person {
+            self.locks.retain(|_, lock| !(lock.incident == id && lock.unknown));
+        }
+        self.free_locks(id);
+        Ok(())
+    }
+
+    fn incident_forgotten(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.remove(&id) else { return };
+        for print in &incident.alerts {
+            if let Some(alert) = self.alerts.get_mut(print) {
+                alert.incident = None;
+            }
+        }
+        let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
+        let steps: Vec<StepId> = self.steps.range(range).map(|(step, _)| *step).collect();
+        for step in steps {
+            self.steps.remove(&step);
+        }
+        self.letters.retain(|letter, _| letter.incident != id);
+        self.owed.retain(|letter| letter.incident != id);
+        self.clear_timer(&Timer::ForgetIncident(id));
+    }
+
+    fn evidence_gathered(&mut self, at: Micros, id: IncidentId, input: &Input, event: &Event) -> Result<(), Illegal> {
+        let Input::Gathered { collector, target, result, .. } = input else {
+            return Err(illegal(event, "its input is not Gathered"));
+        };
+        let (digest, summary) = match result {
+            Ok(Gathered { digest, summary, .. }) => (Some(digest.clone()), summary.clone()),
+            Err(problem) => (None, format!("not collected: {problem}")),
+        };
+        let incident = self.incident_mut(id, event)?;
+        if incident.evidence.len() < EVIDENCE_LISTED {
+            incident.evidence.push(EvidenceView {
+                collector: collector.clone(),
+                target: target.clone(),
+                at,
+                digest,
+                summary,
+            });
+        }
+        self.evidence_wanted.retain(|(incident, wanted)| {
+            !(*incident == id && wanted.collect == *collector && wanted.target.name == *target)
+        });
+        self.work_version += 1;
+        Ok(())
+    }
+
+    fn count_start(&mut self, at: Micros, scopes: &[String]) {
+        for scope in scopes {
+            let starts = self.starts.entry(scope.clone()).or_default();
+            starts.push_back(at);
+            while starts.front().is_some_and(|first| *first + LONGEST_LIMIT_WINDOW < at) {
+                starts.pop_front();
+            }
+        }
+    }
+
+    /// An incident's locks end with its ladder, and with the last started step of it. Unknown keeps its lock.
+    fn free_locks(&mut self, id: IncidentId) {
+        let ladder_lives = self
+            .incidents
+            .get(&id)
+            .is_some_and(|incident| incident.has_live_ladder() && incident.phase != IncidentPhase::Resolved);
+        let started: BTreeSet<TargetKey> = self
+            .live_steps_of(id)
+            .into_iter()
+            .filter_map(|step| self.steps.get(&step))
+            .filter(|step| step.phase.is_started())
+            .map(|step| step.rung.target.key())
+            .collect();
+        if !ladder_lives {
+            self.locks.retain(|target, lock| lock.incident != id || lock.unknown || started.contains(target));
+        }
+    }
+
+    fn settle_letter(&mut self, key: &crate::model::letter::LetterKey) {
+        let Some(letter) = self.letters.get(key) else { return };
+        if letter.told >= letter.want {
+            self.owed.remove(key);
+            if key.slot != Slot::Card {
+                self.letters.remove(key);
+            }
+        }
+        self.letters_version += 1;
+    }
+
+    fn set_timer(&mut self, timer: Timer, at: Micros) {
+        self.clear_timer(&timer);
+        self.timers.insert((at, timer.clone()));
+        self.due.insert(timer, at);
+    }
+
+    fn clear_timer(&mut self, timer: &Timer) {
+        if let Some(at) = self.due.remove(timer) {
+            self.timers.remove(&(at, timer.clone()));
+        }
+    }
+
+    fn clear_timers_of(&mut self, step: StepId) {
+        for timer in [Timer::Resume(step), Timer::ApprovalEnds(step), Timer::PerformBy(step), Timer::VerifyBy(step)] {
+            self.clear_timer(&timer);
+        }
+    }
+
+    fn incident_mut(&mut self, id: IncidentId, event: &Event) -> Result<&mut Incident, Illegal> {
+        self.incidents.get_mut(&id).ok_or_else(|| illegal(event, &format!("there is no incident {id}")))
+    }
+
+    fn step_mut(&mut self, id: StepId, event: &Event) -> Result<&mut Step, Illegal> {
+        self.steps.get_mut(&id).ok_or_else(|| illegal(event, &format!("there is no step {id}")))
+    }
+}
+
+/// A call may still be on its way when `perform_by` has passed: its total deadline ends before, this is for clocks.
+pub const READ_BACK_SLACK: Span = Span::seconds(5);
+
+/// Something could not be learned: it is asked again a few times.
+#[must_use]
+pub fn is_doubt(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotObserved { .. }
+            | Reason::FiringUnknown { .. }
+            | Reason::NotListed
+            | Reason::ObservationOld { .. }
+            | Reason::Doubtful
+    )
+}
+
+fn alert_of<'a>(input: &'a Input, event: &Event) -> Result<&'a Alert, Illegal> {
+    match input {
+        Input::Alert(alert) => Ok(alert),
+        _ => Err(illegal(event, "its input is not an alert")),
+    }
+}
+
+fn illegal(event: &Event, why: &str) -> Illegal {
+    let word = format!("{event:?}");
+    let end = word.find([' ', '{']).unwrap_or(word.len());
+    Illegal { event: word.get(..end).unwrap_or_default().to_owned(), why: why.to_owned() }
+}
+
+impl Incident {
+    fn count(&mut self, held: Held) {
+        match held {
+            Held::Firing => self.firing += 1,
+            Held::Resolved => self.resolved += 1,
+            Held::Lost => self.lost += 1,
+        }
+    }
+
+    fn uncount(&mut self, held: Held) {
+        let count = match held {
+            Held::Firing => &mut self.firing,
+            Held::Resolved => &mut self.resolved,
+            Held::Lost => &mut self.lost,
+        };
+        *count = count.saturating_sub(1);
+    }
+}
+
+impl Step {
+    fn planned(
+        at: Micros,
+        purpose: &Purpose,
+        rank: u32,
+        rung_number: u32,
+        rung: &crate::model::rung::Rung,
+        try_number: u32,
+    ) -> Step {
+        Step {
+            purpose: purpose.clone(),
+            rank,
+            rung_number,
+            rung: rung.clone(),
+            try_number,
+            phase: Phase::Observing,
+            planned_at: at,
+            plan: None,
+            trace: Vec::new(),
+            held_for: None,
+            held_until: None,
+            doubts: 0,
+            approval_until: None,
+            approved_by: None,
+            perform_by: None,
+            epoch: 0,
+            outcome_lost: false,
+            before: None,
+            started_at: None,
+            applied_at: None,
+            measure_from: None,
+            verify_by: None,
+            last_measurement: false,
+            ended_at: None,
+            reason: None,
+            answer: None,
+            undone_by: None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! One incident at a time works on a target, from its first start to its last verdict.
+
+use super::{Case, Says};
+use crate::model::{reason::Reason, step::Verdict};
+
+pub fn guard(case: &Case) -> Says {
+    match case.state.locks.get(&case.target) {
+        _ if case.is_shadow() => Says::allow("shadow takes no lock", ""),
+        Some(lock) if lock.incident == case.id.incident && lock.unknown && case.is_fix() => {
+            let why = "an earlier step on it ended with an unknown outcome; nightshift rearm or resolve frees it".to_owned();
+            Says::deny("held by an unknown outcome", "free", Reason::OutcomeUnknown { why })
+        }
+        Some(lock) if lock.incident != case.id.incident => {
+            let reason = Reason::TargetLocked { by: lock.incident };
+            Says::verdict(format!("held by incident {}", lock.incident), "free", Verdict::Hold { until: None, reason })
+        }
+        Some(_) => Says::allow("ours", "free"),
+        None => Says::allow("free", "free"),
+    }
+}

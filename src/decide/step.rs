@@ -1,0 +1,274 @@
+//! One step before and while it acts: judged on an observation, started, and what its call came to.
+
+use super::{Decided, Decider, guard};
+use crate::model::{
+    event::{Event, LeaseEnd},
+    id::StepId,
+    input::Op,
+    observation::{Moment, Observation, Outcome, Proposed},
+    plan::Plan,
+    reason::Reason,
+    step::{LeaseKey, Phase, Purpose, Verdict},
+    time::Span,
+};
+
+/// The call must be over this long after it was decided.
+pub const PERFORM_WITHIN: Span = Span::seconds(20);
+/// How long a person has to approve a plan.
+pub const APPROVAL_HOLDS: Span = Span::minutes(30);
+/// How long a step that puts something back is measured.
+pub const UNDO_MEASURED: Span = Span::minutes(5);
+
+impl Decider<'_> {
+    pub(super) fn observed(&mut self, id: StepId, moment: Moment, result: &Result<Box<Observation>, String>) -> Decided {
+        let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
+        let awaited = if step.approved_by.is_some() { Moment::BeforeStart } else { Moment::ForPlan };
+        if step.phase != Phase::Observing || moment != awaited {
+            return Ok(());
+        }
+        let plan = match moment {
+            Moment::BeforeStart => step.plan.clone(),
+            Moment::ForPlan => result.as_ref().ok().and_then(|observation| self.seal(id, observation)),
+        };
+        let judged = guard::judge(self.policy, self.state, self.now, id, result, plan.as_ref());
+        let scopes = guard::limits::scopes(self.state, id);
+        let would_have = judged.verdict == Verdict::WouldHave;
+        self.touched.insert(id.incident);
+        self.emit(Event::StepJudged {
+            step: id,
+            verdict: judged.verdict.clone(),
+            trace: judged.trace,
+            plan: plan.clone().map(Box::new),
+            scopes: if would_have { scopes.clone() } else { Vec::new() },
+        })?;
+        match (judged.verdict, plan, result) {
+            (Verdict::Allow, Some(plan), Ok(observation)) => self.start(id, plan, observation, scopes),
+            (Verdict::Ask { .. }, Some(plan), _) => self.ask(id, plan),
+            // An approval outlives the wait: the plan must still hold when it is judged again.
+            (Verdict::Hold { until, reason }, ..) => self.emit(Event::StepHeld { step: id, until, reason }),
+            (Verdict::WouldHave, plan, result) => self.would_have(id, plan, result),
+            (Verdict::Deny { reason }, ..) => self.drop_step(id, reason),
+            (Verdict::Allow | Verdict::Ask { .. }, ..) => {
+                self.drop_step(id, Reason::NotObserved { problem: "the observation brought no plan".into() })
+            }
+        }
+    }
+
+    fn seal(&self, id: StepId, observation: &Observation) -> Option<Plan> {
+        let Proposed::Made(proposal) = &observation.proposal else { return None };
+        let step = self.state.steps.get(&id)?;
+        let incident = self.state.incidents.get(&id.incident)?;
+        let rule_hash = incident.ladder.as_ref().map_or("", |ladder| ladder.rule_hash.as_str());
+        let lease = if step.purpose.is_fix() { lease_of(&step.rung.with) } else { None };
+        let until = self.now + APPROVAL_HOLDS;
+        Some(Plan::seal(&step.rung.action, &step.rung.target, (**proposal).clone(), lease, rule_hash, until))
+    }
+
+    fn start(&mut self, id: StepId, plan: Plan, observation: &Observation, scopes: Vec<String>) -> Decided {
+        let perform_by = self.now + PERFORM_WITHIN;
+        let is_fix = self.state.steps.get(&id).is_some_and(|step| step.purpose.is_fix());
+        let summary = plan.proposal.summary.clone();
+        let target = plan.target.key();
+        self.emit(Event::StepStarted {
+            step: id,
+            plan: Box::new(plan),
+            perform_by,
+            before: Box::new(observation.facts.clone()),
+            scopes: if is_fix { scopes } else { Vec::new() },
+        })?;
+        self.post(id.incident, format!("Step {id} started on {target}: {summary}."))
+    }
+
+    fn ask(&mut self, id: StepId, plan: Plan) -> Decided {
+        let until = plan.until;
+        let summary = plan.proposal.summary.clone();
+        let target = plan.target.key();
+        self.emit(Event::ApprovalAsked { step: id, plan: Box::new(plan), until })?;
+        let until = self.time(until);
+        self.post(
+            id.incident,
+            format!("Step {id} waits for an approval until {until}: {summary} on {target}. Approve with: nightshift approve {id}"),
+        )
+    }
+
+    fn would_have(&mut self, id: StepId, plan: Option<Plan>, result: &Result<Box<Observation>, String>) -> Decided {
+        let summary = plan.map(|plan| format!("{} on {}", plan.proposal.summary, plan.target.key())).unwrap_or_default();
+        let proof = match result.as_ref().ok().and_then(|observation| observation.dry_run.as_ref()) {
+            Some(crate::model::observation::DryRun::Accepted) => "; the API server's dry run accepts it",
+            Some(crate::model::observation::DryRun::Rejected { .. }) => "; the API server's dry run rejects it",
+            None => "",
+        };
+        self.post(id.incident, format!("Shadow: would have done {summary}{proof}."))?;
+        self.drop_step(id, Reason::Shadow)
+    }
+
+    /// Ends a step that has not started, and tells its ladder or lease.
+    pub(super) fn drop_step(&mut self, id: StepId, reason: Reason) -> Decided {
+        let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
+        if step.approval_until.is_some() && step.phase != Phase::Holding {
+            self.void_approval(id, &reason)?;
+        }
+        self.emit(Event::StepDropped { step: id, reason: reason.clone() })?;
+        self.touched.insert(id.incident);
+        self.not_done(id, &reason)
+    }
+
+    /// A step ended without having changed anything.
+    fn not_done(&mut self, id: StepId, reason: &Reason) -> Decided {
+        let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
+        let says = reason.says(&self.policy.zone);
+        match step.purpose.clone() {
+            Purpose::Fix => self.fix_not_done(id, reason),
+            Purpose::Undo { step: undone, by: Some(_) } => {
+                self.post(id.incident, format!("Step {undone} was not undone: {says}."))
+            }
+            Purpose::Undo { step: undone, by: None } => {
+                self.post(id.incident, format!("Step {undone} was not undone: {says}."))?;
+                self.hand_over(id.incident, reason.clone())
+            }
+            Purpose::LeaseEnd { lease, .. } => {
+                let how = match reason {
+                    Reason::ChangedSince { difference } | Reason::Refused { why: difference } => {
+                        LeaseEnd::LeftAlone { difference: difference.clone() }
+                    }
+                    other => LeaseEnd::GivenUp { reason: other.clone() },
+                };
+                self.lease_over(id.incident, &lease, how)
+            }
+        }
+    }
+
+    pub(super) fn void_approval(&mut self, id: StepId, reason: &Reason) -> Decided {
+        match self.state.steps.get(&id).map(|step| step.phase) {
+            Some(Phase::Observing | Phase::Asking) => {
+                self.emit(Event::ApprovalVoided { step: id, reason: reason.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the driver's call came to.
+    pub(super) fn performed(&mut self, id: StepId, op: Op, outcome: &Outcome) -> Decided {
+        let Some(phase) = self.state.steps.get(&id).map(|step| step.phase) else { return Ok(()) };
+        match (op, phase, outcome) {
+            (Op::Apply, Phase::Acting, Outcome::Applied) | (Op::ReadBack, Phase::ReadBack, Outcome::Applied) => {
+                self.applied(id)
+            }
+            (Op::Apply, Phase::Acting, Outcome::NotApplied { why, changed_since })
+            | (Op::ReadBack, Phase::ReadBack, Outcome::NotApplied { why, changed_since }) => {
+                let reason = if *changed_since {
+                    Reason::ChangedSince { difference: why.clone() }
+                } else {
+                    Reason::CallFailed { why: why.clone() }
+                };
+                self.emit(Event::StepFailed { step: id, reason: reason.clone() })?;
+                self.touched.insert(id.incident);
+                let says = reason.says(&self.policy.zone);
+                self.post(id.incident, format!("Step {id} changed nothing: {says}."))?;
+                self.not_done(id, &reason)
+            }
+            (Op::Apply, Phase::Acting, Outcome::Unknown { why }) => {
+                if self.state.steps.get(&id).is_some_and(|step| step.outcome_lost) {
+                    return Ok(());
+                }
+                self.touched.insert(id.incident);
+                self.emit(Event::StepOutcomeLost { step: id, why: why.clone() })
+            }
+            (Op::ReadBack, Phase::ReadBack, Outcome::Unknown { why }) => self.unknown(id, why),
+            // A late answer: the step has moved on.
+            (Op::Apply | Op::ReadBack, ..) => Ok(()),
+        }
+    }
+
+    fn applied(&mut self, id: StepId) -> Decided {
+        let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
+        let (settle, within) = if step.purpose.is_fix() {
+            (step.rung.verify.settle, step.rung.verify.resolved_within)
+        } else {
+            (Span::ZERO, UNDO_MEASURED)
+        };
+        let purpose = step.purpose.clone();
+        let plan = step.plan.clone();
+        let measure_from = self.now + settle;
+        self.touched.insert(id.incident);
+        self.emit(Event::StepApplied { step: id, measure_from, verify_by: measure_from + within })?;
+        let Some(plan) = plan else { return Ok(()) };
+        match purpose {
+            Purpose::Fix => self.begin_lease(id, &plan),
+            Purpose::Undo { step, .. } => {
+                for lease in lease_keys(&plan) {
+                    if self.state.leases.get(&lease).is_some_and(|held| held.step == step) {
+                        self.emit(Event::LeaseEnded { lease, how: LeaseEnd::Undone })?;
+                    }
+                }
+                Ok(())
+            }
+            Purpose::LeaseEnd { lease, .. } => self.lease_over(id.incident, &lease, LeaseEnd::PutBack),
+        }
+    }
+
+    fn unknown(&mut self, id: StepId, why: &str) -> Decided {
+        self.touched.insert(id.incident);
+        self.emit(Event::StepUnknown { step: id, why: why.to_owned() })?;
+        let purpose = self.state.steps.get(&id).map(|step| step.purpose.clone());
+        let reason = Reason::OutcomeUnknown { why: why.to_owned() };
+        match purpose {
+            Some(Purpose::LeaseEnd { lease, .. }) => {
+                self.lease_over(id.incident, &lease, LeaseEnd::GivenUp { reason })
+            }
+            _ if self.ladder_lives(id.incident) => self.hand_over(id.incident, reason),
+            _ => self.page(id.incident, reason),
+        }
+    }
+
+    /// Lets the first that waits for a slot or a lock be judged afresh, when one is free.
+    pub(super) fn admit(&mut self) -> Decided {
+        while let Some(step) = self.next_admitted() {
+            self.emit(Event::StepResumed { step })?;
+            self.touched.insert(step.incident);
+        }
+        Ok(())
+    }
+
+    fn next_admitted(&self) -> Option<StepId> {
+        let holding = self.state.live.get(&Phase::Holding)?;
+        let observing = self.state.live.get(&Phase::Observing);
+        let admitted_by = |wants: &dyn Fn(&Reason) -> bool| {
+            let steps = observing.into_iter().flatten().filter_map(|(_, step)| self.state.steps.get(step));
+            steps.filter(|step| step.held_for.as_ref().is_some_and(wants)).map(|step| step.rung.target.key()).collect::<Vec<_>>()
+        };
+        let for_a_slot = |reason: &Reason| matches!(reason, Reason::NoSlot { .. });
+        let for_a_lock = |reason: &Reason| matches!(reason, Reason::TargetLocked { .. });
+        let mut waits = holding
+            .iter()
+            .filter_map(|(_, id)| self.state.steps.get(id).map(|step| (*id, step)))
+            .filter(|(_, step)| step.held_until.is_none())
+            .peekable();
+        waits.peek()?;
+        let free = self.policy.spec.max_concurrent.saturating_sub(self.state.acting());
+        let free_slot = (admitted_by(&for_a_slot).len() as u64) < u64::from(free);
+        let admitted_to_locks = admitted_by(&for_a_lock);
+        waits.find(|(id, step)| match &step.held_for {
+            Some(Reason::NoSlot { .. }) => free_slot,
+            Some(Reason::TargetLocked { .. }) => {
+                let target = step.rung.target.key();
+                self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident)
+                    && !admitted_to_locks.contains(&target)
+            }
+            _ => false,
+        })
+        .map(|(id, _)| id)
+    }
+}
+
+/// `with: {lease: 2h}`: the one parameter that is not the action's alone, because time is decided here.
+fn lease_of(with: &serde_json::Value) -> Option<Span> {
+    with.get("lease").and_then(serde_json::Value::as_str).and_then(|text| Span::parse(text).ok())
+}
+
+/// One lease for each field that a plan touches.
+pub(super) fn lease_keys(plan: &Plan) -> Vec<LeaseKey> {
+    let target = plan.target.key();
+    plan.proposal.effect.touches.iter().map(|field| LeaseKey { target: target.clone(), field: field.clone() }).collect()
+}
+

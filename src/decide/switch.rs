@@ -1,0 +1,155 @@
+//! Switches of the whole: start and settling, pause and resume, a policy that changed, a clock that stepped.
+
+use super::{Decided, Decider};
+use crate::model::{
+    event::Event,
+    id::{IncidentId, StepId},
+    letter::{LetterKey, Told},
+    mode::Mode,
+    reason::Reason,
+    step::{Answer, Phase},
+    time::Span,
+};
+
+impl Decider<'_> {
+    pub(super) fn started(&mut self, replica: &str, policy: &str, damage: Option<&str>) -> Decided {
+        let fresh = self.state.epoch == 0;
+        self.emit(Event::Started { replica: replica.to_owned() })?;
+        if let Some(damage) = damage {
+            self.pause("nightshift", format!("the journal is damaged: {damage}"))?;
+        }
+        if !fresh {
+            self.settle()?;
+            self.end_missed_windows()?;
+        }
+        self.policy_loaded(policy)
+    }
+
+    fn settle(&mut self) -> Decided {
+        let settle = self.policy.spec.settle_after_start;
+        if settle > Span::ZERO { self.emit(Event::Settling { until: self.now + settle }) } else { Ok(()) }
+    }
+
+    /// A verification whose window passed while nobody was here can't say "did not help".
+    fn end_missed_windows(&mut self) -> Decided {
+        let verifying: Vec<StepId> =
+            self.state.live.get(&Phase::Verifying).into_iter().flatten().map(|(_, step)| *step).collect();
+        for step in verifying {
+            let missed = self.state.steps.get(&step).and_then(|step| step.verify_by).is_some_and(|by| by <= self.now);
+            if missed {
+                let why = "its window passed while nightshift was not running".to_owned();
+                self.verified(step, Answer::Inconclusive { why })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn clock_stepped(&mut self, by: Span) -> Decided {
+        self.emit(Event::ClockStepped { by })?;
+        self.settle()
+    }
+
+    /// Rules were loaded: a live ladder whose rule or target changed, or whose mode was lowered, goes to people.
+    pub(super) fn policy_loaded(&mut self, policy: &str) -> Decided {
+        if self.state.policy == policy {
+            return Ok(());
+        }
+        self.emit(Event::PolicyChanged { policy: policy.to_owned() })?;
+        let live: Vec<IncidentId> =
+            self.state.incidents.iter().filter(|(_, incident)| incident.has_live_ladder()).map(|(id, _)| *id).collect();
+        for id in live {
+            if let Some(reason) = self.policy_took_away(id) {
+                self.stop_ladder(id, reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn policy_took_away(&self, id: IncidentId) -> Option<Reason> {
+        let incident = self.state.incidents.get(&id)?;
+        let ladder = incident.ladder.as_ref()?;
+        let Some(rule) = self.policy.rule(&incident.rule) else { return Some(Reason::RulesChanged) };
+        if self.policy.rule_hash(&incident.rule) != Some(ladder.rule_hash.as_str()) {
+            return Some(Reason::RulesChanged);
+        }
+        let mode_of = |place: usize| {
+            let rung = rule.remediate.get(place).and_then(|rung| rung.mode).unwrap_or(Mode::Auto);
+            self.policy.spec.mode.min(rule.mode).min(rung)
+        };
+        let lowered = ladder.rungs.iter().enumerate().any(|(place, rung)| mode_of(place) < rung.mode);
+        lowered.then_some(Reason::ModeLowered)
+    }
+
+    pub(super) fn pause(&mut self, by: &str, reason: String) -> Decided {
+        if self.state.paused.is_some() {
+            return self.refuse("it is paused already".into());
+        }
+        let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        self.emit(Event::Paused { by: by.to_owned(), reason: reason.clone() })?;
+        self.tell_all(format!("{by} paused nightshift{words}. Nothing acts until somebody resumes it."))?;
+        let why = Reason::Paused { by: by.to_owned(), why: reason };
+        let waiting: Vec<StepId> = self.state.live_steps().collect();
+        let mut incidents = Vec::new();
+        for id in waiting {
+            let Some(step) = self.state.steps.get(&id) else { continue };
+            if step.phase.is_started() || step.purpose.is_by_person() {
+                continue;
+            }
+            if step.purpose.is_fix() {
+                if step.rung.mode != Mode::Shadow {
+                    incidents.push(id.incident);
+                }
+            } else if step.phase == Phase::Observing {
+                self.emit(Event::StepHeld { step: id, until: None, reason: why.clone() })?;
+                self.touched.insert(id.incident);
+            }
+        }
+        for incident in incidents {
+            self.stop_ladder(incident, why.clone())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, by: &str, pause_file_present: bool) -> Decided {
+        if self.state.paused.is_none() {
+            return self.refuse("it is not paused".into());
+        }
+        if pause_file_present {
+            return self.refuse("the pause file is still there: remove it first".into());
+        }
+        self.emit(Event::Resumed { by: by.to_owned() })?;
+        self.tell_all(format!("{by} resumed nightshift. What waited meanwhile was dropped."))?;
+        let holding: Vec<StepId> =
+            self.state.live.get(&Phase::Holding).into_iter().flatten().map(|(_, step)| *step).collect();
+        for step in holding {
+            let paused = self.state.steps.get(&step).and_then(|step| step.held_for.as_ref());
+            if matches!(paused, Some(Reason::Paused { .. })) {
+                self.emit(Event::StepResumed { step })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn told(&mut self, letter: &LetterKey, up_to: u64, result: &Told) -> Decided {
+        // An incident is kept while a letter is owed; an answer for one that is gone changes nothing.
+        if !self.state.letters.contains_key(letter) {
+            return Ok(());
+        }
+        match result {
+            Told::Sent { external } => {
+                self.emit(Event::LetterTold { letter: letter.clone(), up_to, external: external.clone() })
+            }
+            Told::Failed { reason } => {
+                self.emit(Event::LetterFailed { letter: letter.clone(), reason: reason.clone() })
+            }
+        }
+    }
+
+    pub(super) fn poisoned(&mut self, digest: &str, message: &str) -> Decided {
+        self.emit(Event::Poisoned { digest: digest.to_owned(), message: message.to_owned() })?;
+        let mentions = self.policy.spec.severities.first().map(|most| most.mentions.clone()).unwrap_or_default();
+        let reason = Reason::CallFailed { why: "an input could not be decided: see the journal".into() };
+        self.emit(Event::PageReleased { incident: IncidentId::ITSELF, reason, mentions })?;
+        self.tell_all(format!("nightshift could not decide an input and set it aside ({digest}): {message}"))
+    }
+}

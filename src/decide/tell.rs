@@ -1,0 +1,66 @@
+//! Owing letters: the card of every incident that changed, the posts of its thread, and pages.
+
+use super::{Decided, Decider};
+use crate::model::{
+    event::Event,
+    id::IncidentId,
+    letter::{LetterKey, Note, Receiver, Slot},
+    reason::Reason,
+};
+
+/// Posts that one incident may owe at a time: with the receiver down, the oldest news make room for people's pages.
+pub const POSTS_OWED: usize = 200;
+
+impl Decider<'_> {
+    /// One line in the incident's thread.
+    pub(super) fn post(&mut self, id: IncidentId, text: String) -> Decided {
+        let receiver = self.state.incidents.get(&id).and_then(|incident| incident.receiver.clone());
+        self.post_to(receiver, id, text, Vec::new())
+    }
+
+    /// Wakes people: a post that mentions the severity's people, an ERROR line and a metric. Whoever acknowledged is awake.
+    pub(super) fn page(&mut self, id: IncidentId, reason: Reason) -> Decided {
+        let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
+        let says = reason.says(&self.policy.zone);
+        if incident.acknowledged_by.is_some() {
+            return self.post(id, format!("Over to you: {says}."));
+        }
+        let mentions = incident.mentions.clone();
+        let receiver = incident.receiver.clone();
+        self.touched.insert(id);
+        self.emit(Event::PageReleased { incident: id, reason, mentions: mentions.clone() })?;
+        self.post_to(receiver, id, format!("Page: {says}. This needs a person."), mentions)
+    }
+
+    /// What concerns nightshift itself goes to the default channel.
+    pub(super) fn tell_all(&mut self, text: String) -> Decided {
+        let receiver = self.policy.spec.slack_channel.clone().map(|channel| Receiver::Slack { channel });
+        self.post_to(receiver, IncidentId::ITSELF, text, Vec::new())
+    }
+
+    fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String, mentions: Vec<String>) -> Decided {
+        let Some(receiver) = receiver else { return Ok(()) };
+        if mentions.is_empty() && self.posts_owed(&receiver, incident) >= POSTS_OWED {
+            return Ok(());
+        }
+        let letter = LetterKey { receiver, incident, slot: Slot::Post(self.state.last_post + 1) };
+        self.emit(Event::Tell { letter, note: Some(Note { at: self.now, text, mentions }) })
+    }
+
+    fn posts_owed(&self, receiver: &Receiver, incident: IncidentId) -> usize {
+        let first = LetterKey { receiver: receiver.clone(), incident, slot: Slot::Card };
+        let last = LetterKey { receiver: receiver.clone(), incident, slot: Slot::Post(u64::MAX) };
+        self.state.owed.range(first..=last).take(POSTS_OWED + 1).count()
+    }
+
+    /// Every incident that this input touched owes its card anew.
+    pub(super) fn owe_cards(&mut self) -> Decided {
+        for incident in std::mem::take(&mut self.touched) {
+            let Some(receiver) = self.state.incidents.get(&incident).and_then(|incident| incident.receiver.clone()) else {
+                continue;
+            };
+            self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Card }, note: None })?;
+        }
+        Ok(())
+    }
+}
