@@ -23,21 +23,23 @@ impl Decider<'_> {
     pub(super) fn alert(&mut self, alert: &Alert) -> Decided {
         let held = self.state.alerts.get(&alert.fingerprint);
         match (held.map(|held| held.held), alert.status) {
-            (None, Status::Firing) => self.fires(alert, false),
+            (None, Status::Firing) => self.fired(alert, false),
             (None | Some(Held::Resolved), Status::Resolved) => Ok(()),
             (Some(Held::Firing), Status::Firing) => match held {
                 Some(held) if same_start(held, alert) => Ok(()),
                 Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
-                _ => self.fires(alert, false),
+                _ => self.fired(alert, false),
             },
             (Some(Held::Resolved), Status::Firing) => match held {
-                Some(held) if same_start(held, alert) => self.fires(alert, true),
+                Some(held) if same_start(held, alert) => self.fired(alert, true),
                 Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
-                _ => self.fires(alert, false),
+                _ => self.fired(alert, false),
             },
             (Some(Held::Lost), Status::Firing) => match held {
-                Some(held) if !same_start(held, alert) && alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
-                _ => self.fires(alert, false),
+                Some(held) if !same_start(held, alert) && alert.starts_at < held.starts_at => {
+                    self.emit(Event::AlertStale)
+                }
+                _ => self.fired(alert, false),
             },
             (Some(Held::Firing | Held::Lost), Status::Resolved) => {
                 let ends_after = held.is_some_and(|held| alert.ends_at.is_some_and(|end| end > held.starts_at));
@@ -46,7 +48,7 @@ impl Decider<'_> {
         }
     }
 
-    fn fires(&mut self, alert: &Alert, doubtful: bool) -> Decided {
+    fn fired(&mut self, alert: &Alert, doubtful: bool) -> Decided {
         let rule = self.policy.classify(&alert.labels).cloned();
         let confirm_at = self.now + self.policy.spec.lost_after;
         self.emit(Event::AlertFired { rule: rule.as_ref().map(|rule| rule.name.clone()), doubtful, confirm_at })?;
@@ -76,7 +78,10 @@ impl Decider<'_> {
             self.reopen(incident)?;
         }
         if doubtful {
-            self.post(incident, "It fired again with the same start time: Alertmanager is asked before anything acts.".into())?;
+            self.post(
+                incident,
+                "It fired again with the same start time: Alertmanager is asked before anything acts.".into(),
+            )?;
         }
         Ok(())
     }
@@ -90,7 +95,12 @@ impl Decider<'_> {
     }
 
     /// Nobody has refreshed an alert for long: is it lost? `delivered`: the last webhook that this process remembers.
-    pub(super) fn confirmed(&mut self, print: &Fingerprint, delivered: Option<Micros>, answer: &FiringAnswer) -> Decided {
+    pub(super) fn confirmed(
+        &mut self,
+        print: &Fingerprint,
+        delivered: Option<Micros>,
+        answer: &FiringAnswer,
+    ) -> Decided {
         if !self.state.confirming.contains(print) {
             return Ok(());
         }

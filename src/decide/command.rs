@@ -114,7 +114,10 @@ impl Decider<'_> {
             let why = format!("{by} undid it");
             self.emit(Event::StepVerified { step: id, answer: Answer::Inconclusive { why } })?;
         }
-        self.post(id.incident, format!("{by} undoes step {id}. Its rule stays away from the target until the incident is resolved."))?;
+        self.post(
+            id.incident,
+            format!("{by} undoes step {id}. Its rule stays away from the target until the incident is resolved."),
+        )?;
         self.plan_undo(id, Some(by.to_owned()))
     }
 
@@ -151,14 +154,18 @@ impl Decider<'_> {
     }
 
     fn bar(&mut self, by: &str, incident: IncidentId, target: TargetKey) -> Decided {
-        let Some(rule) = self.state.incidents.get(&incident).map(|incident| incident.rule.clone()) else { return Ok(()) };
+        let Some(rule) = self.state.incidents.get(&incident).map(|incident| incident.rule.clone()) else {
+            return Ok(());
+        };
         self.touched.insert(incident);
         self.emit(Event::Barred { incident, rule, target, by: by.to_owned() })
     }
 
     fn rearm(&mut self, by: &str, rule: &str, target: Option<&str>) -> Decided {
-        let is_meant = |key: &TargetKey| target.is_none_or(|wanted| key.0 == wanted || key.0.ends_with(&format!("/{wanted}")));
-        let barred = self.state.barred.keys().filter(|(of, key)| of == rule && is_meant(key)).map(|(_, key)| key.clone());
+        let is_meant =
+            |key: &TargetKey| target.is_none_or(|wanted| key.0 == wanted || key.0.ends_with(&format!("/{wanted}")));
+        let barred =
+            self.state.barred.keys().filter(|(of, key)| of == rule && is_meant(key)).map(|(_, key)| key.clone());
         let locked = self.state.locks.iter().filter(|(key, lock)| {
             let of = self.state.incidents.get(&lock.incident).map(|incident| incident.rule.as_str());
             lock.unknown && of == Some(rule) && is_meant(key)

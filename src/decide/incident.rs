@@ -66,7 +66,9 @@ impl Decider<'_> {
         let until = self.now + incident.quiet;
         self.emit(Event::IncidentMonitoring { incident: id, until })?;
         self.drop_unstarted(id, &Reason::AlertResolved)?;
-        if self.state.incidents.get(&id).is_some_and(super::state::Incident::has_live_ladder) && !self.has_started_step(id) {
+        if self.state.incidents.get(&id).is_some_and(super::state::Incident::has_live_ladder)
+            && !self.has_started_step(id)
+        {
             self.end_ladder(id, LadderEnd::NotNeeded)?;
         }
         Ok(())

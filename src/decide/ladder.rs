@@ -52,7 +52,9 @@ impl Decider<'_> {
         let settling = self.state.settling_until.filter(|until| *until > self.now && mode != Mode::Shadow);
         let young = self.fires_long_enough_at(id).filter(|at| *at > self.now);
         let hold = match (settling, young) {
-            (Some(until), young) if young.is_none_or(|young| young <= until) => Some((until, Reason::Settling { until })),
+            (Some(until), young) if young.is_none_or(|young| young <= until) => {
+                Some((until, Reason::Settling { until }))
+            }
             (_, Some(until)) => Some((until, Reason::TooYoung { until })),
             _ => None,
         };
@@ -162,9 +164,16 @@ impl Decider<'_> {
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
         let Some(ladder) = incident.ladder.as_ref().filter(|ladder| ladder.is_live()) else { return Ok(()) };
         let until = self.now + ladder.cooldown;
-        let cooldown = |target: crate::model::target::TargetKey, shadow| CoolDown { rule: incident.rule.clone(), target, until, shadow };
+        let cooldown = |target: crate::model::target::TargetKey, shadow| CoolDown {
+            rule: incident.rule.clone(),
+            target,
+            until,
+            shadow,
+        };
         let cooldowns = match &how {
-            LadderEnd::WouldHave => ladder.rungs.first().map(|rung| cooldown(rung.target.key(), true)).into_iter().collect(),
+            LadderEnd::WouldHave => {
+                ladder.rungs.first().map(|rung| cooldown(rung.target.key(), true)).into_iter().collect()
+            }
             _ => ladder.started.iter().map(|target| cooldown(target.clone(), false)).collect(),
         };
         self.touched.insert(id);
@@ -185,7 +194,9 @@ impl Decider<'_> {
         let rule_is_shadow = self.state.incidents.get(&id).and_then(|incident| self.policy.rule(&incident.rule));
         let by_rule = rule_is_shadow.is_some_and(|rule| rule.mode.min(self.policy.spec.mode) == Mode::Shadow);
         match ladder {
-            Some(ladder) if !ladder.rungs.is_empty() => ladder.rungs.first().is_some_and(|rung| rung.mode == Mode::Shadow),
+            Some(ladder) if !ladder.rungs.is_empty() => {
+                ladder.rungs.first().is_some_and(|rung| rung.mode == Mode::Shadow)
+            }
             _ => by_rule,
         }
     }

@@ -49,7 +49,10 @@ impl Decider<'_> {
             let times = lease.extended + 1;
             self.emit(Event::LeaseExtended { lease: key.clone(), until, times, by: None })?;
             let until = self.time(until);
-            let text = format!("An alert on {} still fires: the lease of step {} is extended until {until} ({times} of {EXTENDED_AT_MOST}).", key.target, lease.step);
+            let text = format!(
+                "An alert on {} still fires: the lease of step {} is extended until {until} ({times} of {EXTENDED_AT_MOST}).",
+                key.target, lease.step
+            );
             return self.post(incident, text);
         }
         self.end_lease(key, &lease, None, Mode::Ask)
@@ -79,12 +82,16 @@ impl Decider<'_> {
         let target = &key.target;
         match how {
             LeaseEnd::PutBack => self.post(id, format!("The lease on {target} ended: put back.")),
-            LeaseEnd::LeftAlone { difference } => {
-                self.post(id, format!("The lease on {target} ended and was left alone, because somebody changed it: {difference}."))
-            }
+            LeaseEnd::LeftAlone { difference } => self.post(
+                id,
+                format!("The lease on {target} ended and was left alone, because somebody changed it: {difference}."),
+            ),
             LeaseEnd::GivenUp { reason } => {
                 let says = reason.says(&self.policy.zone);
-                self.post(id, format!("The lease on {target} ended, and it could not be put back: {says}. It is yours now."))?;
+                self.post(
+                    id,
+                    format!("The lease on {target} ended, and it could not be put back: {says}. It is yours now."),
+                )?;
                 self.page(id, reason)
             }
             LeaseEnd::Superseded | LeaseEnd::Undone => Ok(()),

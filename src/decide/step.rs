@@ -20,7 +20,12 @@ pub const APPROVAL_HOLDS: Span = Span::minutes(30);
 pub const UNDO_MEASURED: Span = Span::minutes(5);
 
 impl Decider<'_> {
-    pub(super) fn observed(&mut self, id: StepId, moment: Moment, result: &Result<Box<Observation>, String>) -> Decided {
+    pub(super) fn observed(
+        &mut self,
+        id: StepId,
+        moment: Moment,
+        result: &Result<Box<Observation>, String>,
+    ) -> Decided {
         let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
         let awaited = if step.approved_by.is_some() { Moment::BeforeStart } else { Moment::ForPlan };
         if step.phase != Phase::Observing || moment != awaited {
@@ -92,7 +97,8 @@ impl Decider<'_> {
     }
 
     fn would_have(&mut self, id: StepId, plan: Option<Plan>, result: &Result<Box<Observation>, String>) -> Decided {
-        let summary = plan.map(|plan| format!("{} on {}", plan.proposal.summary, plan.target.key())).unwrap_or_default();
+        let summary =
+            plan.map(|plan| format!("{} on {}", plan.proposal.summary, plan.target.key())).unwrap_or_default();
         let proof = match result.as_ref().ok().and_then(|observation| observation.dry_run.as_ref()) {
             Some(crate::model::observation::DryRun::Accepted) => "; the API server's dry run accepts it",
             Some(crate::model::observation::DryRun::Rejected { .. }) => "; the API server's dry run rejects it",
@@ -213,9 +219,7 @@ impl Decider<'_> {
         let purpose = self.state.steps.get(&id).map(|step| step.purpose.clone());
         let reason = Reason::OutcomeUnknown { why: why.to_owned() };
         match purpose {
-            Some(Purpose::LeaseEnd { lease, .. }) => {
-                self.lease_over(id.incident, &lease, LeaseEnd::GivenUp { reason })
-            }
+            Some(Purpose::LeaseEnd { lease, .. }) => self.lease_over(id.incident, &lease, LeaseEnd::GivenUp { reason }),
             _ if self.ladder_lives(id.incident) => self.hand_over(id.incident, reason),
             _ => self.page(id.incident, reason),
         }
@@ -235,7 +239,10 @@ impl Decider<'_> {
         let observing = self.state.live.get(&Phase::Observing);
         let admitted_by = |wants: &dyn Fn(&Reason) -> bool| {
             let steps = observing.into_iter().flatten().filter_map(|(_, step)| self.state.steps.get(step));
-            steps.filter(|step| step.held_for.as_ref().is_some_and(wants)).map(|step| step.rung.target.key()).collect::<Vec<_>>()
+            steps
+                .filter(|step| step.held_for.as_ref().is_some_and(wants))
+                .map(|step| step.rung.target.key())
+                .collect::<Vec<_>>()
         };
         let for_a_slot = |reason: &Reason| matches!(reason, Reason::NoSlot { .. });
         let for_a_lock = |reason: &Reason| matches!(reason, Reason::TargetLocked { .. });
@@ -248,16 +255,17 @@ impl Decider<'_> {
         let free = self.policy.spec.max_concurrent.saturating_sub(self.state.acting());
         let free_slot = (admitted_by(&for_a_slot).len() as u64) < u64::from(free);
         let admitted_to_locks = admitted_by(&for_a_lock);
-        waits.find(|(id, step)| match &step.held_for {
-            Some(Reason::NoSlot { .. }) => free_slot,
-            Some(Reason::TargetLocked { .. }) => {
-                let target = step.rung.target.key();
-                self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident)
-                    && !admitted_to_locks.contains(&target)
-            }
-            _ => false,
-        })
-        .map(|(id, _)| id)
+        waits
+            .find(|(id, step)| match &step.held_for {
+                Some(Reason::NoSlot { .. }) => free_slot,
+                Some(Reason::TargetLocked { .. }) => {
+                    let target = step.rung.target.key();
+                    self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident)
+                        && !admitted_to_locks.contains(&target)
+                }
+                _ => false,
+            })
+            .map(|(id, _)| id)
     }
 }
 
@@ -271,4 +279,3 @@ pub(super) fn lease_keys(plan: &Plan) -> Vec<LeaseKey> {
     let target = plan.target.key();
     plan.proposal.effect.touches.iter().map(|field| LeaseKey { target: target.clone(), field: field.clone() }).collect()
 }
-

@@ -38,7 +38,13 @@ impl Decider<'_> {
         self.post_to(receiver, IncidentId::ITSELF, text, Vec::new())
     }
 
-    fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String, mentions: Vec<String>) -> Decided {
+    fn post_to(
+        &mut self,
+        receiver: Option<Receiver>,
+        incident: IncidentId,
+        text: String,
+        mentions: Vec<String>,
+    ) -> Decided {
         let Some(receiver) = receiver else { return Ok(()) };
         if mentions.is_empty() && self.posts_owed(&receiver, incident) >= POSTS_OWED {
             return Ok(());
@@ -56,7 +62,8 @@ impl Decider<'_> {
     /// Every incident that this input touched owes its card anew.
     pub(super) fn owe_cards(&mut self) -> Decided {
         for incident in std::mem::take(&mut self.touched) {
-            let Some(receiver) = self.state.incidents.get(&incident).and_then(|incident| incident.receiver.clone()) else {
+            let Some(receiver) = self.state.incidents.get(&incident).and_then(|incident| incident.receiver.clone())
+            else {
                 continue;
             };
             self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Card }, note: None })?;

@@ -1,6 +1,9 @@
 //! Verification's four answers. "Resolved" alone is not "helped": an alert that nobody refreshes resolves by itself.
 
-use super::{Decided, Decider, state::{Incident, Step}};
+use super::{
+    Decided, Decider,
+    state::{Incident, Step},
+};
 use crate::model::{
     event::{Event, LadderEnd},
     firing::{Firing, FiringAnswer},
@@ -18,11 +21,8 @@ impl Decider<'_> {
         if step.phase != Phase::Verifying || step.measure_from.is_none_or(|from| reading.at < from) {
             return Ok(());
         }
-        let answer = if step.purpose.is_fix() {
-            answer_of_fix(step, incident, reading)
-        } else {
-            answer_of_undo(step, reading)
-        };
+        let answer =
+            if step.purpose.is_fix() { answer_of_fix(step, incident, reading) } else { answer_of_undo(step, reading) };
         match answer {
             Some(answer) => self.verified(id, answer),
             None => Ok(()),
@@ -113,7 +113,9 @@ fn answer_of_fix(step: &Step, incident: &Incident, reading: &Reading) -> Option<
 fn doubt_of(incident: &Incident, reading: &Reading) -> Option<Answer> {
     match &reading.target {
         TargetReading::Well { .. } => {}
-        TargetReading::NotYet { says } => return Some(inconclusive(&format!("the alert resolved, but the target is not well: {says}"))),
+        TargetReading::NotYet { says } => {
+            return Some(inconclusive(&format!("the alert resolved, but the target is not well: {says}")));
+        }
         TargetReading::Unread { problem } => return Some(could_not(&format!("the target: {problem}"))),
     }
     match &reading.rule {
@@ -122,7 +124,9 @@ fn doubt_of(incident: &Incident, reading: &Reading) -> Option<Answer> {
         RuleReading::Evaluated { .. } => {
             return Some(inconclusive("the alerting rule has not been evaluated since the alert resolved"));
         }
-        RuleReading::Unhealthy { says } => return Some(inconclusive(&format!("the alerting rule is not healthy: {says}"))),
+        RuleReading::Unhealthy { says } => {
+            return Some(inconclusive(&format!("the alerting rule is not healthy: {says}")));
+        }
         RuleReading::Unread { problem } => return Some(could_not(&format!("the alerting rule: {problem}"))),
     }
     match &reading.query {

@@ -2,15 +2,19 @@
 //!
 //! Level-triggered, so recovery after a crash is this same list. Only a committed `StepStarted` makes an [`Intent`].
 
+use super::{State, state::Step};
 use crate::model::{
     alert::Labels,
     id::{Fingerprint, IncidentId, StepId},
+    mode::Mode,
     observation::{Facts, Moment},
     plan::Plan,
     rung::{Collector, Rung},
+    step::{Phase, Purpose},
     time::Micros,
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Alerts of one incident that are asked about at a time; the rest are not: one active alert is enough to act on.
 pub const ALERTS_ASKED: usize = 50;
@@ -117,6 +121,95 @@ pub struct AskedAlert {
     pub fingerprint: Fingerprint,
     pub starts_at: Micros,
     pub labels: Labels,
+}
+
+/// Pieces of one kind that are shown at a time: the rest follow as these are done.
+const SHOWN: usize = 64;
+
+impl State {
+    /// What is to be done outside, writes first. Bounded: at most [`SHOWN`] of each kind that can be many.
+    #[must_use]
+    pub fn work(&self) -> Vec<Work> {
+        let mut work = Vec::new();
+        for (id, step) in self.in_phase(Phase::Acting) {
+            if let (Some(plan), Some(perform_by), false) = (&step.plan, step.perform_by, step.outcome_lost) {
+                work.push(Work::Apply(Intent {
+                    step: id,
+                    plan: Box::new(plan.clone()),
+                    perform_by,
+                    epoch: step.epoch,
+                    by_person: step.purpose.is_by_person(),
+                }));
+            }
+        }
+        for (id, step) in self.in_phase(Phase::ReadBack) {
+            if let Some(plan) = &step.plan {
+                work.push(Work::ReadBack { step: id, plan: Box::new(plan.clone()) });
+            }
+        }
+        work.extend(self.in_phase(Phase::Verifying).filter_map(|(id, step)| self.measure(id, step)));
+        work.extend(self.in_phase(Phase::Observing).take(SHOWN).filter_map(|(id, step)| self.observe(id, step)));
+        let gathers = self.evidence_wanted.iter().take(SHOWN);
+        work.extend(
+            gathers.map(|(incident, collector)| Work::Gather {
+                incident: *incident,
+                collector: Box::new(collector.clone()),
+            }),
+        );
+        let confirms = self.confirming.iter().take(SHOWN).filter_map(|print| {
+            let alert = self.alerts.get(print)?;
+            let alert =
+                AskedAlert { fingerprint: print.clone(), starts_at: alert.starts_at, labels: alert.labels.clone() };
+            Some(Work::Confirm { alert })
+        });
+        work.extend(confirms);
+        work
+    }
+
+    fn in_phase(&self, phase: Phase) -> impl Iterator<Item = (StepId, &Step)> + '_ {
+        let ids = self.live.get(&phase).into_iter().flatten();
+        ids.filter_map(|(_, id)| self.steps.get(id).map(|step| (*id, step)))
+    }
+
+    fn observe(&self, id: StepId, step: &Step) -> Option<Work> {
+        let what = match (&step.approved_by, &step.plan, &step.purpose) {
+            (Some(_), Some(plan), _) => ObserveWhat::Holds { plan: Box::new(plan.clone()) },
+            (_, _, Purpose::Fix) => ObserveWhat::Fix,
+            (_, _, Purpose::Undo { step: undone, .. }) => {
+                ObserveWhat::Undo { plan: Box::new(self.steps.get(undone)?.plan.clone()?), baseline: None }
+            }
+            (_, _, Purpose::LeaseEnd { lease, .. }) => {
+                let lease = self.leases.get(lease)?;
+                let plan = Box::new(self.steps.get(&lease.step)?.plan.clone()?);
+                ObserveWhat::Undo { plan, baseline: Some(lease.baseline.clone()) }
+            }
+        };
+        Some(Work::Observe(Box::new(Observe {
+            step: id,
+            rung: step.rung.clone(),
+            what,
+            alerts: if step.purpose.is_fix() { self.asked_alerts(id.incident) } else { Vec::new() },
+            dry_run: step.purpose.is_fix() && step.rung.mode == Mode::Shadow,
+        })))
+    }
+
+    fn measure(&self, id: StepId, step: &Step) -> Option<Work> {
+        let alerts = if step.purpose.is_fix() { self.asked_alerts(id.incident) } else { Vec::new() };
+        let names = self.incidents.get(&id.incident).map(|incident| {
+            let alerts = incident.alerts.iter().filter_map(|print| self.alerts.get(print));
+            alerts.filter_map(|alert| alert.labels.get("alertname").cloned()).collect::<BTreeSet<String>>()
+        });
+        Some(Work::Measure(Box::new(Measure {
+            step: id,
+            plan: step.plan.clone()?,
+            before: step.before.clone()?,
+            from: step.measure_from?,
+            last: step.last_measurement,
+            alerts,
+            rules: if step.purpose.is_fix() { names.unwrap_or_default().into_iter().collect() } else { Vec::new() },
+            query: step.rung.verify.query.clone(),
+        })))
+    }
 }
 
 impl Work {

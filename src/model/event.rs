@@ -39,7 +39,10 @@ pub enum Event {
         fingerprint: Fingerprint,
         confirm_at: Micros,
     },
-    AlertLost { fingerprint: Fingerprint, forget_at: Micros },
+    AlertLost {
+        fingerprint: Fingerprint,
+        forget_at: Micros,
+    },
     AlertForgotten {
         fingerprint: Fingerprint,
     },
@@ -89,7 +92,10 @@ pub enum Event {
         forget_at: Micros,
     },
     /// Something still rests on it (a lease, an owed letter): it is forgotten later.
-    IncidentKept { incident: IncidentId, forget_at: Micros },
+    IncidentKept {
+        incident: IncidentId,
+        forget_at: Micros,
+    },
     IncidentForgotten {
         incident: IncidentId,
     },

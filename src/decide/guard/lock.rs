@@ -7,7 +7,8 @@ pub fn guard(case: &Case) -> Says {
     match case.state.locks.get(&case.target) {
         _ if case.is_shadow() => Says::allow("shadow takes no lock", ""),
         Some(lock) if lock.incident == case.id.incident && lock.unknown && case.is_fix() => {
-            let why = "an earlier step on it ended with an unknown outcome; nightshift rearm or resolve frees it".to_owned();
+            let why =
+                "an earlier step on it ended with an unknown outcome; nightshift rearm or resolve frees it".to_owned();
             Says::deny("held by an unknown outcome", "free", Reason::OutcomeUnknown { why })
         }
         Some(lock) if lock.incident != case.id.incident => {

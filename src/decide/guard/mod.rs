@@ -8,8 +8,8 @@ pub mod bounds;
 pub mod changed_since;
 pub mod concurrency;
 pub mod cooldown;
-pub mod firing;
 pub mod fires_for;
+pub mod firing;
 pub mod fresh;
 pub mod itself;
 pub mod limits;
@@ -203,7 +203,8 @@ pub(super) fn judge(
             GuardLine { guard, value: says.value, limit: says.limit, verdict: says.verdict }
         })
         .collect();
-    let first = |wanted: fn(&Verdict) -> bool| trace.iter().map(|line| &line.verdict).find(|verdict| wanted(verdict)).cloned();
+    let first =
+        |wanted: fn(&Verdict) -> bool| trace.iter().map(|line| &line.verdict).find(|verdict| wanted(verdict)).cloned();
     let verdict = first(|verdict| matches!(verdict, Verdict::Deny { .. } | Verdict::Hold { .. }))
         .or_else(|| first(|verdict| matches!(verdict, Verdict::WouldHave)))
         .or_else(|| first(|verdict| matches!(verdict, Verdict::Ask { .. })))

@@ -8,7 +8,8 @@ pub fn guard(case: &Case) -> Says {
         Ok(_) => Says::allow("observed", "observed"),
         Err(problem) => {
             let reason = Reason::NotObserved { problem: problem.to_owned() };
-            let verdict = if case.is_shadow() { crate::model::step::Verdict::Deny { reason } } else { case.doubt(reason) };
+            let verdict =
+                if case.is_shadow() { crate::model::step::Verdict::Deny { reason } } else { case.doubt(reason) };
             Says::verdict("not observed", "observed", verdict)
         }
     }

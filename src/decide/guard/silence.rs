@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 pub fn guard(case: &Case) -> Says {
     let Ok(observation) = case.observation else { return Says::allow("not asked", "not silenced") };
-    let FiringAnswer::Answered { alerts, .. } = &observation.firing else { return Says::allow("not asked", "not silenced") };
+    let FiringAnswer::Answered { alerts, .. } = &observation.firing else {
+        return Says::allow("not asked", "not silenced");
+    };
     let by: BTreeSet<&String> = alerts
         .values()
         .filter_map(|firing| match firing {

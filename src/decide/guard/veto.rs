@@ -6,7 +6,9 @@ use crate::model::reason::Reason;
 pub fn guard(case: &Case) -> Says {
     let key = (case.incident.rule.clone(), case.target.clone());
     match case.state.barred.get(&key) {
-        Some(bar) => Says::deny(format!("barred by {}", bar.by), "nobody's veto", Reason::Barred { by: bar.by.clone() }),
+        Some(bar) => {
+            Says::deny(format!("barred by {}", bar.by), "nobody's veto", Reason::Barred { by: bar.by.clone() })
+        }
         None => Says::allow("no veto", "nobody's veto"),
     }
 }

@@ -1,0 +1,191 @@
+//! The state as people see it: one incident, one alert, one step; the same words in Slack, CLI and API.
+
+use super::{
+    Policy, State,
+    state::{AlertState, Held, Incident, Step},
+    verify,
+};
+use crate::model::{
+    event::LadderEnd,
+    id::{Fingerprint, IncidentId, StepId},
+    letter::{LetterKey, Slot},
+    mode::Mode,
+    step::{Phase, Purpose},
+    time::Micros,
+    view::{ALERTS_SHOWN, AlertView, IncidentView, StepView},
+};
+
+impl State {
+    /// One incident for people.
+    #[must_use]
+    pub fn incident_view(&self, policy: &Policy, id: IncidentId) -> Option<IncidentView> {
+        let incident = self.incidents.get(&id)?;
+        let card = incident.receiver.clone().map(|receiver| LetterKey { receiver, incident: id, slot: Slot::Card });
+        let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
+        Some(IncidentView {
+            id,
+            rule: incident.rule.clone(),
+            title: incident.title.clone(),
+            severity: incident.severity.clone(),
+            rank: incident.rank,
+            service: incident.service.clone(),
+            runbook: incident.runbook.clone(),
+            state: incident.phase.word().to_owned(),
+            opened_at: incident.opened_at,
+            resolved_at: incident.resolved_at,
+            quiet_until: incident.quiet_until,
+            acknowledged_by: incident.acknowledged_by.clone(),
+            lost_contact: incident.lost_contact,
+            firing: incident.firing,
+            resolved: incident.resolved,
+            lost: incident.lost,
+            alerts: incident.alerts.iter().take(ALERTS_SHOWN).filter_map(|print| self.alert_view(print)).collect(),
+            ladder: ladder_says(policy, incident),
+            steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step)).collect(),
+            evidence: incident.evidence.clone(),
+            pages: incident.pages,
+            external: card.and_then(|card| self.letters.get(&card)).and_then(|letter| letter.external.clone()),
+            note: None,
+        })
+    }
+
+    #[must_use]
+    pub fn alert_view(&self, print: &Fingerprint) -> Option<AlertView> {
+        let alert: &AlertState = self.alerts.get(print)?;
+        let state = match alert.held {
+            Held::Firing => "firing",
+            Held::Resolved => "resolved",
+            Held::Lost => "lost",
+        };
+        Some(AlertView {
+            fingerprint: print.clone(),
+            state: state.to_owned(),
+            doubtful: alert.doubtful,
+            starts_at: alert.starts_at,
+            rule: alert.rule.clone(),
+            incident: alert.incident,
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            url: alert.url.clone(),
+        })
+    }
+
+    fn step_view(&self, policy: &Policy, id: StepId, step: &Step) -> StepView {
+        let proposal = step.plan.as_ref().map(|plan| &plan.proposal);
+        let undo_until = undo_until(self, id).filter(|_| step.undone_by.is_none());
+        let lease = self.leases.values().find(|lease| lease.step == id).map(|lease| lease.until);
+        let holding = step.phase == Phase::Holding;
+        let reason = match step.phase {
+            Phase::Holding => step.held_for.clone(),
+            _ => step.reason.clone(),
+        };
+        StepView {
+            id,
+            purpose: match &step.purpose {
+                Purpose::Fix => "fix".to_owned(),
+                Purpose::Undo { step, .. } => format!("undo of {step}"),
+                Purpose::LeaseEnd { .. } => "end of a lease".to_owned(),
+            },
+            action: step.rung.action.clone(),
+            target: step.rung.target.key().0,
+            mode: step.rung.mode.word().to_owned(),
+            phase: step.phase.word().to_owned(),
+            summary: proposal.map(|proposal| proposal.summary.clone()),
+            undo_summary: proposal.and_then(|proposal| proposal.undo_summary.clone()),
+            plan_hash: step.plan.as_ref().map(|plan| plan.hash.clone()),
+            approval_until: step.approval_until.filter(|_| step.phase == Phase::Asking),
+            approved_by: step.approved_by.clone(),
+            held_until: step.held_until.filter(|_| holding),
+            planned_at: step.planned_at,
+            started_at: step.started_at,
+            ended_at: step.ended_at,
+            undo_until,
+            lease_until: lease,
+            verify_by: step.verify_by.filter(|_| step.phase == Phase::Verifying),
+            says: says(policy, step),
+            reason,
+            verdict: step.answer.as_ref().map(verify::words),
+            trace: step.trace.clone(),
+            commands: commands(id, step, undo_until, lease),
+        }
+    }
+}
+
+/// Until when a person may undo a step, if it is a fix that changed something and has a way back.
+pub(super) fn undo_until(state: &State, id: StepId) -> Option<Micros> {
+    let step = state.steps.get(&id)?;
+    let has_undo = step.plan.as_ref().is_some_and(|plan| !plan.proposal.undo.is_null());
+    if !step.purpose.is_fix() || !has_undo {
+        return None;
+    }
+    let window = state.incidents.get(&id.incident)?.ladder.as_ref()?.undo_within;
+    step.applied_at.map(|applied| applied + window)
+}
+
+/// How a step stands, in one sentence without a full stop.
+fn says(policy: &Policy, step: &Step) -> String {
+    let zone = &policy.zone;
+    let because = |reason: &Option<crate::model::reason::Reason>| {
+        reason.as_ref().map(|reason| reason.says(zone)).unwrap_or_default()
+    };
+    match step.phase {
+        Phase::Observing => "looking at the target".to_owned(),
+        Phase::Holding => format!("held: {}", because(&step.held_for)),
+        Phase::Asking => match step.approval_until {
+            Some(until) => format!("waits for an approval until {}", until.time_of_day(zone)),
+            None => "waits for an approval".to_owned(),
+        },
+        Phase::Acting if step.outcome_lost => "the answer was lost: it will be read back".to_owned(),
+        Phase::Acting => "acting".to_owned(),
+        Phase::ReadBack => "reading back what it did".to_owned(),
+        Phase::Verifying => match step.verify_by {
+            Some(by) => format!("done; being verified until {}", by.time_of_day(zone)),
+            None => "done; being verified".to_owned(),
+        },
+        Phase::Dropped if matches!(step.reason, Some(crate::model::reason::Reason::Shadow)) => {
+            "would have done this; not measured (shadow)".to_owned()
+        }
+        Phase::Dropped => format!("not done: {}", because(&step.reason)),
+        Phase::Failed => format!("changed nothing: {}", because(&step.reason)),
+        Phase::Unknown => because(&step.reason),
+        Phase::Verified | Phase::Ineffective | Phase::Inconclusive => {
+            step.answer.as_ref().map(verify::words).unwrap_or_default()
+        }
+    }
+}
+
+/// What a person may type next.
+fn commands(id: StepId, step: &Step, undo_until: Option<Micros>, lease: Option<Micros>) -> Vec<String> {
+    let mut commands = Vec::new();
+    if step.phase == Phase::Asking {
+        commands.push(format!("nightshift approve {id}"));
+        commands.push(format!("nightshift reject {id}"));
+    }
+    if undo_until.is_some() && !matches!(step.phase, Phase::Acting | Phase::ReadBack) {
+        commands.push(format!("nightshift undo {id}"));
+    }
+    if lease.is_some() {
+        commands.push(format!("nightshift lease extend {id} 1h"));
+        commands.push(format!("nightshift lease end {id}"));
+    }
+    commands
+}
+
+fn ladder_says(policy: &Policy, incident: &Incident) -> String {
+    let Some(ladder) = &incident.ladder else { return "no remediation is configured: it is only told".to_owned() };
+    match &ladder.ended {
+        None => format!("working on it: {} of {} steps started", ladder.started.len(), ladder.rungs.len()),
+        Some(LadderEnd::Helped) => "nightshift's step helped".to_owned(),
+        Some(LadderEnd::NotNeeded) => "the alert resolved before anything had to be done".to_owned(),
+        Some(LadderEnd::WouldHave) => "shadow: it said what it would have done".to_owned(),
+        Some(LadderEnd::Exhausted) => "every step was tried: over to people".to_owned(),
+        Some(LadderEnd::HandedOver { reason }) => format!("over to people: {}", reason.says(&policy.zone)),
+        Some(LadderEnd::Vetoed { by }) => format!("ended by {by}"),
+    }
+}
+
+/// The mode in effect of a rule, for lists.
+#[must_use]
+pub fn effective_mode(policy: &Policy, rule: &str) -> Mode {
+    policy.rule(rule).map_or(Mode::Shadow, |rule| rule.mode.min(policy.spec.mode))
+}
