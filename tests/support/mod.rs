@@ -16,6 +16,7 @@
 
 pub mod api_proxy;
 pub mod audit;
+pub mod background;
 pub mod certificates;
 pub mod control_plane;
 pub mod namespace;
