@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "controlplane_starts/peers.rs"]
+mod peers;
 mod support;
 
 use std::time::Duration;
