@@ -56,6 +56,7 @@ async fn a_deployment_of_three_becomes_ready() {
     assert!(said.contains("successfully rolled out"), "{said}");
     assert_eq!(namespace.list("pod", "app=web").await.len(), 3);
     namespace.stateful_set("db", 2).ready().await;
+    namespace.daemon_set("agent").ready().await;
 }
 
 #[tokio::test]
@@ -319,4 +320,66 @@ async fn a_control_plane_of_ones_own_can_be_paused_and_crashed() {
     crashed.start_again();
     plane.until_ready().await;
     assert_eq!(namespace.object("deployment", "web").await["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn an_autoscaler_enforces_its_lower_bound() {
+    if support::hermetic() {
+        return;
+    }
+    let namespace = ControlPlane::shared().await.namespace("autoscaler").await;
+    namespace.deployment("web", 1).ready().await;
+    namespace.autoscaler("web", 3, 5).await;
+    namespace
+        .until("deployment", "web", Duration::from_secs(20), |deployment| {
+            let replicas = &deployment["spec"]["replicas"];
+            if replicas == 3 { Ok(()) } else { Err(format!("{replicas} replicas")) }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_kubernetes_client_of_the_crate_works_with_an_accounts_kubeconfig_and_through_the_proxies() {
+    use kube::api::{Api, Patch, PatchParams};
+    if support::hermetic() {
+        return;
+    }
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("kube_client").await;
+    namespace.deployment("web", 1).ready().await;
+    let deployments = async |kubeconfig: std::path::PathBuf| {
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        Api::<k8s_openapi::api::apps::v1::Deployment>::default_namespaced(client)
+    };
+    let scale = async |api: &Api<_>, replicas: u32| {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": {"replicas": replicas}})));
+        let patched = api.patch_scale("web", &params, &patch);
+        tokio::time::timeout(Duration::from_secs(5), patched).await.expect("it ends by itself")
+    };
+    let straight = deployments(namespace.kubeconfig()).await;
+    assert_eq!(straight.get("web").await.unwrap().spec.unwrap().replicas, Some(1));
+
+    let proxy = Proxy::start(plane.address());
+    let through = deployments(namespace.kubeconfig_through(proxy.address())).await;
+    through.get("web").await.unwrap();
+    proxy.set(Mode::SwallowAnswers(Duration::from_millis(300)));
+    scale(&through, 2).await.unwrap_err();
+    assert_eq!(straight.get("web").await.unwrap().spec.unwrap().replicas, Some(2));
+
+    let picking = ApiProxy::start(plane);
+    let through = deployments(namespace.kubeconfig_through(picking.address())).await;
+    through.get("web").await.unwrap();
+    picking.lose_next_act();
+    scale(&through, 3).await.unwrap_err();
+    scale(&through, 4).await.unwrap();
+    let replicas: Vec<_> = namespace
+        .acts()
+        .await
+        .iter()
+        .map(|act| act.request_object.clone().unwrap()["spec"]["replicas"].clone())
+        .collect();
+    assert_eq!(replicas, [2, 3, 4]);
 }

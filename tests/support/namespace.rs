@@ -199,6 +199,11 @@ impl<'a> TestNamespace<'a> {
         Workload::new(self, "statefulset", "StatefulSet", name, replicas)
     }
 
+    /// On the one node, so one pod.
+    pub fn daemon_set(&self, name: &str) -> Workload<'_, 'a> {
+        Workload::new(self, "daemonset", "DaemonSet", name, 1)
+    }
+
     /// An HPA for a Deployment. There are no metrics: it enforces its bounds and nothing else.
     pub async fn autoscaler(&self, deployment: &str, min: u32, max: u32) -> Value {
         let object = json!({
@@ -296,7 +301,11 @@ impl<'n, 'a> Workload<'n, 'a> {
             },
         });
         let workload = Self { namespace, kind, name: name.to_owned(), object };
-        if kind == "statefulset" { workload.spec("serviceName", json!(name)) } else { workload }
+        match kind {
+            "statefulset" => workload.spec("serviceName", json!(name)),
+            "daemonset" => workload.without("replicas"),
+            _ => workload,
+        }
     }
 
     /// A label of the workload itself (not of its pods).
@@ -316,6 +325,12 @@ impl<'n, 'a> Workload<'n, 'a> {
     /// A field of the spec, for example `progressDeadlineSeconds`.
     pub fn spec(self, field: &str, value: Value) -> Self {
         self.put("/spec", field, value)
+    }
+
+    fn without(mut self, field: &str) -> Self {
+        let spec = self.object["spec"].as_object_mut().expect("built so");
+        spec.remove(field);
+        self
     }
 
     fn put(mut self, at: &str, key: &str, value: Value) -> Self {
@@ -338,7 +353,8 @@ impl<'n, 'a> Workload<'n, 'a> {
             "deployment" => namespace.until_rolled_out(&name).await,
             _ => {
                 let all_ready = |object: &Value| {
-                    let ready = object["status"]["readyReplicas"].as_i64().unwrap_or(0);
+                    let status = &object["status"];
+                    let ready = status["readyReplicas"].as_i64().or(status["numberReady"].as_i64()).unwrap_or(0);
                     let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
                     if ready == wanted { Ok(()) } else { Err(format!("{ready} of {wanted} ready")) }
                 };
