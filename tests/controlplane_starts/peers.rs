@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::postgres::{Fsync, Postgres};
@@ -80,6 +81,44 @@ async fn postgres_gives_each_test_a_database() {
     assert_eq!(postgres.sql("postgres", "SELECT 1 + 1"), "2");
     let durable = Postgres::own(Fsync::On).await;
     assert_eq!(durable.sql("postgres", "SHOW fsync"), "on");
+}
+
+/// What the next test kills: it tells the process that it started and waits to be killed.
+#[tokio::test]
+#[ignore = "a part of nothing_outlives_a_test_process_that_is_killed"]
+async fn victim() {
+    let alertmanager = Alertmanager::start(ALERTMANAGER).await;
+    println!("started {}", alertmanager.server().process().pid());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_test_process_that_is_killed() {
+    if hermetic() {
+        return;
+    }
+    let mut killed = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "peers::victim"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let pid = loop {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.unwrap().unwrap();
+        // The harness writes the test's name before it, on the same line.
+        if let Some((_, pid)) = line.expect("it says what it started").split_once("started ") {
+            break pid.to_owned();
+        }
+    };
+    let folder = std::fs::read_link(format!("/proc/{pid}/fd/1")).unwrap().parent().unwrap().to_owned();
+    assert!(folder.is_dir());
+    killed.kill().await.unwrap();
+    wait_until("the program and its folder are gone", Duration::from_secs(20), async || {
+        let (runs, stays) = (std::path::Path::new("/proc").join(&pid).exists(), folder.exists());
+        if runs || stays { Err(format!("runs: {runs}, folder stays: {stays}")) } else { Ok(()) }
+    })
+    .await;
 }
 
 async fn call(slack: &Slack, method: &str, token: &str, body: &Value) -> reqwest::Result<(u16, Value)> {

@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::background::Background;
 use super::supervised::{End, Supervised, free_ports, words};
@@ -153,9 +152,7 @@ impl Prometheus {
 
 /// A peer's process and its HTTP side.
 pub struct Server {
-    // Ended before its folder goes.
     process: Supervised,
-    folder: TempDir,
     port: u16,
     other_port: u16,
 }
@@ -164,11 +161,12 @@ impl Server {
     async fn start(name: &'static str, ready: &str, command: impl Fn(&Path, u16, u16) -> Vec<String>) -> Self {
         let mut last = String::new();
         for _ in 0..START_TRIES {
-            let folder = tempfile::Builder::new().prefix("nightshift-peer-").tempdir().expect("a temporary folder");
+            let folder =
+                tempfile::Builder::new().prefix("nightshift-peer-").tempdir().expect("a temporary folder").keep();
             let [port, other_port] = free_ports();
-            let command = command(folder.path(), port, other_port);
-            let process = Supervised::start(name, folder.path(), End::Kill, None, &command);
-            let mut server = Self { process, folder, port, other_port };
+            let command = command(&folder, port, other_port);
+            let process = Supervised::start(name, &folder, End::Kill, Some(&folder), &command);
+            let mut server = Self { process, port, other_port };
             match server.until_ready(ready).await {
                 Ok(()) => return server,
                 Err(reason) => last = reason,
