@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::postgres::{Fsync, Postgres};
 use crate::support::slack::{Behaviour, Slack, TOKEN};
+use crate::support::stub::Stub;
 use crate::support::{hermetic, wait_until};
 
 const ALERTMANAGER: &str = "
@@ -53,6 +54,27 @@ async fn a_gauge_above_its_limit_becomes_an_alert_in_alertmanager_and_goes_again
         if alerts.is_empty() { Ok(()) } else { Err(format!("{alerts:?}")) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn alertmanager_tells_a_webhook_of_the_first_firing() {
+    if hermetic() {
+        return;
+    }
+    let receiver = Stub::accepting();
+    let config = format!(
+        "route: {{receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s}}\n\
+         receivers: [{{name: hook, webhook_configs: [{{url: '{}/webhooks/alertmanager'}}]}}]\n",
+        receiver.url()
+    );
+    let alertmanager = Alertmanager::start(&config).await;
+    alertmanager.post_alerts(&json!([{"labels": {"alertname": "A"}}])).await;
+    let webhook = wait_until("the webhook came", Duration::from_secs(10), async || {
+        receiver.received().first().cloned().ok_or_else(|| "nothing".to_owned())
+    })
+    .await;
+    assert_eq!((webhook.method.as_str(), webhook.uri.as_str()), ("POST", "/webhooks/alertmanager"));
+    assert_eq!(webhook.json()["alerts"][0]["labels"]["alertname"], "A");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod slack;
 pub mod slack_rules;
+pub mod stub;
 pub mod supervised;
 pub mod wait;
 

@@ -1,5 +1,6 @@
 //! What Slack refuses, as its documentation and SDKs have it. The stand-in answers with the error and notes why, so
-//! that a test can say that nothing was refused.
+//! that a test can say that nothing was refused. `unescaped` is a word of ours: Slack would take such a message and
+//! show, or ping, what nobody meant.
 
 use std::collections::BTreeSet;
 
