@@ -174,7 +174,8 @@ impl<'de> Deserialize<'de> for Journal {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Journal, E> {
                 match text.strip_prefix("sqlite:") {
                     Some(path) if !path.is_empty() => Ok(Journal::Sqlite(path.to_owned())),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    // Not shown: it may be a URL with a password.
+                    _ => Err(E::invalid_value(de::Unexpected::Other("another text"), &self)),
                 }
             }
             fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Journal, A::Error> {

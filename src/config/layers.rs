@@ -17,30 +17,32 @@ pub const ENVIRONMENT: &str = "environment";
 /// Between the parts of a place in `config`'s origin text: no file name holds it.
 const UNIT: char = '\u{1f}';
 
-/// Our variables out of the environment, as a tree, and what is wrong with their names.
-pub fn environment(variables: impl Iterator<Item = (String, String)>) -> Result<Node, Vec<Problem>> {
+/// Our variables out of the environment as a tree, and what is wrong with their names. Those are not in the tree.
+pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
     let start = format!("{PREFIX}{SEPARATOR}");
+    let people = format!("{start}PEOPLE{SEPARATOR}");
     let ours: BTreeMap<String, String> = variables.filter(|(name, _)| name.starts_with(&start)).collect();
     let mut problems = Vec::new();
-    for name in ours.keys() {
+    let mut kept = Map::new();
+    for (name, value) in &ours {
         let inner = format!("{name}{SEPARATOR}");
         if let Some(other) = ours.keys().find(|other| other.starts_with(&inner)) {
             let what = format!("{name}: is set as a whole, and {other} sets a part of it");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("keep one of them"));
-        }
-        if name.starts_with(&format!("{start}PEOPLE{SEPARATOR}")) {
+        } else if name.starts_with(&people) {
+            // Variables lose their letters' case on the way; names of people have one.
             let what = format!("{name}: names of people cannot be set by the environment");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `people` in nightshift.yaml"));
+        } else {
+            kept.insert(name.clone(), value.clone());
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    let source =
+        config::Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR).source(Some(kept));
+    match built(config::Config::builder().add_source(source)) {
+        Ok(node) => (node, problems),
+        Err(more) => (Node { place: Place::of(ENVIRONMENT), kind: Kind::Map(Vec::new()) }, more),
     }
-    let source = config::Environment::with_prefix(PREFIX)
-        .prefix_separator(SEPARATOR)
-        .separator(SEPARATOR)
-        .source(Some(ours.into_iter().collect::<Map<String, String>>()));
-    built(config::Config::builder().add_source(source))
 }
 
 /// The layers as one tree; a later one replaces what it names, mappings are merged key by key.
@@ -143,7 +145,7 @@ mod tests {
         crate::config::yaml::tree("a.yaml", text).unwrap().0
     }
 
-    fn variables(pairs: &[(&str, &str)]) -> Result<Node, Vec<Problem>> {
+    fn variables(pairs: &[(&str, &str)]) -> (Node, Vec<Problem>) {
         environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let above = tree("slack: {channel: '#b'}\nlist: [3]\n");
         let env =
             variables(&[("NIGHTSHIFT__SLACK__API_URL", "0123"), ("NIGHTSHIFT_PORT", "tcp://1"), ("PATH", "/bin")]);
-        let all = merged(&[&below, &above, &env.unwrap()]).unwrap();
+        let all = merged(&[&below, &above, &env.0]).unwrap();
         let slack = all.get("slack").unwrap();
         assert_eq!(slack.get("channel").unwrap().kind, Kind::Text("#b".to_owned()));
         let url = slack.get("api_url").unwrap();
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_variable_and_a_part_of_it_are_not_both_taken() {
-        let problems = variables(&[("NIGHTSHIFT__SLACK", "x"), ("NIGHTSHIFT__SLACK__CHANNEL", "y")]).unwrap_err();
+        let problems = variables(&[("NIGHTSHIFT__SLACK", "x"), ("NIGHTSHIFT__SLACK__CHANNEL", "y")]).1;
         assert_eq!(problems.len(), 1);
         assert!(problems[0].what.contains("sets a part of it"), "{}", problems[0]);
     }

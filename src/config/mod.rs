@@ -4,14 +4,16 @@
 //! [`settings`] the same as used, after the layers defaults < file < environment. [`show`] prints problems.
 //! Nothing here talks to a peer; the rules have their own reader in [`crate::rules`], on top of [`yaml`].
 
-pub mod check;
+mod check;
 pub mod file;
 pub mod layers;
 pub mod node;
+mod refusal;
 pub mod settings;
 pub mod show;
 pub mod suggest;
 pub mod typed;
+mod values;
 pub mod yaml;
 
 pub use settings::Settings;

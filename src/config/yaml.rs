@@ -77,10 +77,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 /// Reads `text` into `T`, or gives every problem found. Unknown keys of structs are refused, whether or not the type
 /// says so. `file` is what the problems name.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<Problem>> {
-    let (node, mut problems) = match tree(file, text) {
-        Ok(read) => read,
-        Err(problem) => return Err(problem),
-    };
+    let (node, mut problems) = tree(file, text)?;
     match super::typed::read(&node) {
         Ok(value) if problems.is_empty() => Ok(value),
         Ok(_) => Err(problems),
