@@ -16,6 +16,8 @@ const SEPARATOR: &str = "__";
 pub const ENVIRONMENT: &str = "environment";
 /// Between the parts of a place in `config`'s origin text: no file name holds it.
 const UNIT: char = '\u{1f}';
+/// Merging drops the origin of a table: its place travels as a value of its own.
+const PLACE: &str = "\u{1f}place";
 
 /// Our variables out of the environment as a tree, and what is wrong with their names. Those are not in the tree.
 pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
@@ -84,21 +86,21 @@ fn to_value(node: &Node) -> Value {
         Kind::Number(text) | Kind::Text(text) => ValueKind::String(text.clone()),
         Kind::List(items) => ValueKind::Array(items.iter().map(to_value).collect()),
         Kind::Map(entries) => {
-            ValueKind::Table(entries.iter().map(|(key, value)| (key.text.clone(), to_value(value))).collect())
+            let own = (PLACE.to_owned(), Value::new(Some(&origin), ValueKind::Nil));
+            let entries = entries.iter().map(|(key, value)| (key.text.clone(), to_value(value)));
+            ValueKind::Table(entries.chain([own]).collect())
         }
     };
     Value::new(Some(&origin), kind)
 }
 
-fn to_node(value: Value, path: &str) -> Node {
-    let mut parts = value.origin().unwrap_or_default().split(UNIT);
-    let file: Arc<str> = parts.next().unwrap_or_default().into();
-    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
-    let place = match (number(), number()) {
-        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable: None },
-        _ => by_variable(path),
-    };
-    let is_number = parts.next() == Some("number");
+fn to_node(mut value: Value, path: &str) -> Node {
+    if let ValueKind::Table(table) = &mut value.kind
+        && let Some(own) = table.remove(PLACE)
+    {
+        return Node { place: place_of(&own, path).0, kind: to_node(value, path).kind };
+    }
+    let (place, is_number) = place_of(&value, path);
     let kind = match value.kind {
         ValueKind::Nil => Kind::Null,
         ValueKind::Boolean(value) => Kind::Bool(value),
@@ -120,14 +122,19 @@ fn to_node(value: Value, path: &str) -> Node {
             Kind::Map(entries.collect())
         }
     };
-    Node { place: of_first(&kind).unwrap_or(place), kind }
+    Node { place, kind }
 }
 
-/// A merged mapping has no place of its own: that of its first key written in a file.
-fn of_first(kind: &Kind) -> Option<Place> {
-    let Kind::Map(entries) = kind else { return None };
-    let written = entries.iter().map(|(_, value)| &value.place).filter(|place| place.line > 0);
-    written.min_by_key(|place| (place.line, place.column)).cloned()
+/// The place in an origin text, and whether the value was a number; without one the value came from a variable.
+fn place_of(value: &Value, path: &str) -> (Place, bool) {
+    let mut parts = value.origin().unwrap_or_default().split(UNIT);
+    let file: Arc<str> = parts.next().unwrap_or_default().into();
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    let place = match (number(), number()) {
+        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable: None },
+        _ => by_variable(path),
+    };
+    (place, parts.next() == Some("number"))
 }
 
 /// The place of a value that a variable gave: its name follows from the path.

@@ -4,9 +4,12 @@
 //! from closed lists ([`super::labels`], and those given to [`Metrics::new`]); a word outside of its list counts as
 //! `other`. The numbers are for people and alerts about nightshift: no decision reads them.
 
-use super::labels::{
-    AlertOutcome, Answer, IncidentState, Lane, LetterFailure, Listener, Receiver, Restraint, Source, StepOutcome,
-    Verdict,
+use super::{
+    closed::{Closed, Make, OTHER, open, plain_format},
+    labels::{
+        AlertOutcome, Answer, IncidentState, Lane, LetterFailure, Listener, Receiver, Restraint, Source, StepOutcome,
+        Verdict,
+    },
 };
 use crate::model::time::{Micros, Span};
 use prometheus_client::{
@@ -21,8 +24,6 @@ use std::{
 
 /// What [`Metrics::encode`] writes: Prometheus' own text format, which `promtool check metrics` reads too.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The label value of a word that is not in its closed list.
-pub const OTHER: &str = "other";
 
 /// From half a millisecond (a commit to memory) to ten seconds (a call that timed out).
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -45,7 +46,6 @@ pub struct Words {
 }
 
 type FloatGauge = Gauge<f64, AtomicU64>;
-type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// All of nightshift's metrics. A clone is the same metrics.
 #[derive(Debug, Clone)]
@@ -344,125 +344,6 @@ impl Metrics {
         let _ = encode(&mut open_metrics, &self.all.registry);
         plain_format(&open_metrics)
     }
-}
-
-/// One metric with closed lists of label values.
-#[derive(Debug)]
-struct Closed<M, const N: usize> {
-    family: Family<Labels<N>, M, fn() -> M>,
-    lists: [(&'static str, Vec<&'static str>); N],
-}
-
-impl<M: Clone, const N: usize> Closed<M, N> {
-    fn of(&self, words: [&'static str; N]) -> M {
-        let mut labels: Labels<N> = [("", ""); N];
-        for ((label, (key, list)), word) in labels.iter_mut().zip(&self.lists).zip(words) {
-            *label = (key, if list.contains(&word) { word } else { OTHER });
-        }
-        self.family.get_or_create(&labels).clone()
-    }
-}
-
-struct Make {
-    registry: Registry,
-}
-
-impl Make {
-    fn add(&mut self, name: &str, help: &str, metric: impl prometheus_client::registry::Metric) {
-        self.registry.register(name, help, metric);
-    }
-    fn plain<M: prometheus_client::registry::Metric + Default + Clone>(&mut self, name: &str, help: &str) -> M {
-        let metric = M::default();
-        self.add(name, help, metric.clone());
-        metric
-    }
-    fn histogram(&mut self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let metric = Histogram::new(buckets.iter().copied());
-        self.add(name, help, metric.clone());
-        metric
-    }
-    fn closed<M, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        lists: [(&'static str, Vec<&'static str>); N],
-    ) -> Closed<M, N>
-    where
-        M: prometheus_client::registry::Metric + prometheus_client::metrics::TypedMetric + Default + Clone,
-    {
-        self.closed_with(name, help, lists, M::default)
-    }
-    fn closed_with<M, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        lists: [(&'static str, Vec<&'static str>); N],
-        constructor: fn() -> M,
-    ) -> Closed<M, N>
-    where
-        M: prometheus_client::registry::Metric + prometheus_client::metrics::TypedMetric + Clone,
-    {
-        let family = Family::new_with_constructor(constructor);
-        self.add(name, help, family.clone());
-        let closed = Closed { family, lists };
-        for words in combinations(&closed.lists) {
-            closed.of(words);
-        }
-        closed
-    }
-}
-
-/// Every combination of the lists' words.
-fn combinations<const N: usize>(lists: &[(&'static str, Vec<&'static str>); N]) -> Vec<[&'static str; N]> {
-    let mut all = vec![[""; N]];
-    for (place, (_, list)) in lists.iter().enumerate() {
-        all = all
-            .into_iter()
-            .flat_map(|words| {
-                list.iter().map(move |word| {
-                    let mut words = words;
-                    if let Some(slot) = words.get_mut(place) {
-                        *slot = word;
-                    }
-                    words
-                })
-            })
-            .collect();
-    }
-    all
-}
-
-/// A list owned by another module, with the word for what is not in it.
-fn open(words: &[&'static str]) -> Vec<&'static str> {
-    words.iter().copied().filter(|word| *word != OTHER).chain([OTHER]).collect()
-}
-
-/// OpenMetrics as Prometheus' older text format: there a counter's name ends in `_total` in HELP and TYPE too.
-fn plain_format(open_metrics: &str) -> String {
-    let described = |line: &str, kind: &str| -> Option<(String, String)> {
-        let (name, rest) = line.strip_prefix(kind)?.split_once(' ')?;
-        Some((name.to_owned(), rest.to_owned()))
-    };
-    let counters: std::collections::BTreeSet<String> = open_metrics
-        .lines()
-        .filter_map(|line| described(line, "# TYPE ").filter(|(_, kind)| kind == "counter").map(|(name, _)| name))
-        .collect();
-    let mut text = String::with_capacity(open_metrics.len());
-    for line in open_metrics.lines() {
-        let found = ["# HELP ", "# TYPE "].into_iter().find_map(|kind| Some((kind, described(line, kind)?)));
-        match found {
-            Some((kind, (name, rest))) => {
-                let suffix = if counters.contains(&name) { "_total" } else { "" };
-                text.push_str(&format!("{kind}{name}{suffix} {rest}\n"));
-            }
-            None if line.starts_with('#') => {}
-            None => {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-    }
-    text
 }
 
 fn whole(count: usize) -> i64 {
