@@ -1,0 +1,312 @@
+//! The policy: compiled rules and deciding settings, with the hash that every journal entry names.
+//!
+//! [`PolicySpec`] is plain data with one canonical text; that text is kept in the journal, so a replay compiles the very
+//! policy that decided. Checking what people wrote is [`crate::rules`]' work: here everything is already right.
+
+use crate::model::{
+    alert::Labels,
+    matcher::Matcher,
+    mode::Mode,
+    plan::hex,
+    rung::{Bounds, Collector, IfIneffective, Rung, Verify},
+    target::{Kind, Object, Target},
+    time::Span,
+};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Everything that decisions depend on and that a file or setting says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySpec {
+    /// The most any rule may do.
+    pub mode: Mode,
+    /// Most severe first; never empty.
+    pub severities: Vec<Severity>,
+    pub targets: BTreeMap<String, TargetSpec>,
+    pub rules: Vec<Rule>,
+    pub max_concurrent: u32,
+    /// Limits over all rules, per namespace and in all.
+    pub limits_namespace: Vec<Limit>,
+    pub limits_all: Vec<Limit>,
+    pub settle_after_start: Span,
+    pub lost_after: Span,
+    /// IANA name; for times people read.
+    pub timezone: String,
+    /// `alertmanager.urls` are configured: it is asked, and its answer is required.
+    pub asks_alertmanager: bool,
+    /// `prometheus.url` is configured: rule health is part of every verdict.
+    pub asks_prometheus: bool,
+    /// Slack's default channel; None: nobody is told.
+    pub slack_channel: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Severity {
+    pub name: String,
+    pub title: String,
+    pub aliases: Vec<String>,
+    /// Slack users and groups a page of this severity mentions (`U…`, `S…`, `@here` is not one).
+    pub mentions: Vec<String>,
+}
+
+/// A listed target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSpec {
+    pub choice: Choice,
+    pub bounds: Option<Bounds>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    One {
+        object: Object,
+    },
+    /// A set by selector; the value of the label `pick` chooses one listed member.
+    Set {
+        namespace: String,
+        kind: Kind,
+        selector: String,
+        pick: String,
+    },
+}
+
+/// `3 per 1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    pub count: u32,
+    pub within: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub name: String,
+    /// All must match; none matches everything.
+    pub matchers: Vec<Matcher>,
+    /// None: the alert's `severity` label says, by name or alias.
+    pub severity: Option<String>,
+    pub service: Option<String>,
+    pub runbook: Option<String>,
+    /// Labels whose values make an incident's identity. Already defaulted to the picked label where a target picks.
+    pub group_by: Vec<String>,
+    /// `for`.
+    pub fires_for: Span,
+    pub mode: Mode,
+    pub limits: Vec<Limit>,
+    pub cooldown: Span,
+    pub quiet: Span,
+    pub undo_within: Span,
+    pub evidence: Vec<CollectorSpec>,
+    pub remediate: Vec<RungSpec>,
+    /// A Slack channel of its own.
+    pub slack_channel: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungSpec {
+    pub action: String,
+    pub target: String,
+    /// The action's parameters, checked by the action.
+    pub with: Value,
+    pub mode: Option<Mode>,
+    pub verify: Verify,
+    pub if_ineffective: IfIneffective,
+    /// Collectors that run before it, because it destroys what they would show.
+    pub evidence: Vec<CollectorSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorSpec {
+    pub collect: String,
+    pub target: String,
+    pub with: Value,
+}
+
+/// A compiled policy. Cheap to share, never changed.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub spec: PolicySpec,
+    /// SHA-256 of [`Policy::text`], lower-case hex.
+    pub hash: String,
+    text: String,
+    pub zone: TimeZone,
+    index: Index,
+    rule_hashes: Vec<String>,
+}
+
+/// Rules by one equality matcher each, so that a thousand rules cost what one costs.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    by_equality: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
+    others: Vec<usize>,
+}
+
+impl Policy {
+    /// Compiles; the text is the canonical JSON. Fails only on an unknown time zone.
+    pub fn new(spec: PolicySpec) -> Result<Policy, String> {
+        let text = serde_json::to_string(&spec).map_err(|error| error.to_string())?;
+        let hash = hex(&Sha256::digest(&text));
+        let zone = TimeZone::get(&spec.timezone).map_err(|error| error.to_string())?;
+        let mut index = Index::default();
+        for (place, rule) in spec.rules.iter().enumerate() {
+            match rule.matchers.iter().find_map(Matcher::equality) {
+                Some((name, value)) => index
+                    .by_equality
+                    .entry(name.to_owned())
+                    .or_default()
+                    .entry(value.to_owned())
+                    .or_default()
+                    .push(place),
+                None => index.others.push(place),
+            }
+        }
+        let rule_hashes = spec.rules.iter().map(|rule| rule_hash(&spec, rule)).collect();
+        Ok(Policy { spec, hash, text, zone, index, rule_hashes })
+    }
+
+    /// Reads a kept text back.
+    pub fn from_text(text: &str) -> Result<Policy, String> {
+        Policy::new(serde_json::from_str(text).map_err(|error| error.to_string())?)
+    }
+
+    /// What the journal keeps and [`Policy::from_text`] reads.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The first rule, in the file's order, whose matchers all match.
+    #[must_use]
+    pub fn classify(&self, labels: &Labels) -> Option<&Rule> {
+        let mut first: Option<usize> = None;
+        let mut consider = |places: &[usize]| {
+            for place in places {
+                if first.is_some_and(|found| found <= *place) {
+                    break;
+                }
+                let matches = self
+                    .spec
+                    .rules
+                    .get(*place)
+                    .is_some_and(|rule| rule.matchers.iter().all(|matcher| matcher.matches(labels)));
+                if matches {
+                    first = Some(*place);
+                    break;
+                }
+            }
+        };
+        for (name, values) in &self.index.by_equality {
+            if let Some(places) = labels.get(name).and_then(|value| values.get(value)) {
+                consider(places);
+            }
+        }
+        consider(&self.index.others);
+        first.and_then(|place| self.spec.rules.get(place))
+    }
+
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.spec.rules.iter().find(|rule| rule.name == name)
+    }
+
+    /// Changes when the rule or one of its targets does; not with the mode.
+    #[must_use]
+    pub fn rule_hash(&self, name: &str) -> Option<&str> {
+        let place = self.spec.rules.iter().position(|rule| rule.name == name)?;
+        self.rule_hashes.get(place).map(String::as_str)
+    }
+
+    /// The severity by name or alias, without regard to case, and its rank.
+    #[must_use]
+    pub fn severity(&self, name: &str) -> Option<(u32, &Severity)> {
+        let same = |word: &String| word.eq_ignore_ascii_case(name);
+        (0..).zip(&self.spec.severities).find(|(_, severity)| same(&severity.name) || severity.aliases.iter().any(same))
+    }
+
+    /// A rule's severity, else the alert's `severity` label's, else the least severe.
+    #[must_use]
+    pub fn severity_of(&self, rule: &Rule, labels: &Labels) -> (u32, String) {
+        let named = rule.severity.as_deref().or_else(|| labels.get("severity").map(String::as_str));
+        let found = named.and_then(|name| self.severity(name));
+        let found = found.or_else(|| (0..).zip(&self.spec.severities).last());
+        found.map_or((0, String::new()), |(rank, severity)| (rank, severity.name.clone()))
+    }
+
+    /// The one object that a rung acts on for these labels. Empty or odd values choose nothing, never everything.
+    pub fn resolve(&self, target: &str, labels: &Labels) -> Result<Target, String> {
+        let spec = self.spec.targets.get(target).ok_or_else(|| format!("target `{target}` is not listed"))?;
+        let object = match &spec.choice {
+            Choice::One { object } => object.clone(),
+            Choice::Set { namespace, kind, selector, pick } => {
+                let value = labels.get(pick).map_or("", String::as_str);
+                if !is_object_name(value) {
+                    return Err(format!("label `{pick}` is {value:?}, which is no object's name"));
+                }
+                Object::Workload {
+                    namespace: namespace.clone(),
+                    kind: *kind,
+                    name: value.to_owned(),
+                    selector: Some(selector.clone()),
+                }
+            }
+        };
+        Ok(Target { name: target.to_owned(), object })
+    }
+
+    /// A rule's ladder for these labels, resolved. The mode is the least of global, rule and rung.
+    pub fn ladder(&self, rule: &Rule, labels: &Labels) -> Result<Vec<Rung>, String> {
+        rule.remediate
+            .iter()
+            .map(|rung| {
+                Ok(Rung {
+                    action: rung.action.clone(),
+                    target: self.resolve(&rung.target, labels)?,
+                    with: rung.with.clone(),
+                    mode: self.spec.mode.min(rule.mode).min(rung.mode.unwrap_or(Mode::Auto)),
+                    verify: rung.verify.clone(),
+                    if_ineffective: rung.if_ineffective,
+                    bounds: self.spec.targets.get(&rung.target).and_then(|target| target.bounds),
+                    evidence: self.collectors(&rung.evidence, labels),
+                })
+            })
+            .collect()
+    }
+
+    /// Evidence never blocks: a collector whose target cannot be resolved is left out.
+    #[must_use]
+    pub fn collectors(&self, specs: &[CollectorSpec], labels: &Labels) -> Vec<Collector> {
+        let resolve = |spec: &CollectorSpec| {
+            let target = self.resolve(&spec.target, labels).ok()?;
+            Some(Collector { collect: spec.collect.clone(), target, with: spec.with.clone() })
+        };
+        specs.iter().filter_map(resolve).collect()
+    }
+}
+
+/// A DNS subdomain, as Kubernetes names objects: nothing else may reach a path.
+fn is_object_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    text.len() <= 253
+        && bytes.iter().all(|byte| inner(*byte))
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && !text.contains("..")
+}
+
+/// The mode is left out: raising it changes no plan, and lowering it is noticed by itself.
+fn rule_hash(spec: &PolicySpec, rule: &Rule) -> String {
+    let mut same = rule.clone();
+    same.mode = Mode::Auto;
+    for rung in &mut same.remediate {
+        rung.mode = None;
+    }
+    let targets: Vec<_> =
+        rule.remediate.iter().map(|rung| (rung.target.as_str(), spec.targets.get(&rung.target))).collect();
+    let text = serde_json::json!([same, targets]).to_string();
+    hex(&Sha256::digest(text))
+}

@@ -1,0 +1,368 @@
+//! Every recorded change of the state: one closed enum. Events only gain fields.
+//!
+//! Applying an event never reads the rules: an event carries copies of what it needs.
+
+use super::{
+    id::{Fingerprint, IncidentId, StepId},
+    letter::{External, LetterKey, Note, Receiver},
+    observation::{Facts, Moment},
+    plan::Plan,
+    reason::Reason,
+    rung::{Collector, Rung},
+    step::{Answer, GuardLine, LeaseKey, Purpose, Verdict},
+    target::TargetKey,
+    time::{Micros, Span},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    // Alerts. The alert itself is in the input.
+    /// New, or fired anew. `rule`: None when no rule matches. `doubtful`: fired again with the same start.
+    AlertFired {
+        rule: Option<String>,
+        doubtful: bool,
+        confirm_at: Micros,
+    },
+    AlertResolved {
+        forget_at: Micros,
+    },
+    /// Old news: an older start than the one held, or a resolve of an older firing. Changes nothing else.
+    AlertStale,
+    /// Asks the source before it is called lost.
+    ConfirmAsked {
+        fingerprint: Fingerprint,
+    },
+    AlertConfirmed {
+        fingerprint: Fingerprint,
+        confirm_at: Micros,
+    },
+    AlertLost {
+        fingerprint: Fingerprint,
+    },
+    AlertForgotten {
+        fingerprint: Fingerprint,
+    },
+
+    // Incidents.
+    IncidentOpened {
+        incident: IncidentId,
+        rule: String,
+        /// The values of the rule's `group_by` labels: a JSON list of [label, value].
+        key: String,
+        severity: String,
+        /// 0 is the most severe.
+        rank: u32,
+        title: String,
+        service: Option<String>,
+        runbook: Option<String>,
+        quiet: Span,
+        receiver: Option<Receiver>,
+        mentions: Vec<String>,
+    },
+    AlertJoined {
+        incident: IncidentId,
+        fingerprint: Fingerprint,
+    },
+    SeverityChanged {
+        incident: IncidentId,
+        severity: String,
+        rank: u32,
+    },
+    IncidentAcknowledged {
+        incident: IncidentId,
+        by: String,
+    },
+    IncidentMonitoring {
+        incident: IncidentId,
+        until: Micros,
+    },
+    IncidentReopened {
+        incident: IncidentId,
+    },
+    IncidentLostContact {
+        incident: IncidentId,
+    },
+    IncidentResolved {
+        incident: IncidentId,
+        how: HowResolved,
+        forget_at: Micros,
+    },
+    IncidentForgotten {
+        incident: IncidentId,
+    },
+    EvidenceWanted {
+        incident: IncidentId,
+        collectors: Vec<Collector>,
+    },
+    EvidenceGathered {
+        incident: IncidentId,
+    },
+
+    // Ladders.
+    LadderBegan {
+        incident: IncidentId,
+        rungs: Vec<Rung>,
+        first: u32,
+        rule_hash: String,
+        undo_within: Span,
+    },
+    LadderEnded {
+        incident: IncidentId,
+        how: LadderEnd,
+        cooldowns: Vec<CoolDown>,
+    },
+
+    // Steps.
+    StepPlanned {
+        step: StepId,
+        purpose: Purpose,
+        rung_number: u32,
+        rung: Box<Rung>,
+        try_number: u32,
+    },
+    StepObserved {
+        step: StepId,
+        moment: Moment,
+    },
+    /// `scopes`: what a `WouldHave` counts against, in shadow's own counters.
+    StepJudged {
+        step: StepId,
+        verdict: Verdict,
+        trace: Vec<GuardLine>,
+        plan: Option<Box<Plan>>,
+        scopes: Vec<String>,
+    },
+    StepHeld {
+        step: StepId,
+        until: Option<Micros>,
+        reason: Reason,
+    },
+    StepResumed {
+        step: StepId,
+    },
+    StepDropped {
+        step: StepId,
+        reason: Reason,
+    },
+    ApprovalAsked {
+        step: StepId,
+        plan: Box<Plan>,
+        until: Micros,
+    },
+    Approved {
+        step: StepId,
+        by: String,
+    },
+    ApprovalVoided {
+        step: StepId,
+        reason: Reason,
+    },
+    /// The ONLY thing that lets the driver write. `scopes`: what it counts against. `before`: what the verdict compares with.
+    StepStarted {
+        step: StepId,
+        plan: Box<Plan>,
+        perform_by: Micros,
+        before: Box<Facts>,
+        scopes: Vec<String>,
+    },
+    /// The call's answer was lost: it is read back once `perform_by` and slack have passed.
+    StepOutcomeLost {
+        step: StepId,
+        why: String,
+    },
+    ReadBackBegan {
+        step: StepId,
+    },
+    StepApplied {
+        step: StepId,
+        measure_from: Micros,
+        verify_by: Micros,
+    },
+    StepFailed {
+        step: StepId,
+        reason: Reason,
+    },
+    StepUnknown {
+        step: StepId,
+        why: String,
+    },
+    /// The window has passed: one last measurement decides.
+    MeasureAsked {
+        step: StepId,
+    },
+    StepVerified {
+        step: StepId,
+        answer: Answer,
+    },
+
+    // Leases.
+    LeaseBegan {
+        lease: LeaseKey,
+        step: StepId,
+        baseline: Value,
+        value: Value,
+        until: Micros,
+    },
+    LeaseExtended {
+        lease: LeaseKey,
+        until: Micros,
+        times: u32,
+        by: Option<String>,
+    },
+    LeaseEnding {
+        lease: LeaseKey,
+    },
+    LeaseEnded {
+        lease: LeaseKey,
+        how: LeaseEnd,
+    },
+
+    // Switches.
+    Settling {
+        until: Micros,
+    },
+    Settled,
+    Paused {
+        by: String,
+        reason: String,
+    },
+    Resumed {
+        by: String,
+    },
+    /// A person's undo or reject keeps the rule away from the target until the incident is resolved.
+    Barred {
+        incident: IncidentId,
+        rule: String,
+        target: TargetKey,
+        by: String,
+    },
+    Rearmed {
+        rule: String,
+        targets: Vec<TargetKey>,
+        by: String,
+    },
+    PolicyChanged {
+        policy: String,
+    },
+    PolicyKept {
+        problems: u32,
+    },
+    Started {
+        replica: String,
+    },
+    Stopped,
+    ClockStepped {
+        by: Span,
+    },
+
+    // People.
+    PageReleased {
+        incident: IncidentId,
+        reason: Reason,
+        mentions: Vec<String>,
+    },
+    /// A letter is owed. `note`: for a post.
+    Tell {
+        letter: LetterKey,
+        note: Option<Note>,
+    },
+    LetterTold {
+        letter: LetterKey,
+        up_to: u64,
+        external: Option<External>,
+    },
+    LetterFailed {
+        letter: LetterKey,
+        reason: String,
+    },
+    CommandRefused {
+        reason: String,
+    },
+    Poisoned {
+        digest: String,
+        message: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HowResolved {
+    /// Nothing of it fired for the rule's `quiet`.
+    Quiet,
+    ByPerson {
+        by: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LadderEnd {
+    Helped,
+    /// The alerts resolved before a step started.
+    NotNeeded,
+    /// Shadow: said what it would have done.
+    WouldHave,
+    Exhausted,
+    HandedOver {
+        reason: Reason,
+    },
+    Vetoed {
+        by: String,
+    },
+}
+
+/// The rule may not act on the target before `until`. `shadow`: in shadow's own counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoolDown {
+    pub rule: String,
+    pub target: TargetKey,
+    pub until: Micros,
+    pub shadow: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseEnd {
+    PutBack,
+    /// Somebody changed it since: not ours any more.
+    LeftAlone {
+        difference: String,
+    },
+    /// A new lease on the same field took over.
+    Superseded,
+    /// It could not be put back: people were told.
+    GivenUp {
+        reason: Reason,
+    },
+    Undone,
+}
+
+impl Event {
+    /// The step it is about, for the table of phases.
+    #[must_use]
+    pub fn step(&self) -> Option<StepId> {
+        match self {
+            Event::StepPlanned { step, .. }
+            | Event::StepObserved { step, .. }
+            | Event::StepJudged { step, .. }
+            | Event::StepHeld { step, .. }
+            | Event::StepResumed { step }
+            | Event::StepDropped { step, .. }
+            | Event::ApprovalAsked { step, .. }
+            | Event::Approved { step, .. }
+            | Event::ApprovalVoided { step, .. }
+            | Event::StepStarted { step, .. }
+            | Event::StepOutcomeLost { step, .. }
+            | Event::ReadBackBegan { step }
+            | Event::StepApplied { step, .. }
+            | Event::StepFailed { step, .. }
+            | Event::StepUnknown { step, .. }
+            | Event::MeasureAsked { step }
+            | Event::StepVerified { step, .. } => Some(*step),
+            _ => None,
+        }
+    }
+}

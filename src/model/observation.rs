@@ -1,0 +1,171 @@
+//! Facts: what was seen of the world at a moment, for guards before a step and for the verdict after it.
+
+use super::{firing::FiringAnswer, id::Fingerprint, plan::Proposal, time::Micros};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an action saw of its target, typed for the guards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// When the read that gave them began.
+    pub observed_at: Micros,
+    pub uid: String,
+    pub generation: i64,
+    /// `spec.replicas` (for an HPA-owned target still the workload's).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    pub ready: u32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// What is unfinished of a running rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
+    /// Another controller that owns the field this action would write, and does not let it be shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// It is nightshift's own workload.
+    pub is_itself: bool,
+}
+
+/// Facts of a target that acts on nothing (`noop`).
+impl Facts {
+    #[must_use]
+    pub fn of_nothing(observed_at: Micros) -> Facts {
+        Facts {
+            observed_at,
+            uid: String::new(),
+            generation: 0,
+            replicas: None,
+            ready: 0,
+            paused: false,
+            rollout: None,
+            owner: None,
+            is_itself: false,
+        }
+    }
+}
+
+/// Before which moment of a step it was observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// To make a plan.
+    ForPlan,
+    /// After an approval: does the approved plan still hold?
+    BeforeStart,
+}
+
+/// The answer to one observation. Facts about the target and about the alerts, no older than the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    pub facts: Facts,
+    /// For [`Moment::ForPlan`]: the proposal, or why the action refuses. For [`Moment::BeforeStart`]: `NotMade`.
+    pub proposal: Proposed,
+    /// For [`Moment::BeforeStart`]: nothing that the plan rests on has changed.
+    pub holds: Option<Holds>,
+    pub firing: FiringAnswer,
+    /// The last delivery by webhook of each alert of the incident that this process remembers.
+    pub delivered: BTreeMap<Fingerprint, Micros>,
+    /// In shadow mode: what the API server said to a server-side dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proposed {
+    NotMade,
+    Made(Box<Proposal>),
+    /// The action will not: already there, nothing to undo, out of what it knows.
+    Refused {
+        why: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    Yes,
+    /// What somebody changed, from → to.
+    Changed {
+        difference: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DryRun {
+    Accepted,
+    Rejected { why: String },
+}
+
+/// The outcome of one call that writes, or of reading back what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Applied,
+    /// Certainly not done. `changed_since`: the precondition in the write failed.
+    NotApplied {
+        why: String,
+        changed_since: bool,
+    },
+    /// The answer was lost, or the read can't tell.
+    Unknown {
+        why: String,
+    },
+}
+
+/// One measurement while a step is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    pub at: Micros,
+    pub target: TargetReading,
+    pub firing: FiringAnswer,
+    pub rule: RuleReading,
+    pub query: QueryReading,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetReading {
+    /// Rollout complete, ready as many as before or as asked.
+    Well { says: String },
+    /// Not (yet).
+    NotYet { says: String },
+    /// It could not be read.
+    Unread { problem: String },
+}
+
+/// The alerting rule's health in Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleReading {
+    /// No `prometheus.url` is configured.
+    NotAsked,
+    /// Every rule of that name is healthy; the oldest of their last evaluations.
+    Evaluated {
+        at: Micros,
+    },
+    Unhealthy {
+        says: String,
+    },
+    Unread {
+        problem: String,
+    },
+}
+
+/// The answer to `verify.query`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryReading {
+    NotAsked,
+    /// It returned data: only this is good news.
+    Data {
+        says: String,
+    },
+    /// A comparison that does not hold and a series that does not exist look alike.
+    Empty,
+    Unread {
+        problem: String,
+    },
+}

@@ -1,0 +1,296 @@
+//! Why something did not (yet) happen: a closed list, shown to people with its numbers.
+//!
+//! [`Reason::word`] is the metric label and the journal's word; [`Reason::says`] the sentence in Slack, CLI and API.
+
+use super::{
+    id::IncidentId,
+    time::{Micros, Span},
+};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The kill switch is on.
+    Paused {
+        by: String,
+        why: String,
+    },
+    /// Nothing acts so soon after a start or a clock step.
+    Settling {
+        until: Micros,
+    },
+    /// The rule's `for` has not passed.
+    TooYoung {
+        until: Micros,
+    },
+    /// No peer of Alertmanager lists any alert of the incident as active.
+    NotListed,
+    /// Silenced or inhibited in Alertmanager.
+    Silenced {
+        by: Vec<String>,
+    },
+    /// Whether it fires could not be learned.
+    FiringUnknown {
+        problem: String,
+    },
+    /// The last confirmation is too old to act on.
+    Stale {
+        age: Option<Span>,
+        limit: Span,
+    },
+    /// Fired again with the same start; Alertmanager has not confirmed it.
+    Doubtful,
+    CoolingDown {
+        until: Micros,
+    },
+    LimitReached {
+        scope: String,
+        used: u32,
+        limit: u32,
+        within: Span,
+        frees_at: Option<Micros>,
+    },
+    /// Another incident is working on the target.
+    TargetLocked {
+        by: IncidentId,
+    },
+    /// `max_concurrent` steps are acting.
+    NoSlot {
+        acting: u32,
+        limit: u32,
+    },
+    /// A person undid or rejected this rule on this target.
+    Barred {
+        by: String,
+    },
+    /// A person has the incident: what is new needs an approval.
+    Acknowledged {
+        by: String,
+    },
+    /// The mode is `ask`.
+    ModeAsks,
+    /// The mode is `shadow`.
+    Shadow,
+    /// The target could not be observed.
+    NotObserved {
+        problem: String,
+    },
+    /// The observation is too old to act on.
+    ObservationOld {
+        age: Span,
+        limit: Span,
+    },
+    /// Scaled to zero by somebody: switched off on purpose.
+    SwitchedOff,
+    /// The workload's rollout is paused.
+    RolloutPaused,
+    /// Somebody's rollout of the target is running.
+    RolloutRunning {
+        says: String,
+    },
+    OutOfBounds {
+        want: u32,
+        min: u32,
+        max: u32,
+    },
+    /// Another controller owns the field.
+    Owned {
+        by: String,
+    },
+    /// nightshift's own workload.
+    Itself,
+    /// The action will not.
+    Refused {
+        why: String,
+    },
+    /// The label that picks the target names no listed member.
+    NoTarget {
+        why: String,
+    },
+    /// Somebody changed the target since it was observed or approved.
+    ChangedSince {
+        difference: String,
+    },
+    /// ... and again and again.
+    ChangedTooOften {
+        tries: u32,
+    },
+    /// The alerts resolved before anything was done.
+    AlertResolved,
+    /// Nobody refreshed the alerts: contact with their source is lost.
+    LostContact,
+    Rejected {
+        by: String,
+    },
+    ApprovalExpired,
+    /// The rule or its target changed by a reload.
+    RulesChanged,
+    /// The mode was lowered by a reload.
+    ModeLowered,
+    /// The call failed; certainly nothing was changed.
+    CallFailed {
+        why: String,
+    },
+    /// The call's outcome could not be learned.
+    OutcomeUnknown {
+        why: String,
+    },
+    /// Done, and it could not be told whether it helped.
+    Inconclusive {
+        why: String,
+    },
+    CouldNotMeasure {
+        why: String,
+    },
+    /// Done, and it did not help.
+    DidNotHelp,
+    /// Every rung was tried.
+    Exhausted,
+    /// The incident was closed by a person.
+    Closed {
+        by: String,
+    },
+    /// A person put it back.
+    Undone {
+        by: String,
+    },
+    /// Its time to be undone has passed, or there is nothing to undo.
+    NotUndoable {
+        why: String,
+    },
+    /// A lease was extended as often as it may be.
+    LeaseExtendedOut {
+        times: u32,
+    },
+    /// Another step took its place.
+    Superseded,
+}
+
+impl Reason {
+    /// A closed list of words.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Reason::Paused { .. } => "paused",
+            Reason::Settling { .. } => "settling",
+            Reason::TooYoung { .. } => "for",
+            Reason::NotListed => "not_listed",
+            Reason::Silenced { .. } => "silenced",
+            Reason::FiringUnknown { .. } => "firing_unknown",
+            Reason::Stale { .. } => "stale",
+            Reason::Doubtful => "doubtful",
+            Reason::CoolingDown { .. } => "cooldown",
+            Reason::LimitReached { .. } => "limit",
+            Reason::TargetLocked { .. } => "target_lock",
+            Reason::NoSlot { .. } => "concurrency",
+            Reason::Barred { .. } => "barred",
+            Reason::Acknowledged { .. } => "acknowledged",
+            Reason::ModeAsks => "ask",
+            Reason::Shadow => "shadow",
+            Reason::NotObserved { .. } => "not_observed",
+            Reason::ObservationOld { .. } => "observation_old",
+            Reason::SwitchedOff => "switched_off",
+            Reason::RolloutPaused => "rollout_paused",
+            Reason::RolloutRunning { .. } => "rollout_running",
+            Reason::OutOfBounds { .. } => "bounds",
+            Reason::Owned { .. } => "owned",
+            Reason::Itself => "itself",
+            Reason::Refused { .. } => "refused",
+            Reason::NoTarget { .. } => "no_target",
+            Reason::ChangedSince { .. } => "changed_since",
+            Reason::ChangedTooOften { .. } => "changed_too_often",
+            Reason::AlertResolved => "alert_resolved",
+            Reason::LostContact => "lost_contact",
+            Reason::Rejected { .. } => "rejected",
+            Reason::ApprovalExpired => "approval_expired",
+            Reason::RulesChanged => "rules_changed",
+            Reason::ModeLowered => "mode_lowered",
+            Reason::CallFailed { .. } => "call_failed",
+            Reason::OutcomeUnknown { .. } => "outcome_unknown",
+            Reason::Inconclusive { .. } => "inconclusive",
+            Reason::CouldNotMeasure { .. } => "could_not_measure",
+            Reason::DidNotHelp => "did_not_help",
+            Reason::Exhausted => "exhausted",
+            Reason::Closed { .. } => "closed",
+            Reason::Undone { .. } => "undone",
+            Reason::NotUndoable { .. } => "not_undoable",
+            Reason::LeaseExtendedOut { .. } => "lease_extended_out",
+            Reason::Superseded => "superseded",
+        }
+    }
+
+    /// The sentence for people, without a full stop; times in their zone.
+    #[must_use]
+    pub fn says(&self, zone: &TimeZone) -> String {
+        let time = |at: &Micros| at.in_zone(zone);
+        match self {
+            Reason::Paused { by, why } if why.is_empty() => format!("paused by {by}"),
+            Reason::Paused { by, why } => format!("paused by {by}: {why}"),
+            Reason::Settling { until } => format!("settling after a start until {}", time(until)),
+            Reason::TooYoung { until } => format!("must still fire at {}", time(until)),
+            Reason::NotListed => {
+                "Alertmanager does not list the alert as active (which is not the same as resolved)".into()
+            }
+            Reason::Silenced { by } if by.is_empty() => "silenced or inhibited in Alertmanager".into(),
+            Reason::Silenced { by } => format!("silenced or inhibited in Alertmanager by {}", by.join(", ")),
+            Reason::FiringUnknown { problem } => format!("cannot tell whether it still fires: {problem}"),
+            Reason::Stale { age: Some(age), limit } => format!("last confirmed {age} ago, more than {limit}"),
+            Reason::Stale { age: None, limit } => format!("not confirmed by anybody within {limit}"),
+            Reason::Doubtful => "it fired again with the same start, and Alertmanager has not confirmed it".into(),
+            Reason::CoolingDown { until } => format!("cooling down until {}", time(until)),
+            Reason::LimitReached { scope, used, limit, within, frees_at } => {
+                let frees = frees_at.map(|at| format!(", one is free again at {}", time(&at))).unwrap_or_default();
+                format!("{used} of {limit} within {within} for {scope} are used{frees}")
+            }
+            Reason::TargetLocked { by } => format!("incident {by} is working on the target"),
+            Reason::NoSlot { acting, limit } => format!("{acting} of {limit} steps are acting"),
+            Reason::Barred { by } => {
+                format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
+            }
+            Reason::Acknowledged { by } => format!("{by} has the incident: a new step needs an approval"),
+            Reason::ModeAsks => "the mode is ask: it needs an approval".into(),
+            Reason::Shadow => "the mode is shadow: it only says what it would do".into(),
+            Reason::NotObserved { problem } => format!("the target could not be observed: {problem}"),
+            Reason::ObservationOld { age, limit } => format!("the observation is {age} old, more than {limit}"),
+            Reason::SwitchedOff => "it has 0 replicas that nightshift did not set: switched off on purpose".into(),
+            Reason::RolloutPaused => "its rollout is paused".into(),
+            Reason::RolloutRunning { says } => format!("a rollout is running: {says}"),
+            Reason::OutOfBounds { want, min, max } => format!("{want} replicas are outside {min}..{max}"),
+            Reason::Owned { by } => format!("the field is owned by {by}"),
+            Reason::Itself => "it is nightshift's own workload".into(),
+            Reason::Refused { why } => why.clone(),
+            Reason::NoTarget { why } => format!("no target: {why}"),
+            Reason::ChangedSince { difference } => format!("somebody changed it since: {difference}"),
+            Reason::ChangedTooOften { tries } => format!("it was changed by somebody else each of {tries} times"),
+            Reason::AlertResolved => "the alert resolved before anything was done".into(),
+            Reason::LostContact => "contact with the alert's source is lost".into(),
+            Reason::Rejected { by } => format!("rejected by {by}"),
+            Reason::ApprovalExpired => "nobody approved it in time".into(),
+            Reason::RulesChanged => "a reload changed its rule or target".into(),
+            Reason::ModeLowered => "a reload lowered its mode".into(),
+            Reason::CallFailed { why } => format!("the call failed: {why}"),
+            Reason::OutcomeUnknown { why } => format!("its outcome is unknown: {why}"),
+            Reason::Inconclusive { why } => format!("inconclusive: {why}"),
+            Reason::CouldNotMeasure { why } => format!("could not measure: {why}"),
+            Reason::DidNotHelp => "it did not help".into(),
+            Reason::Exhausted => "every step was tried".into(),
+            Reason::Closed { by } => format!("{by} closed the incident"),
+            Reason::Undone { by } => format!("undone by {by}"),
+            Reason::NotUndoable { why } => format!("it cannot be undone: {why}"),
+            Reason::LeaseExtendedOut { times } => format!("its lease was extended {times} times"),
+            Reason::Superseded => "another step took its place".into(),
+        }
+    }
+
+    /// When it lets through again, where that is a time.
+    #[must_use]
+    pub fn until(&self) -> Option<Micros> {
+        match self {
+            Reason::Settling { until } | Reason::TooYoung { until } | Reason::CoolingDown { until } => Some(*until),
+            Reason::LimitReached { frees_at, .. } => *frees_at,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What an action is done to.
+//!
+//! Labels choose among the targets that the rules list; they never name one. A [`Target`] is a resolved choice.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The kinds of workload that actions know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+impl Kind {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Deployment => "Deployment",
+            Kind::StatefulSet => "StatefulSet",
+            Kind::DaemonSet => "DaemonSet",
+        }
+    }
+}
+
+/// The object itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    Workload {
+        namespace: String,
+        kind: Kind,
+        name: String,
+        /// For a member of a set: the label selector that must list it when it is observed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selector: Option<String>,
+    },
+    /// `noop` acts on nothing.
+    Nothing,
+}
+
+/// A target of the rules file, resolved to one object. Two names for one object have one [`Target::key`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// Its name in the rules file.
+    pub name: String,
+    pub object: Object,
+}
+
+impl Target {
+    /// Names the object for locks, limits and cool-downs: `production/Deployment/web`.
+    #[must_use]
+    pub fn key(&self) -> TargetKey {
+        TargetKey(match &self.object {
+            Object::Workload { namespace, kind, name, .. } => format!("{namespace}/{}/{name}", kind.word()),
+            Object::Nothing => format!("nothing/{}", self.name),
+        })
+    }
+
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.object {
+            Object::Workload { namespace, .. } => Some(namespace),
+            Object::Nothing => None,
+        }
+    }
+}
+
+/// See [`Target::key`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TargetKey(pub String);
+
+impl fmt::Display for TargetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,105 @@
+//! What people see of an incident: one shape for API, CLI and Slack, made from the state by `decide::view`.
+
+use super::{
+    id::{Fingerprint, IncidentId, StepId},
+    letter::{External, Note},
+    reason::Reason,
+    step::GuardLine,
+    time::Micros,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Alerts listed in one view; the rest are counted.
+pub const ALERTS_SHOWN: usize = 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentView {
+    pub id: IncidentId,
+    pub rule: String,
+    pub title: String,
+    pub severity: String,
+    pub rank: u32,
+    pub service: Option<String>,
+    pub runbook: Option<String>,
+    /// `open`, `monitoring`, `resolved`.
+    pub state: String,
+    pub opened_at: Micros,
+    pub resolved_at: Option<Micros>,
+    /// While monitoring: when it will be resolved.
+    pub quiet_until: Option<Micros>,
+    pub acknowledged_by: Option<String>,
+    pub lost_contact: bool,
+    pub firing: u32,
+    pub resolved: u32,
+    pub lost: u32,
+    /// The first [`ALERTS_SHOWN`].
+    pub alerts: Vec<AlertView>,
+    /// How the ladder stands, one sentence.
+    pub ladder: String,
+    pub steps: Vec<StepView>,
+    pub evidence: Vec<EvidenceView>,
+    pub pages: u32,
+    pub external: Option<External>,
+    /// A post that is being sent, for the notifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    pub fingerprint: Fingerprint,
+    /// `firing`, `resolved`, `lost`.
+    pub state: String,
+    pub doubtful: bool,
+    pub starts_at: Micros,
+    pub rule: Option<String>,
+    pub incident: Option<IncidentId>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub url: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    pub id: StepId,
+    /// `fix`, `undo of 1042.1`, `end of the lease of 1042.1`.
+    pub purpose: String,
+    pub action: String,
+    pub target: String,
+    pub mode: String,
+    pub phase: String,
+    /// `replicas 4 → 6`.
+    pub summary: Option<String>,
+    pub undo_summary: Option<String>,
+    pub plan_hash: Option<String>,
+    /// While asking: until when an approval holds.
+    pub approval_until: Option<Micros>,
+    pub approved_by: Option<String>,
+    /// While holding: until when, if it is a time.
+    pub held_until: Option<Micros>,
+    pub planned_at: Micros,
+    pub started_at: Option<Micros>,
+    pub ended_at: Option<Micros>,
+    /// Until when a person may undo it, if one may.
+    pub undo_until: Option<Micros>,
+    pub lease_until: Option<Micros>,
+    pub verify_by: Option<Micros>,
+    pub reason: Option<Reason>,
+    /// [`Reason::says`] of it, or the verdict's words.
+    pub says: String,
+    /// Verification's last words.
+    pub verdict: Option<String>,
+    pub trace: Vec<GuardLine>,
+    /// What to type next, if anything: `nightshift approve 1042.1`.
+    pub commands: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceView {
+    pub collector: String,
+    pub target: String,
+    pub at: Micros,
+    pub digest: Option<String>,
+    pub summary: String,
+}
