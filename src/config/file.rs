@@ -4,6 +4,7 @@
 //! What the values mean, and whether they fit together, is checked in [`super::check`].
 
 use super::yaml::{Located, OneOrMany};
+pub use crate::{model::mode::Mode, telemetry::log::Format as LogFormat};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
@@ -28,15 +29,6 @@ pub struct File {
     pub api: Option<Api>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub log: Option<Log>,
-}
-
-/// The most that any rule may do, least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Shadow,
-    Ask,
-    Auto,
 }
 
 /// `sqlite:PATH` or `{postgres: {url_file: PATH}}`.
@@ -145,13 +137,6 @@ pub struct Person {
 pub struct Log {
     pub format: Option<Located<LogFormat>>,
     pub level: Option<Located<String>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Human,
-    Json,
 }
 
 impl<'de> Deserialize<'de> for Journal {

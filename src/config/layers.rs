@@ -19,6 +19,18 @@ const UNIT: char = '\u{1f}';
 /// Merging drops the origin of a table: its place travels as a value of its own.
 const PLACE: &str = "\u{1f}place";
 
+/// This process's variables that may be ours, for [`environment`]. What is not UTF-8 keeps its readable part.
+pub fn process_variables() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+/// Whether the user asked programs not to colour their output.
+#[must_use]
+pub fn no_color() -> bool {
+    std::env::vars_os().any(|(name, value)| name == "NO_COLOR" && !value.is_empty())
+}
+
 /// Our variables out of the environment as a tree, and what is wrong with their names. Those are not in the tree.
 pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
     let start = format!("{PREFIX}{SEPARATOR}");

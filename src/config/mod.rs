@@ -16,4 +16,5 @@ pub mod typed;
 mod values;
 pub mod yaml;
 
+pub use layers::{no_color, process_variables};
 pub use settings::Settings;

@@ -312,4 +312,16 @@ mod tests {
         let text = format!("rules:\n{}", "  - {name: [1]}\n".repeat(5000));
         assert!(told(&text).len() <= 101);
     }
+
+    proptest::proptest! {
+        /// Whatever stands in a file: an answer, in bounds, with places that exist.
+        #[test]
+        fn any_text_gets_an_answer(text in "([a-z]{1,5}(: |:\n  |\n- |, |\\[|\\]|\\{|\\}|&a |\\*a|\t|'|\"|#|---\n|é|\n)){0,40}") {
+            if let Err(problems) = read::<Rules>("r.yaml", &text) {
+                proptest::prop_assert!(!problems.is_empty() && problems.len() <= 150);
+                let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+                proptest::prop_assert!(problems.iter().all(|problem| problem.line <= lines), "{:?}", problems);
+            }
+        }
+    }
 }
