@@ -377,3 +377,71 @@ impl Check {
         Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Settings;
+    use crate::model::problem::Problem;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn warnings(text: &str) -> Vec<String> {
+        let (_, warnings) = Settings::from_layers(Some(("n.yaml", text)), std::iter::empty()).unwrap();
+        assert!(warnings.iter().all(|problem: &Problem| problem.warning));
+        warnings.into_iter().map(|problem| problem.what).collect()
+    }
+
+    #[test]
+    fn what_is_doubtful_is_told_and_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = |name: &str, mode: u32| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("secret-{name}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path.display().to_string()
+        };
+        let (kept, open) = (secret("kept", 0o600), secret("open", 0o644));
+        let source = |file: &str| format!("sources: {{alertmanager: {{bearer_token_file: {file}}}}}\n");
+        assert_eq!(warnings(&source(&kept)), Vec::<String>::new());
+        assert_eq!(warnings(&source(&open)), [format!("`{open}` can be read by every user of this machine")]);
+        assert_eq!(
+            warnings(&format!("{}listen: {{webhooks: 0.0.0.0:9393}}\n", source(&kept))),
+            ["`0.0.0.0:9393` is beyond loopback without listen.tls: secrets travel in the clear"]
+        );
+        assert_eq!(warnings("alertmanager: {lost_after: 1m}\n"), ["alerts count as lost after 1m, under 10m"]);
+    }
+
+    #[test]
+    fn a_whole_file_is_taken_as_it_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("postgres://{name}\n")).unwrap();
+            path.display().to_string()
+        };
+        let text = format!(
+            "mode: auto\njournal: {{postgres: {{url_file: '{journal}'}}}}\ntimezone: America/New_York\n\
+             listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
+             sources: {{alertmanager: {{basic_auth: {{username: am, password_file: '{basic}'}}}}}}\n\
+             kubernetes: {{context: prod, self: {{namespace: ops, deployment: nightshift}}}}\n\
+             slack: {{channel: '#incidents', bot_token_file: '{slack}', api_url: 'http://127.0.0.1:1/api/'}}\n\
+             alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
+             prometheus: {{url: 'https://prometheus/'}}\n\
+             api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
+             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n",
+            journal = file("journal"),
+            basic = file("basic"),
+            slack = file("slack"),
+            token = file("token"),
+        );
+        let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();
+        assert!(matches!(settings.journal, super::Journal::Postgres(_)));
+        assert_eq!(settings.timezone_name, "America/New_York");
+        assert_eq!(settings.alertmanager.urls, ["http://a:9093", "http://b:9093/am"]);
+        assert_eq!(settings.prometheus_url.as_deref(), Some("https://prometheus"));
+        assert_eq!(settings.slack.as_ref().unwrap().api_url, "http://127.0.0.1:1/api");
+        assert_eq!(settings.tokens[0].may, [super::file::Right::Read, super::file::Right::Ack]);
+        assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
+        assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
+        assert!(settings.alertmanager_source.authenticates());
+    }
+}

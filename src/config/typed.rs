@@ -18,7 +18,7 @@ use serde::de::{
 use std::{cell::RefCell, collections::BTreeSet, fmt};
 
 /// A person mends a few problems and runs it again; a file that is wrong all over needs no thousand lines.
-const MOST_PROBLEMS: usize = 100;
+pub(super) const MOST_PROBLEMS: usize = 100;
 /// Names by which [`Located`] and [`Node`] ask for what serde's data model does not carry.
 const LOCATED: &str = "$nightshift::Located";
 const ONE_OR_MANY: &str = "$nightshift::OneOrMany";
@@ -53,6 +53,9 @@ pub fn read_partly<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Problem>
         break;
     }
     let mut problems = notes.into_inner().problems;
+    if value.is_none() && problems.is_empty() {
+        problems.push(node.place.error("this cannot be read as what it should be"));
+    }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     (value, problems)
 }
@@ -120,7 +123,7 @@ impl Notes {
     fn note(&mut self, place: &Place, what: String, hint: Option<String>) {
         let mut problem = place.error(what);
         problem.hint = hint;
-        if !self.problems.contains(&problem) {
+        if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
