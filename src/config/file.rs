@@ -1,7 +1,7 @@
 //! `nightshift.yaml` as written: every key optional, texts still texts, each with its place.
 //!
 //! A key stands here only when something uses it: a setting that nobody reads is refused, not ignored.
-//! What the values mean, and whether they fit together, is checked in [`super::check`].
+//! What the values mean, and whether they fit together, is checked in `check.rs`.
 
 use super::yaml::{Located, OneOrMany};
 pub use crate::{model::mode::Mode, telemetry::log::Format as LogFormat};

@@ -45,7 +45,7 @@ pub fn read_partly<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Problem>
         let result = T::deserialize(Typed { node, notes: &notes });
         let mut notes = notes.borrow_mut();
         match result {
-            Err(Refusal::Again) if notes.problems.len() < MOST_PROBLEMS => continue,
+            Err(Refusal::Again) if !notes.full() => continue,
             Err(Refusal::Fresh(what, hint)) => notes.note(&node.place, what, hint),
             Ok(read) => value = Some(read),
             Err(_) => {}
@@ -120,10 +120,14 @@ struct Notes {
 }
 
 impl Notes {
+    fn full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
+    }
+
     fn note(&mut self, place: &Place, what: String, hint: Option<String>) {
         let mut problem = place.error(what);
         problem.hint = hint;
-        if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&problem) {
+        if !self.full() && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -176,7 +180,7 @@ impl<'a> Typed<'a> {
         };
         if let Some(fields) = fields {
             for (key, _) in entries {
-                if !fields.contains(&key.text.as_str()) {
+                if !fields.contains(&key.text.as_str()) && !self.notes.borrow().full() {
                     let what = format!("unknown key `{}`", shown(&key.text));
                     let hint = suggest::hint(&key.text, fields.iter().copied());
                     self.notes.borrow_mut().note(&key.place, what, hint);
