@@ -146,8 +146,8 @@ impl ApiAuth {
             if !is_name(&name) {
                 return Err(TokenProblem::Name(name));
             }
-            let digest = auth::token_digest(&secret)
-                .map_err(|problem| TokenProblem::Secret { name: name.clone(), problem })?;
+            let digest =
+                auth::token_digest(&secret).map_err(|problem| TokenProblem::Secret { name: name.clone(), problem })?;
             if kept.iter().any(|other| other.name == name) {
                 return Err(TokenProblem::SameName(name));
             }
@@ -415,7 +415,9 @@ mod tests {
 
     #[test]
     fn a_foreign_page_in_a_local_browser_gets_nothing() {
-        for host in ["evil.example", "evil.example:9394", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", ""] {
+        for host in
+            ["evil.example", "evil.example:9394", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", ""]
+        {
             assert_eq!(local(Method::GET, &[("host", host)]), Err(ApiRefused::Host), "{host}");
         }
         assert_eq!(local(Method::GET, &[]), Err(ApiRefused::Host));
@@ -438,7 +440,10 @@ mod tests {
     fn our_own_page_and_curl_are_answered() {
         let own = [HOST, JSON, ("origin", "http://127.0.0.1:9394"), ("sec-fetch-site", "same-origin")];
         assert!(local(Method::POST, &own).is_ok());
-        assert!(local(Method::POST, &[("host", "localhost:9394"), ("content-type", "application/json; charset=utf-8")]).is_ok());
+        assert!(
+            local(Method::POST, &[("host", "localhost:9394"), ("content-type", "application/json; charset=utf-8")])
+                .is_ok()
+        );
         assert!(local(Method::POST, &[HOST]).is_ok(), "curl -X POST without a body");
         for host in ["localhost", "LOCALHOST:1", "[::1]:9394", "[::1]", "127.0.0.2"] {
             assert!(local(Method::GET, &[("host", host)]).is_ok(), "{host}");

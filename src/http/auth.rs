@@ -300,9 +300,14 @@ mod tests {
 
     #[test]
     fn base64_is_the_usual_one() {
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("\u{ff}\u{fe}?", "w7/Dvj8=")]
-        {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("\u{ff}\u{fe}?", "w7/Dvj8="),
+        ] {
             assert_eq!(base64(plain.as_bytes()), encoded, "{plain}");
         }
     }

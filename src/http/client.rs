@@ -116,7 +116,6 @@ impl Client {
     }
 
     /// Begins a request; end it with [`Client::exchange`] or [`Client::send`].
-    #[must_use]
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
         self.inner.request(method, url)
     }

@@ -60,7 +60,8 @@ async fn an_answer_over_the_cap_is_refused_announced_or_not() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let answer = call(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let answer =
+        call(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     let error = answer.success().unwrap_err();
     assert_eq!((error.kind, error.reason), (ClientErrorKind::Status { code: 302 }, "redirect"));
 }

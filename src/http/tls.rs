@@ -86,8 +86,9 @@ fn server_config(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&files.cert_file)?;
     let key = private_key(&files.key_file)?;
     let pair = |source| TlsError::Pair { cert: files.cert_file.clone(), key: files.key_file.clone(), source };
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(pair)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?;
     let builder = match &files.clients {
         ClientCertificates::None => builder.with_no_client_auth(),
         ClientCertificates::Optional { ca_file } => {

@@ -188,7 +188,7 @@ fn refuse_json(error: &serde_json::Error) -> PayloadError {
 
 /// The body as it is on the wire. Everything may be missing here; [`parse`] says what may not.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct Wire<'a> {
     #[serde(borrow)]
     version: Option<Version<'a>>,
@@ -208,7 +208,7 @@ struct Wire<'a> {
 struct Version<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an alert")]
 struct WireAlert<'a> {
     #[serde(borrow, default)]
     status: Cow<'a, str>,
