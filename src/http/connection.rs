@@ -38,6 +38,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+/// Bytes of a request read ahead on a connection. hyper's own bound is six times that, which a thousand connections
+/// would make more than the whole daemon may use.
+const READ_BUFFER: usize = 64 * 1024;
+
 /// What every connection of one server shares.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -111,6 +115,7 @@ where
         .header_read_timeout(shared.limits.head)
         .max_headers(shared.limits.headers)
         .max_header_size(shared.limits.head_bytes)
+        .max_buf_size(READ_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

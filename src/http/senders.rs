@@ -4,6 +4,10 @@
 //! Over the limit is answered 503, never 429: Alertmanager retries only 5xx.
 
 use crate::http::identity::Peer;
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sha2::{Digest, Sha256};
 use std::{
@@ -48,6 +52,13 @@ pub struct SenderLimiter {
 #[error("too many requests from this sender; try again in {} ms", wait.as_millis())]
 pub struct TooOften {
     pub wait: Duration,
+}
+
+impl IntoResponse for TooOften {
+    fn into_response(self) -> Response {
+        let wait = self.wait.as_secs().saturating_add(1).to_string();
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, wait)], format!("{self}\n")).into_response()
+    }
 }
 
 impl SenderLimiter {

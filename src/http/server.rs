@@ -70,7 +70,6 @@ pub struct ServerLimits {
     pub write_stall: Duration,
     pub drain: Duration,
     pub headers: usize,
-    /// Must be at least 8 KiB.
     pub head_bytes: usize,
 }
 

@@ -59,6 +59,11 @@ async fn who(Extension(peer): Extension<Peer>) -> String {
     peer.certificate.and_then(|certificate| certificate.name().map(str::to_owned)).unwrap_or("nobody".into())
 }
 
+/// More than the sockets' buffers hold.
+async fn large() -> Vec<u8> {
+    vec![0; 64 * 1024 * 1024]
+}
+
 async fn panics() -> &'static str {
     panic!("on purpose")
 }
@@ -99,6 +104,7 @@ async fn start(limits: ServerLimits, tls: Option<Arc<ReloadableTls>>) -> Running
         .route("/wait", get(wait))
         .route("/who", get(who))
         .route("/panic", get(panics))
+        .route("/large", get(large))
         .with_state(world.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut server = Server::new(listener, router).with_limits(limits);
@@ -253,6 +259,46 @@ async fn a_panic_in_a_handler_is_500_and_the_server_lives() {
     let answer = exchange(&mut stream, &get_text("/panic")).await;
     assert!(answer.starts_with("HTTP/1.1 500") && !answer.contains("on purpose"), "{answer}");
     assert_eq!(server.stats.panics.load(Relaxed), 1);
+    assert!(exchange(&mut server.connect().await, &get_text("/who")).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn whoever_stops_reading_an_answer_is_cut() {
+    let server = start(ServerLimits { write_stall: Duration::from_millis(200), ..quick() }, None).await;
+    let mut stream = server.connect().await;
+    stream.write_all(get_text("/large").as_bytes()).await.unwrap();
+    eventually("requested", || server.stats.requests.load(Relaxed) == 1).await;
+    eventually("cut", || server.stats.open.load(Relaxed) == 0).await;
+}
+
+#[test]
+fn want_of_descriptors_is_waited_out() {
+    // The limit must hold for a process of its own: this test's own binary, asked for the test below.
+    let status = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 60 && exec \"$0\" --exact http::server_tests::under_a_descriptor_limit --ignored"])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "want_of_descriptors_is_waited_out runs it under a limit"]
+async fn under_a_descriptor_limit() {
+    let server = start(ServerLimits { head: Duration::from_secs(60), ..quick() }, None).await;
+    let mut clients = Vec::new();
+    while let Ok(stream) = TcpStream::connect(server.address).await {
+        clients.push(stream);
+        assert!(clients.len() < 100, "no limit is set");
+        tokio::task::yield_now().await;
+    }
+    eventually("accepts fail", || server.stats.accept_errors.load(Relaxed) >= 2).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let failed = server.stats.accept_errors.load(Relaxed);
+    assert!(failed < 20, "it spins: {failed} failures");
+    drop(clients);
+    eventually("descriptors are free", || server.stats.open.load(Relaxed) == 0).await;
     assert!(exchange(&mut server.connect().await, &get_text("/who")).await.starts_with("HTTP/1.1 200"));
 }
 
