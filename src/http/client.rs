@@ -237,7 +237,7 @@ impl ClientError {
         if error.is_builder() {
             return ClientError::new(ClientErrorKind::Request, "bad_request");
         }
-        if causes(error).any(is_tls) {
+        if causes(error).any(|cause| cause.is::<rustls::Error>()) {
             return ClientError::new(ClientErrorKind::Tls, "tls");
         }
         match (error.is_connect(), error.is_timeout()) {
@@ -288,12 +288,11 @@ fn status_error(status: StatusCode) -> ClientError {
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.is::<rustls::Error>() || inside.is_some_and(|inner| inner.is::<rustls::Error>())
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        // `source` of an I/O error leaves out the very error that it wraps.
+        Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+        None => error.source(),
+    })
 }
 
 #[cfg(test)]

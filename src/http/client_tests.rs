@@ -125,3 +125,46 @@ fn settings_that_cannot_work_are_refused() {
     let wrong = ClientSettings { proxy: Some("no url".into()), ..ClientSettings::default() };
     assert!(matches!(Client::build(&wrong), Err(ClientBuildError::Proxy)));
 }
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_refused_and_a_named_one_is_trusted() {
+    use crate::http::{
+        server::Server,
+        tls::{ClientCertificates, ReloadableTls, TlsFiles},
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert_file, key_file) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert_file, own.cert.pem()).unwrap();
+    std::fs::write(&key_file, own.signing_key.serialize_pem()).unwrap();
+    let files = TlsFiles { cert_file: cert_file.clone(), key_file, clients: ClientCertificates::None };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let router = axum::Router::new().route(
+        "/",
+        axum::routing::get(|headers: axum::http::HeaderMap| async move {
+            headers["user-agent"].to_str().unwrap().to_owned()
+        }),
+    );
+    let server = Server::new(listener, router).with_tls(std::sync::Arc::new(ReloadableTls::load(files).unwrap()));
+    let settings = ClientSettings { ca_file: Some(cert_file), ..ClientSettings::default() };
+    let calls = async {
+        let stranger = client();
+        let error = stranger.exchange(stranger.request(Method::GET, &url), 100).await.unwrap_err();
+        assert_eq!((error.kind, error.reason, error.retry), (ClientErrorKind::Tls, "tls", false));
+        let trusting = Client::build(&settings).unwrap();
+        trusting.exchange(trusting.request(Method::GET, &url), 100).await.unwrap().success().unwrap()
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (_, answer) = tokio::join!(
+        server.run(async {
+            let _ = stopped.await;
+        }),
+        async {
+            let answer = calls.await;
+            drop(stop);
+            answer
+        }
+    );
+    assert_eq!(answer.body.as_ref(), USER_AGENT.as_bytes());
+}

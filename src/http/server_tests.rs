@@ -185,7 +185,7 @@ async fn a_body_that_trickles_is_cut_however_busily() {
     let (answer, ()) = tokio::join!(
         async {
             let mut head = [0; 12];
-            read.read_exact(&mut head).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(5), read.read_exact(&mut head)).await.unwrap().unwrap();
             (String::from_utf8_lossy(&head).into_owned(), began.elapsed())
         },
         trickle
@@ -328,6 +328,27 @@ async fn a_stop_lets_the_request_under_way_finish_and_takes_no_new_one() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("finished"), "{answer}");
     assert_eq!(drained, Drained { cut: 0 });
     drop(idle);
+}
+
+#[tokio::test]
+async fn a_stop_ends_connections_that_are_kept_alive() {
+    let server = start(ServerLimits { head: Duration::from_secs(60), ..quick() }, None).await;
+    let keep_alive = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let (mut idle, mut busy) = (server.connect().await, server.connect().await);
+    idle.write_all(keep_alive("/who").as_bytes()).await.unwrap();
+    busy.write_all(keep_alive("/wait").as_bytes()).await.unwrap();
+    server.world.entered.notified().await;
+    eventually("both asked", || server.stats.requests.load(Relaxed) == 2).await;
+    let world = server.world.clone();
+    let began = Instant::now();
+    let (drained, idle, busy) = tokio::join!(server.stop(), read_all(&mut idle), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.release.notify_one();
+        read_all(&mut busy).await
+    });
+    assert_eq!(drained, Drained { cut: 0 });
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(idle.ends_with("nobody") && busy.ends_with("finished"), "{idle}{busy}");
 }
 
 #[tokio::test]

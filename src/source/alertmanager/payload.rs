@@ -40,7 +40,7 @@ pub struct Webhook {
     pub external_url: String,
     /// Firing ones and those resolved since the last successful delivery. One that is missing is not thereby resolved.
     pub alerts: Vec<WebhookAlert>,
-    /// Since 0.32 or so, for people: why Alertmanager sent this.
+    /// For people: why Alertmanager sent this. Older versions say nothing.
     pub notification_reason: Option<String>,
 }
 
