@@ -1,4 +1,4 @@
 //! model
-pub mod time;
-pub mod problem;
 pub mod matcher;
+pub mod problem;
+pub mod time;
