@@ -193,7 +193,7 @@ fn over_the_limit_is_dropped_with_a_reason_not_queued() {
         story.after(Span::seconds(40)).resolves("WebIsSlow");
         let reading = story.after(Span::seconds(5)).reading();
         story.measures(reading);
-        story.after(Span::seconds(10));
+        story.after(Span::minutes(2));
     }
     assert_eq!(story.starts_count(), 3);
     story.fires("WebIsSlow");

@@ -114,7 +114,11 @@ fn an_incident_is_monitored_then_resolved_after_its_quiet_time() {
     assert_eq!(story.incident_state(1), "monitoring");
     story.after(Span::minutes(2));
     assert_eq!(story.incident_state(1), "resolved");
+    // It is kept while somebody is still owed a letter about it.
     story.after(Span::hours(49));
+    assert!(!story.state.incident_ids().is_empty());
+    story.mails();
+    story.after(Span::hours(2));
     assert!(story.state.incident_ids().is_empty());
 }
 

@@ -13,6 +13,7 @@ use crate::{
         firing::{Firing, FiringAnswer},
         id::{Fingerprint, IncidentId, StepId},
         input::{Command, Input, Op, Via},
+        letter::Told,
         matcher::Matcher,
         mode::Mode,
         observation::{
@@ -361,6 +362,14 @@ impl Story {
             }
         }
         events
+    }
+
+    /// The courier brings every letter.
+    pub fn mails(&mut self) {
+        while let Some(letter) = self.state.letters_due(1).into_iter().next() {
+            let result = Told::Sent { external: None };
+            self.input(Input::Told { letter: letter.key, up_to: letter.want, result });
+        }
     }
 
     /// From a fresh alert to a step that has been applied and is verified.
