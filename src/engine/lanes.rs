@@ -162,10 +162,6 @@ impl Lanes {
         self.reads.try_recv().ok()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.begun.is_none() && self.commands.is_empty() && self.results.is_empty() && self.intake.is_empty()
-    }
-
     /// Refuses all that waits, except results: their senders wait for room anyway, and what happened must be recorded.
     pub fn refuse_waiting(&mut self, why: Refused) {
         while let Ok(request) = self.commands.try_recv() {

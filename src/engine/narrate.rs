@@ -49,7 +49,7 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             Event::LetterFailed { letter, reason } => {
                 warn!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "a letter was refused for good");
             }
-            Event::AlertLost { fingerprint } => warn!(seq, %fingerprint, "an alert is lost: nobody refreshes it"),
+            Event::AlertLost { fingerprint, .. } => warn!(seq, %fingerprint, "an alert is lost: nobody refreshes it"),
             _ if event.step().is_some() => step(policy, seq, event),
             _ => debug!(seq, event = ?event, "recorded"),
         }

@@ -16,6 +16,7 @@ pub struct Published {
     pub(super) letters: watch::Sender<u64>,
     pub(super) head: watch::Sender<u64>,
     pub(super) epoch: AtomicU64,
+    pub(super) lead: u64,
     pub(super) journal_down: AtomicBool,
     pub(super) poisoned: AtomicU64,
     pub(super) ended: AtomicBool,
@@ -26,7 +27,10 @@ pub struct Published {
 pub struct Health {
     /// The last committed entry.
     pub seq: u64,
+    /// See [`Published::epoch`].
     pub epoch: u64,
+    /// The leadership as the journal counts it.
+    pub lead: u64,
     /// The last commit failed or hangs: webhooks get 503.
     pub journal_down: bool,
     /// Inputs that could not be decided since the start.
@@ -36,12 +40,13 @@ pub struct Health {
 }
 
 impl Published {
-    pub(super) fn new(epoch: u64, seq: u64) -> Published {
+    pub(super) fn new(lead: u64, seq: u64) -> Published {
         Published {
             work: watch::Sender::new(Arc::default()),
             letters: watch::Sender::new(0),
             head: watch::Sender::new(seq),
-            epoch: AtomicU64::new(epoch),
+            epoch: AtomicU64::new(0),
+            lead,
             journal_down: AtomicBool::new(false),
             poisoned: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -66,7 +71,7 @@ impl Published {
         self.head.subscribe()
     }
 
-    /// This leadership.
+    /// The starts so far, this one included, as the state counts them: an intent of another epoch is not ours.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Relaxed)
@@ -82,6 +87,7 @@ impl Published {
         Health {
             seq: *self.head.borrow(),
             epoch: self.epoch(),
+            lead: self.lead,
             journal_down: self.journal_is_down(),
             poisoned: self.poisoned.load(Ordering::Relaxed),
             ended: self.ended.load(Ordering::Relaxed),

@@ -5,21 +5,20 @@
 
 use super::{
     batch::Batch,
-    clock::Clock,
     deliveries::Deliveries,
     fold,
-    handle::{EngineHandle, Shared},
+    handle::Shared,
     lanes::{BATCH, Lanes, Refused, Request, Seen},
     narrate::narrate,
     publish::EngineObserver,
 };
 use crate::{
-    decide::{Policy, State, decide},
+    decide::{Illegal, Policy, State},
     driver::tasks::panic_message,
     journal::{self, AppendError, Hash, Head},
     model::{
         event::Event,
-        input::{Command, Input},
+        input::Input,
         plan::hex,
         time::{Micros, Span},
     },
@@ -38,10 +37,13 @@ const HANGS_AFTER: Span = Span::millis(700);
 const WAKES: usize = 64;
 /// Questions answered between two batches.
 const READS: usize = 64;
-/// After a timer that could not be decided.
-const WAKE_REST: Span = Span::minutes(1);
+/// After a timer that could not be decided; it doubles up to the last.
+pub(super) const FIRST_WAKE_REST: Span = Span::minutes(1);
+const LAST_WAKE_REST: Span = Span::hours(1);
 /// How often an idle engine looks whether the wall clock was stepped.
 const LOOK_AT_CLOCK: Span = Span::seconds(1);
+
+pub(super) type Decide = fn(&Policy, &mut State, &Input, Micros) -> Result<Vec<Event>, Illegal>;
 
 /// Why the engine ended without a goodbye. Every one of them ends the process.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,10 @@ pub struct Engine {
     pub(super) journal: journal::Handle,
     pub(super) observer: Arc<dyn EngineObserver>,
     pub(super) holder: String,
-    pub(super) epoch: u64,
+    /// The leadership, written into every entry.
+    pub(super) lead: u64,
+    /// [`crate::decide::decide`]; tests put one that fails in its place.
+    pub(super) decide: Decide,
     pub(super) state: State,
     pub(super) policy: Arc<Policy>,
     /// The last durable entry.
@@ -77,6 +82,7 @@ pub struct Engine {
     pub(super) at: Micros,
     pub(super) deliveries: Deliveries,
     pub(super) wake_not_before: Micros,
+    pub(super) wake_rest: Span,
     /// What was published last.
     pub(super) work_version: Option<u64>,
     pub(super) letters_version: Option<u64>,
@@ -216,7 +222,10 @@ impl Engine {
             let poisoned = events.iter().any(|event| matches!(event, Event::Poisoned { .. }));
             if poisoned || events.is_empty() {
                 tracing::error!(due = due.0, "a due timer was not handled; it rests");
-                self.wake_not_before = now + WAKE_REST;
+                self.wake_not_before = now + self.wake_rest;
+                self.wake_rest = (self.wake_rest + self.wake_rest).min(LAST_WAKE_REST);
+            } else {
+                self.wake_rest = FIRST_WAKE_REST;
             }
         }
         Ok(())
@@ -255,13 +264,13 @@ impl Engine {
         input: Input,
         events: Vec<Event>,
     ) -> Result<(Option<u64>, Arc<[Event]>), Fatal> {
-        let (seq, events) = batch.add(at, self.epoch, &self.policy.hash, input, events)?;
+        let (seq, events) = batch.add(at, self.lead, &self.policy.hash, input, events)?;
         Ok((Some(seq), events))
     }
 
     /// `Err`: what went wrong; the state must then be folded anew.
     fn try_decide(&mut self, input: &Input, at: Micros) -> Result<Vec<Event>, String> {
-        let Engine { policy, state, .. } = self;
+        let Engine { policy, state, decide, .. } = self;
         match catch_unwind(AssertUnwindSafe(|| decide(policy, state, input, at))) {
             Ok(Ok(events)) => Ok(events),
             Ok(Err(illegal)) => Err(illegal.to_string()),
@@ -281,6 +290,8 @@ impl Engine {
         let poisoned = Input::Poisoned { digest: hex(&Sha256::digest(text)), cause: input.cause().to_owned(), message };
         self.shared.published.poisoned.fetch_add(1, Ordering::Relaxed);
         self.state = self.fold_anew(batch).await?;
+        // Its versions count anew: whatever they say, it is published.
+        (self.work_version, self.letters_version) = (None, None);
         match self.try_decide(&poisoned, at) {
             Ok(events) => self.seal(batch, at, poisoned, events),
             Err(message) => Err(Fatal::PoisonedTwice(message)),
@@ -411,6 +422,7 @@ impl Engine {
             self.observer.entry(entry.seq, entry.at, &entry.input, &entry.events);
             narrate(&self.policy, entry.seq, &entry.input, &entry.events);
         }
+        published.epoch.store(self.state.epoch(), Ordering::SeqCst);
         let work = self.state.work_version();
         if self.work_version != Some(work) {
             self.work_version = Some(work);
@@ -440,7 +452,7 @@ impl Engine {
         let mut batch = Batch::new(self.head);
         self.decide_own(&mut batch, Input::Stopped).await?;
         self.commit_and_publish(batch).await?;
-        if let Err(error) = self.journal.release_lead(&self.holder, self.epoch).await {
+        if let Err(error) = self.journal.release_lead(&self.holder, self.lead).await {
             tracing::warn!(%error, "the leadership was not given back: it runs out by itself");
         }
         Ok(())

@@ -9,10 +9,10 @@ use super::{
     lanes::{ALERTS, lanes},
     pause::PauseFlag,
     publish::{EngineObserver, Published},
-    run::{Engine, Fatal, keep_policy},
+    run::{Engine, FIRST_WAKE_REST, Fatal, keep_policy},
 };
 use crate::{
-    decide::Policy,
+    decide::{Policy, decide},
     journal::{self, Lead},
     model::{
         input::Input,
@@ -59,7 +59,7 @@ pub enum StartError {
 /// A started engine, and how to talk to it. `Started` is durable; its work is published; nothing runs yet.
 pub async fn start(options: StartOptions) -> Result<(Engine, EngineHandle), StartError> {
     let StartOptions { journal, clock, observer, policy, holder, version, damage, pause } = options;
-    let epoch = take_lead(journal.as_ref(), clock.as_ref(), &holder).await?;
+    let lead = take_lead(journal.as_ref(), clock.as_ref(), &holder).await?;
     let folded = fold::fold(journal.as_ref()).await?;
     clock.not_before(folded.at);
     keep_policy(journal.as_ref(), &policy).await?;
@@ -77,7 +77,7 @@ pub async fn start(options: StartOptions) -> Result<(Engine, EngineHandle), Star
         doorbell: Notify::new(),
         stopping: AtomicBool::new(false),
         pause,
-        published: Published::new(epoch, folded.head.seq),
+        published: Published::new(lead, folded.head.seq),
         room: Arc::new(Semaphore::new(usize::try_from(ALERTS).unwrap_or(usize::MAX))),
     });
     let handle = EngineHandle { ends, shared: Arc::clone(&shared) };
@@ -87,13 +87,15 @@ pub async fn start(options: StartOptions) -> Result<(Engine, EngineHandle), Star
         journal,
         observer,
         holder,
-        epoch,
+        lead,
+        decide,
         state: folded.state,
         policy,
         head: folded.head,
         at: folded.at,
         deliveries: Deliveries::default(),
         wake_not_before: Micros(i64::MIN),
+        wake_rest: FIRST_WAKE_REST,
         work_version: None,
         letters_version: None,
     };
@@ -120,7 +122,7 @@ pub async fn keep_lead(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Fatal> {
     let clock = Arc::clone(handle.clock());
-    let epoch = handle.published().epoch();
+    let lead = handle.health().lead;
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
@@ -128,7 +130,7 @@ pub async fn keep_lead(
             () = &mut stop => return Ok(()),
             () = clock.sleep_until(clock.now() + RENEW_EVERY) => {}
         }
-        match journal.renew_lead(&holder, epoch, (clock.now() + LEAD_FOR).0).await {
+        match journal.renew_lead(&holder, lead, (clock.now() + LEAD_FOR).0).await {
             Ok(true) => {}
             Ok(false) if handle.health().ended => return Ok(()),
             Ok(false) => return Err(Fatal::Fenced { seq: handle.health().seq.saturating_add(1) }),
