@@ -26,7 +26,7 @@ pub(super) struct Batch {
     pub rows: Vec<Row>,
     pub entries: Vec<Sealed>,
     /// Delivered again and known: nothing is written, the delivery is remembered once the batch is durable.
-    pub known: Vec<Box<Alert>>,
+    pub known: Vec<Alert>,
     /// Causes of inputs for which nothing is written, for the metrics.
     pub silent: Vec<&'static str>,
     /// Answered when it is durable.
@@ -68,7 +68,7 @@ impl Batch {
     pub fn keep_silent(&mut self, input: Input) {
         self.silent.push(input.cause());
         if let Input::Alert(alert) = input {
-            self.known.push(alert);
+            self.known.push(*alert);
         }
     }
 

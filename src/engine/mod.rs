@@ -22,6 +22,8 @@ mod run;
 pub mod snapshot;
 pub mod start;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use clock::{Clock, FakeClock, RealClock};
