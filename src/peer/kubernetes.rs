@@ -145,7 +145,7 @@ impl<'a> Place<'a> {
     }
 
     #[must_use]
-    pub fn sub(self, subresource: &'static str) -> Place<'a> {
+    pub fn subresource(self, subresource: &'static str) -> Place<'a> {
         Place { subresource: Some(subresource), ..self }
     }
 
@@ -169,10 +169,7 @@ impl<'a> Place<'a> {
             Some(subresource) => format!("{plural}/{subresource}"),
             None => plural.to_owned(),
         };
-        format!(
-            "verbs: [{verb}], apiGroups: [\"{group}\"], resources: [{resource}], in namespace {}",
-            self.namespace
-        )
+        format!("verbs: [{verb}], apiGroups: [\"{group}\"], resources: [{resource}], in namespace {}", self.namespace)
     }
 }
 
@@ -454,7 +451,7 @@ mod tests {
             assert!(place.path().is_err(), "{name}");
             assert!(Place::one(Resource::Pod, name, "web").path().is_err(), "{name}");
         }
-        let scale = Place::one(Resource::Workload(Kind::Deployment), "production", "web").sub("scale");
+        let scale = Place::one(Resource::Workload(Kind::Deployment), "production", "web").subresource("scale");
         assert_eq!(scale.path().unwrap(), "/apis/apps/v1/namespaces/production/deployments/web/scale");
     }
 
@@ -483,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_missing_right_is_named_as_a_role_writes_it() {
-        let place = Place::one(Resource::Workload(Kind::Deployment), "production", "web").sub("scale");
+        let place = Place::one(Resource::Workload(Kind::Deployment), "production", "web").subresource("scale");
         assert_eq!(
             place.right("patch"),
             "verbs: [patch], apiGroups: [\"apps\"], resources: [deployments/scale], in namespace production"
