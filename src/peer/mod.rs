@@ -4,6 +4,10 @@
 //! decided elsewhere. They are here, and not in a plug-in, because several plug-ins and the driver ask the same peers.
 
 pub mod alertmanager;
+mod fetch;
 pub mod kubernetes;
 pub mod prometheus;
 mod url;
+
+#[cfg(test)]
+pub mod stub;
