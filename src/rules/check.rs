@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{PolicySpec, TargetSpec},
+    decide::policy::{self, PolicySpec, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -74,6 +74,8 @@ pub(super) struct Written {
     pub rules: Vec<Node>,
     /// Some file could not be read at all: what it lists is not known.
     pub incomplete: bool,
+    /// Some rules are not here.
+    lacks_rules: bool,
 }
 
 impl Written {
@@ -100,7 +102,8 @@ impl Written {
     }
 
     fn take(&mut self, check: &mut Check<'_>, file: File) {
-        let File { severities, targets, defaults, max_concurrent, limits, settle_after_start, escalations, rules } = file;
+        let File { severities, targets, defaults, max_concurrent, limits, settle_after_start, escalations, rules } =
+            file;
         let once = [
             ("severities", severities),
             ("defaults", defaults),
@@ -131,7 +134,10 @@ impl Written {
         if let Some(node) = rules {
             match node.kind {
                 Kind::List(rules) => self.rules.extend(rules),
-                kind => check.error(&node.place, format!("expected a list, found {}", kind.found())),
+                kind => {
+                    check.error(&node.place, format!("expected a list, found {}", kind.found()));
+                    self.lacks_rules = true;
+                }
             }
         }
     }
@@ -192,8 +198,8 @@ impl Check<'_> {
             incomplete: written.incomplete,
             targets,
         };
-        let rules = self.rules(written, &known);
-        if rules.len() == written.rules.len() && !written.incomplete && !rules.iter().any(|(_, rule)| reach::takes_all(rule)) {
+        let (rules, all_read) = self.rules(written, &known);
+        if all_read && !rules.iter().any(|(_, rule)| reach::takes_all(rule)) {
             let what = "no rule takes every alert: what no rule matches is journalled, and nobody is told";
             let hint = "end with a rule that has `match: []` and no `remediate`";
             self.problems.push(Problem::warning(first_file, 0, 0, what).hint(hint));
@@ -219,7 +225,8 @@ impl Check<'_> {
         }
     }
 
-    fn rules(&mut self, written: &Written, known: &Known<'_>) -> Vec<(Place, crate::decide::policy::Rule)> {
+    /// The rules that are right as far as matching goes, and whether these are all.
+    fn rules(&mut self, written: &Written, known: &Known<'_>) -> (Vec<(Place, policy::Rule)>, bool) {
         if let Some(node) = written.rules.get(MOST_RULES) {
             self.error(&node.place, format!("more than {MOST_RULES} rules"));
         }
@@ -235,15 +242,22 @@ impl Check<'_> {
             } else {
                 names.insert(rule.name.value.clone(), place.clone());
             }
+            let matchers = rule.matchers.value.len();
             let rule = ladder::rule(self, rule, known);
+            if rule.matchers.len() < matchers {
+                continue;
+            }
             patterns += rule.matchers.iter().filter(|matcher| matcher.op().is_pattern()).count();
             rules.push((place, rule));
         }
-        if patterns > MOST_PATTERNS && let Some(node) = written.rules.first() {
+        if patterns > MOST_PATTERNS
+            && let Some(node) = written.rules.first()
+        {
             self.error(&node.place, format!("the rules have {patterns} patterns, more than {MOST_PATTERNS}"));
         }
         reach::warn(self, &rules);
-        rules
+        let all_read = rules.len() == written.rules.len() && !written.lacks_rules && !written.incomplete;
+        (rules, all_read)
     }
 
     pub fn error(&mut self, place: &Place, what: impl Into<String>) {
@@ -255,7 +269,12 @@ impl Check<'_> {
     }
 
     /// A word that is not among the known ones.
-    pub fn unknown<'k>(&mut self, word: &Located<String>, what: String, known: impl IntoIterator<Item = &'k str> + Clone) {
+    pub fn unknown<'k>(
+        &mut self,
+        word: &Located<String>,
+        what: String,
+        known: impl IntoIterator<Item = &'k str> + Clone,
+    ) {
         let problem = word.error(what);
         self.problems.push(match suggest::hint(&word.value, known) {
             Some(hint) => problem.hint(hint),

@@ -11,13 +11,14 @@ use crate::{
     },
     decide::policy::{Choice, CollectorSpec, Rule, RungSpec, TargetSpec},
     model::{
-        matcher::Matcher,
+        matcher::{MatchOp, Matcher},
         rung::{IfIneffective, Verify},
         target::Object,
         time::Span,
     },
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 const DEFAULT_SETTLE: Span = Span::seconds(30);
 const DEFAULT_RESOLVED_WITHIN: Span = Span::minutes(10);
@@ -75,7 +76,13 @@ fn matchers(check: &mut Check<'_>, written: &Located<Vec<Located<String>>>) -> V
             continue;
         }
         match Matcher::parse(&text.value) {
-            Ok(matcher) => matchers.push(matcher),
+            Ok(matcher) => {
+                if matcher.op() == MatchOp::Equal && matcher.value().starts_with('=') {
+                    let what = format!("`{matcher}` wants a value that begins with `=`");
+                    check.problems.push(text.warning(what).hint("`==` is not an operator, use `=`"));
+                }
+                matchers.push(matcher);
+            }
             Err(error) => {
                 let shown = crate::telemetry::text::shortened(&text.value, 60);
                 let problem = text.error(format!("`{shown}` is not a matcher: {}", error.what()));
@@ -93,9 +100,8 @@ fn severity(check: &mut Check<'_>, written: &Located<String>, known: &Known<'_>)
     let words = known.severities.as_ref()?;
     let found = words.get(&written.value.to_ascii_lowercase());
     if found.is_none() {
-        let what = format!("severity `{}` is not listed", written.value);
-        let names: std::collections::BTreeSet<&str> = words.values().map(String::as_str).collect();
-        check.unknown(written, what, names);
+        let names: BTreeSet<&str> = words.values().map(String::as_str).collect();
+        check.unknown_severity(&written.place, &written.value, names);
     }
     found.cloned()
 }
@@ -204,8 +210,9 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
     };
     let (target, with) = (target?, with?);
     for what in action.check(&with, &example(target), target.bounds) {
-        let place = place_of(&what, written);
-        check.error(&place, format!("{}: {what}", written.action.value));
+        let place = place_of(&what, written, target);
+        let names_itself = what.starts_with(action.name());
+        check.error(&place, if names_itself { what } else { format!("{}: {what}", action.name()) });
     }
     let if_ineffective = match &written.if_ineffective {
         Some(word) if word.value == file::IfIneffectiveWord::Undo && !action.has_undo() => {
@@ -220,7 +227,8 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         None if UNDONE_WHEN_INEFFECTIVE.contains(&action.name()) => IfIneffective::Undo,
         None => IfIneffective::Keep,
     };
-    let evidence = if action.may_destroy(&with) { before(check, &written.target.value, target, given) } else { Vec::new() };
+    let evidence =
+        if action.may_destroy(&with) { before(check, &written.target.value, target, given) } else { Vec::new() };
     Some(RungSpec {
         action: written.action.value.clone(),
         target: written.target.value.clone(),
@@ -259,7 +267,8 @@ fn verify(check: &mut Check<'_>, written: Option<&file::Verify>) -> Verify {
     if let Some(text) = &written.settle
         && settle < SHORTEST_USUAL_SETTLE
     {
-        let what = format!("settle {settle} is under {SHORTEST_USUAL_SETTLE}: it may be measured before anything changes");
+        let what =
+            format!("settle {settle} is under {SHORTEST_USUAL_SETTLE}: it may be measured before anything changes");
         check.problems.push(text.warning(what).hint("wait for at least one scrape and one evaluation of the rule"));
     }
     let resolved_within = check.span(written.resolved_within.as_ref(), DEFAULT_RESOLVED_WITHIN);
@@ -311,18 +320,29 @@ fn json(node: &Node) -> Value {
         Kind::Null => Value::Null,
         Kind::Bool(value) => Value::Bool(*value),
         Kind::Number(text) if text.starts_with('+') => Value::String(text.clone()),
-        Kind::Number(text) => text.parse::<serde_json::Number>().map_or_else(|_| Value::String(text.clone()), Value::Number),
+        Kind::Number(text) => {
+            text.parse::<serde_json::Number>().map_or_else(|_| Value::String(text.clone()), Value::Number)
+        }
         Kind::Text(text) => Value::String(text.clone()),
         Kind::List(items) => Value::Array(items.iter().map(json).collect()),
-        Kind::Map(entries) => Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect()),
+        Kind::Map(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect())
+        }
     }
 }
 
-/// Where a sentence of an action belongs: at the parameter that it names in backticks, else at `with`, else at the
-/// action.
-fn place_of(what: &str, written: &file::Rung) -> Place {
+/// Where a sentence of an action belongs: at the target where it is about its kind or about bounds that it has not, at
+/// the parameter that it names in backticks, else at `with`, else at the action.
+fn place_of(what: &str, written: &file::Rung, target: &TargetSpec) -> Place {
+    let of_wrong_kind = match example(target) {
+        Object::Workload { kind, .. } => what.contains(kind.word()),
+        Object::Nothing => what.contains("target"),
+    };
+    if of_wrong_kind || (target.bounds.is_none() && what.contains("bounds")) {
+        return written.target.place.clone();
+    }
     let Some(with) = &written.with else { return written.action.place.clone() };
     let Kind::Map(entries) = &with.kind else { return with.place.clone() };
-    let named = entries.iter().find(|(key, _)| what.contains(&format!("`{}`", key.text)));
-    named.map_or_else(|| with.place.clone(), |(key, _)| key.place.clone())
+    let named = |key: &str| what.contains(&format!("`{key}`")) || what.contains(&format!("`{key}: "));
+    entries.iter().find(|(key, _)| named(&key.text)).map_or(&with.place, |(key, _)| &key.place).clone()
 }

@@ -13,10 +13,13 @@ pub(super) fn takes_all(rule: &Rule) -> bool {
 }
 
 pub(super) fn warn(check: &mut Check<'_>, rules: &[(Place, Rule)]) {
-    let sets: Vec<BTreeSet<String>> = rules
-        .iter()
-        .map(|(_, rule)| if takes_all(rule) { BTreeSet::new() } else { rule.matchers.iter().map(ToString::to_string).collect() })
-        .collect();
+    let sets: Vec<BTreeSet<String>> =
+        rules
+            .iter()
+            .map(|(_, rule)| {
+                if takes_all(rule) { BTreeSet::new() } else { rule.matchers.iter().map(ToString::to_string).collect() }
+            })
+            .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for matcher in sets.iter().flatten() {
         *counts.entry(matcher).or_default() += 1;

@@ -5,7 +5,11 @@ use super::{
     file::{self, Escalation, Named},
 };
 use crate::{
-    config::yaml::{Located, OneOrMany},
+    config::{
+        node::Place,
+        suggest,
+        yaml::{Located, OneOrMany},
+    },
     decide::policy::{Limit, Severity},
     model::{mode::Mode, time::Span},
 };
@@ -188,9 +192,7 @@ fn range(check: &mut Check<'_>, written: &Located<String>, severities: &[Severit
         let same = |other: &String| other.eq_ignore_ascii_case(word.trim());
         let found = severities.iter().position(|it| same(&it.name) || it.aliases.iter().any(same));
         if found.is_none() {
-            let word = Located { value: word.trim().to_owned(), place: written.place.clone() };
-            let what = format!("severity `{}` is not listed", word.value);
-            check.unknown(&word, what, severities.iter().map(|severity| severity.name.as_str()));
+            check.unknown_severity(&written.place, word.trim(), severities.iter().map(|it| it.name.as_str()));
         }
         found
     };
@@ -204,12 +206,20 @@ fn range(check: &mut Check<'_>, written: &Located<String>, severities: &[Severit
 }
 
 impl Check<'_> {
+    /// All names are shown: between words as short as `P0` and `P9` the closest one is no better than any other.
+    pub fn unknown_severity<'k>(&mut self, place: &Place, word: &str, known: impl IntoIterator<Item = &'k str>) {
+        let names: Vec<&str> = known.into_iter().collect();
+        let what = format!("severity `{}` is not listed", crate::telemetry::text::shortened(word, 60));
+        self.hinted(place, what, format!("known here: {}", suggest::quoted(&names)));
+    }
+
     /// A mode as used. Ask and auto need somebody who says whether the alert still fires.
     pub fn mode(&mut self, written: Option<&Located<file::ModeWord>>) -> Option<Mode> {
         let written = written?;
         let mode = Mode::from(written.value);
         if mode != Mode::Shadow && !self.context.alertmanager {
-            let what = format!("mode {} needs alertmanager.urls: nothing acts on an alert that may be over", mode.word());
+            let what =
+                format!("mode {} needs alertmanager.urls: nothing acts on an alert that may be over", mode.word());
             self.hinted(&written.place, what, "set alertmanager.urls in nightshift.yaml, or `mode: shadow` here");
         }
         Some(mode)

@@ -43,7 +43,11 @@ pub(super) fn all<'a>(check: &mut Check<'_>, written: &'a Written) -> BTreeMap<&
             match by_object.get(object) {
                 Some((first, others)) if others != bounds => {
                     let what = format!("`{}` and `{first}` are the same object with other bounds", name.value);
-                    check.hinted(&name.place, what, "no action may leave either of them: give both the same `replicas`");
+                    check.hinted(
+                        &name.place,
+                        what,
+                        "no action may leave either of them: give both the same `replicas`",
+                    );
                 }
                 Some(_) => {}
                 None => {
@@ -61,13 +65,11 @@ fn one(check: &mut Check<'_>, name: &Located<String>, node: &Node) -> Option<Tar
     let bounds = target.replicas.as_ref().map(|replicas| bounds(check, &replicas.value));
     let choice = match (&target.kubernetes, &target.noop) {
         (Some(kubernetes), None) => workload(check, &target, kubernetes)?,
-        (None, Some(noop)) => {
-            for place in [&target.pick.as_ref().map(|it| &it.place), &target.replicas.as_ref().map(|it| &it.place)] {
-                if let Some(place) = place {
-                    check.error(place, "a target that is nothing has no replicas and no members");
-                }
+        (None, Some(_)) => {
+            let pick = target.pick.as_ref().map(|pick| &pick.place);
+            for place in target.replicas.as_ref().map(|replicas| &replicas.place).into_iter().chain(pick) {
+                check.error(place, "a target that is nothing has no replicas and no members");
             }
-            let _: &file::Noop = &noop.value;
             Choice::One { object: Object::Nothing }
         }
         (None, None) => {
@@ -127,7 +129,8 @@ fn workload(check: &mut Check<'_>, target: &file::Target, written: &Located<file
         ([], Some(kind), Some(selector)) => {
             let right = is_selector(&selector.value);
             if !right {
-                let what = format!("`{}` is not a label selector", crate::telemetry::text::shortened(&selector.value, 60));
+                let what =
+                    format!("`{}` is not a label selector", crate::telemetry::text::shortened(&selector.value, 60));
                 check.hinted(&selector.place, what, "write it like `app=web,tier!=cache`; it must not be empty");
             }
             let Some(pick) = &target.pick else {
@@ -189,7 +192,8 @@ fn requirements(text: &str) -> Option<Vec<&str>> {
 }
 
 fn is_requirement(text: &str) -> bool {
-    if let Some((key, value)) = text.split_once("!=").or_else(|| text.split_once("==")).or_else(|| text.split_once('=')) {
+    if let Some((key, value)) = text.split_once("!=").or_else(|| text.split_once("==")).or_else(|| text.split_once('='))
+    {
         return is_label_key(key.trim()) && is_label_value(value.trim());
     }
     if let Some((before, values)) = text.split_once('(') {
@@ -235,7 +239,9 @@ mod tests {
         ] {
             assert!(is_selector(text), "{text}");
         }
-        for text in ["", ",", "app=web,", "a b", "=x", "a in b", "a in (b", "a in (b))", "-a=b", "a=b c", "a/b/c=d", "a>1"] {
+        for text in
+            ["", ",", "app=web,", "a b", "=x", "a in b", "a in (b", "a in (b))", "-a=b", "a=b c", "a/b/c=d", "a>1"]
+        {
             assert!(!is_selector(text), "{text}");
         }
     }
