@@ -5,34 +5,37 @@
 
 use super::{
     file::{self, File},
+    node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen, Log,
         LogFormat, Mode, Person, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
+    values::{is_channel_name, is_name, is_slack_id},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::PathBuf,
 };
 use tracing_subscriber::EnvFilter;
 
-/// No token, password or connection URL is longer; a larger file is another file.
-const LARGEST_SECRET_BYTES: u64 = 16 * 1024;
 /// While a token is being replaced, the old and the new one are valid.
 const MOST_LIVE_TOKENS: usize = 2;
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
-/// The settings with warnings, or every problem (warnings among them).
-pub(super) fn checked(file: File) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
-    let mut check = Check { problems: Vec::new() };
+/// The settings with warnings, or every problem (warnings among them). `found` is what reading has found wrong
+/// already: what it left out must not look like something that was never given, so then single values are checked
+/// and what needs several of them is not.
+pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+    let mut check = Check { complete: found.is_empty(), problems: found };
     let settings = check.settings(file);
+    // Stable: what was found in the same place keeps its order.
     check
         .problems
         .sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
@@ -43,18 +46,49 @@ pub(super) fn checked(file: File) -> Result<(Settings, Vec<Problem>), Vec<Proble
     }
 }
 
-struct Check {
-    problems: Vec<Problem>,
+/// Collects problems. What single values may be is in [`super::values`].
+pub(super) struct Check {
+    pub(super) problems: Vec<Problem>,
+    /// Nothing was left out while reading.
+    pub(super) complete: bool,
+}
+
+/// Where the values stand that are checked together, kept while the values themselves are used up.
+struct Places {
+    webhooks: Place,
+    admin: Place,
+    client_certificates: Place,
+}
+
+impl Places {
+    fn of(file: &File) -> Places {
+        let place = |written: Option<&Located<String>>| {
+            written.map_or_else(|| Place::of(DEFAULTS_NAME), |written| written.place.clone())
+        };
+        let listen = file.listen.as_ref();
+        let source = file.sources.as_ref().and_then(|sources| sources.alertmanager.as_ref());
+        let names = source.and_then(|source| source.client_certificates.as_ref());
+        Places {
+            webhooks: place(listen.and_then(|listen| listen.webhooks.as_ref())),
+            admin: place(listen.and_then(|listen| listen.admin.as_ref())),
+            client_certificates: place(names.and_then(|names| names.0.first())),
+        }
+    }
 }
 
 impl Check {
     fn settings(&mut self, file: File) -> Settings {
+        let places = Places::of(&file);
         let alertmanager = self.alertmanager(file.alertmanager.unwrap_or_default());
         let alertmanager_source =
             self.alertmanager_source(file.sources.unwrap_or_default().alertmanager.unwrap_or_default());
         let tokens = self.tokens(file.api.unwrap_or_default().tokens.unwrap_or_default());
-        let listen = self.listen(file.listen.unwrap_or_default(), &alertmanager_source, &tokens);
+        let listen = self.listen(file.listen.unwrap_or_default());
+        if self.complete {
+            self.listeners_are_guarded(&listen, &places, &alertmanager_source, &tokens);
+        }
         if let Some(mode) = &file.mode
+            && self.complete
             && mode.value != Mode::Shadow
             && alertmanager.urls.is_empty()
         {
@@ -84,47 +118,53 @@ impl Check {
         }
     }
 
-    fn listen(&mut self, written: file::Listen, source: &AlertmanagerSource, tokens: &[Token]) -> Listen {
-        let webhooks = self.address(written.webhooks.as_ref());
-        let admin = self.address(written.admin.as_ref());
-        let tls = written.tls.and_then(|tls| self.tls(tls));
-        if let Some(place) = &written.webhooks
-            && !webhooks.ip().is_loopback()
-        {
+    fn listen(&mut self, written: file::Listen) -> Listen {
+        Listen {
+            webhooks: self.address(written.webhooks.as_ref()),
+            admin: self.address(written.admin.as_ref()),
+            tls: written.tls.and_then(|tls| self.tls(tls)),
+        }
+    }
+
+    /// Beyond loopback nobody gets in without proof of who they are.
+    fn listeners_are_guarded(
+        &mut self,
+        listen: &Listen,
+        places: &Places,
+        source: &AlertmanagerSource,
+        tokens: &[Token],
+    ) {
+        let Listen { webhooks, admin, tls } = listen;
+        let in_the_clear = |place: &Place, address: &SocketAddr| {
+            let what = format!("`{address}` is beyond loopback without listen.tls: secrets travel in the clear");
+            place.warning(what).hint("set listen.tls, unless something before it speaks TLS")
+        };
+        if !webhooks.ip().is_loopback() {
             if !source.authenticates() {
                 let what = format!("`{webhooks}` is beyond loopback, and sources.alertmanager does not authenticate");
                 let hint = "set sources.alertmanager.bearer_token_file, basic_auth or client_certificates";
-                self.problems.push(place.error(what).hint(hint));
+                self.problems.push(places.webhooks.error(what).hint(hint));
             } else if tls.is_none() {
-                let what = format!("`{webhooks}` is beyond loopback without listen.tls: secrets travel in the clear");
-                self.problems.push(place.warning(what).hint("set listen.tls, unless something before it speaks TLS"));
+                self.problems.push(in_the_clear(&places.webhooks, webhooks));
             }
         }
-        if let Some(place) = &written.admin
-            && !admin.ip().is_loopback()
-        {
+        if !admin.ip().is_loopback() {
             if tokens.is_empty() {
                 let what = format!("`{admin}` is beyond loopback, and there are no api.tokens");
-                self.problems.push(place.error(what).hint("add a token to api.tokens, or listen on 127.0.0.1"));
+                let hint = "add a token to api.tokens, or listen on 127.0.0.1";
+                self.problems.push(places.admin.error(what).hint(hint));
             } else if tls.is_none() {
-                let what = format!("`{admin}` is beyond loopback without listen.tls: tokens travel in the clear");
-                self.problems.push(place.warning(what).hint("set listen.tls, unless something before it speaks TLS"));
+                self.problems.push(in_the_clear(&places.admin, admin));
             }
         }
-        if let Some(place) = &written.admin
-            && webhooks == admin
-            && admin.port() != 0
-        {
-            self.problems.push(place.error("listen.webhooks and listen.admin are the same address"));
+        if webhooks == admin && admin.port() != 0 {
+            self.problems.push(places.admin.error("listen.webhooks and listen.admin are the same address"));
         }
-        if !source.client_certificates.is_empty()
-            && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none())
-            && let Some(place) = &written.webhooks
-        {
+        if !source.client_certificates.is_empty() && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none()) {
             let what = "sources.alertmanager.client_certificates needs listen.tls.client_ca_file";
-            self.problems.push(place.error(what).hint("name the file of the authority that signs the clients"));
+            let hint = "name the file of the authority that signs the clients";
+            self.problems.push(places.client_certificates.error(what).hint(hint));
         }
-        Listen { webhooks, admin, tls }
     }
 
     fn tls(&mut self, written: Located<file::Tls>) -> Option<Tls> {
@@ -217,15 +257,15 @@ impl Check {
         let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
         match (channel, written.bot_token_file) {
             (Some((channel, _)), Some(_)) => Some(Slack { channel, bot_token: bot_token?, api_url: api_url? }),
-            (Some((_, place)), None) => {
+            (Some((_, place)), None) if self.complete => {
                 self.problems.push(place.error("slack.channel needs slack.bot_token_file"));
                 None
             }
-            (None, Some(file)) => {
+            (None, Some(file)) if self.complete => {
                 self.problems.push(file.error("slack.bot_token_file needs slack.channel"));
                 None
             }
-            (None, None) => None,
+            _ => None,
         }
     }
 
@@ -260,7 +300,9 @@ impl Check {
         let mut people = BTreeMap::new();
         for (name, Located { value, place }) in written {
             let Some(slack) = value.slack else {
-                self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
+                if self.complete {
+                    self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
+                }
                 continue;
             };
             if !is_slack_id(&slack) && !is_channel_name(&slack) {
@@ -334,144 +376,72 @@ impl Check {
         );
         Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
     }
-
-    // What single values may be.
-
-    fn duration(&mut self, written: Option<&Located<String>>) -> Span {
-        let Some(written) = written else { return Span::ZERO };
-        match Span::parse(&written.value) {
-            Ok(Span::ZERO) => {
-                self.problems.push(written.error("expected a duration longer than nothing"));
-                Span::ZERO
-            }
-            Ok(span) => span,
-            Err(what) => {
-                self.problems.push(written.error(what).hint("such as 90s, 5m, 1h30m, 14d"));
-                Span::ZERO
-            }
-        }
-    }
-
-    fn address(&mut self, written: Option<&Located<String>>) -> SocketAddr {
-        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let Some(written) = written else { return nowhere };
-        written.value.parse().unwrap_or_else(|_| {
-            let what = format!("`{}` is not an address with a port", written.value);
-            self.problems.push(written.error(what).hint("such as 127.0.0.1:9393, [::1]:9393 or 0.0.0.0:9393"));
-            nowhere
-        })
-    }
-
-    /// A peer's base URL. Credentials and queries would show up in logs.
-    fn url(&mut self, written: &Located<String>) -> Option<String> {
-        let mut refuse = |what: &str, hint: &str| {
-            self.problems.push(written.error(what).hint(hint));
-            None
-        };
-        let Ok(url) = reqwest::Url::parse(&written.value) else {
-            return refuse("not a URL", "such as http://alertmanager:9093");
-        };
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return refuse(
-                "a peer's URL begins with http:// or https:// and names a host",
-                "such as http://prometheus:9090",
-            );
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return refuse("a peer's URL holds no user or password", "secrets are only named by a file");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return refuse("a peer's base URL has no `?` and no `#`", "paths are added to it");
-        }
-        Some(url.as_str().trim_end_matches('/').to_owned())
-    }
-
-    fn filled(&mut self, written: Located<String>) -> Option<String> {
-        if written.value.trim().is_empty() {
-            self.problems.push(written.error("expected a text, found an empty one"));
-            return None;
-        }
-        Some(written.value)
-    }
-
-    fn needed<T>(&mut self, value: Option<T>, key: &str, place: &super::node::Place) -> Option<T> {
-        if value.is_none() {
-            self.problems.push(place.error(format!("key `{key}` is missing")));
-        }
-        value
-    }
-
-    fn readable(&mut self, written: &Located<String>) -> Option<PathBuf> {
-        let path = Path::new(&written.value);
-        let opened = std::fs::File::open(path).and_then(|file| file.metadata());
-        match opened {
-            Ok(about) if about.is_file() => Some(path.to_path_buf()),
-            Ok(_) => {
-                self.problems.push(written.error(format!("`{}` is not a file", written.value)));
-                None
-            }
-            Err(error) => {
-                self.problems.push(written.error(format!("`{}` cannot be read: {error}", written.value)));
-                None
-            }
-        }
-    }
-
-    /// Reads a secret: one line; blanks and line ends around it are no part of it.
-    fn secret(&mut self, written: &Located<String>) -> Option<SecretString> {
-        let path = self.readable(written)?;
-        self.kept_private(written);
-        let size = std::fs::metadata(&path).map_or(0, |about| about.len());
-        if size > LARGEST_SECRET_BYTES {
-            let what = format!("`{}` has {size} bytes, more than a secret has", written.value);
-            self.problems.push(written.error(what));
-            return None;
-        }
-        let Ok(text) = std::fs::read_to_string(&path).map(SecretString::from) else {
-            self.problems.push(written.error(format!("`{}` is not UTF-8 text", written.value)));
-            return None;
-        };
-        let secret = text.expose_secret().trim();
-        if secret.is_empty() {
-            let hint = "an empty secret would let everybody in";
-            self.problems.push(written.error(format!("`{}` is empty", written.value)).hint(hint));
-            return None;
-        }
-        if secret.chars().any(char::is_control) {
-            let what = format!("`{}` holds more than one line", written.value);
-            self.problems.push(written.error(what).hint("one file holds one secret"));
-            return None;
-        }
-        Some(SecretString::from(secret.to_owned()))
-    }
-
-    /// Warns of a secret that every user of the machine can read.
-    fn kept_private(&mut self, written: &Located<String>) {
-        use std::os::unix::fs::PermissionsExt;
-        const READ_BY_ALL: u32 = 0o004;
-        let mode = std::fs::metadata(&written.value).map_or(0, |about| about.permissions().mode());
-        if mode & READ_BY_ALL != 0 {
-            let what = format!("`{}` can be read by every user of this machine", written.value);
-            self.problems.push(written.warning(what).hint("chmod o-r, or defaultMode: 0440 of a Kubernetes volume"));
-        }
-    }
 }
 
-/// C, D, G (channels), S (user groups), U, W (users).
-fn is_slack_id(text: &str) -> bool {
-    let mut letters = text.chars();
-    let kind = letters.next().is_some_and(|first| "CDGSUW".contains(first));
-    kind && text.len() >= 3 && text.len() <= 32 && letters.all(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
-}
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Settings;
+    use crate::model::problem::Problem;
+    use std::os::unix::fs::PermissionsExt;
 
-fn is_channel_name(text: &str) -> bool {
-    text.strip_prefix('#').is_some_and(|name| {
-        !name.is_empty()
-            && name.chars().count() <= 80
-            && !name.contains(|it: char| it.is_whitespace() || it.is_control())
-    })
-}
+    fn warnings(text: &str) -> Vec<String> {
+        let (_, warnings) = Settings::from_layers(Some(("n.yaml", text)), std::iter::empty()).unwrap();
+        assert!(warnings.iter().all(|problem: &Problem| problem.warning));
+        warnings.into_iter().map(|problem| problem.what).collect()
+    }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 64 && text.chars().all(|it| it.is_ascii_alphanumeric() || ".-_".contains(it))
+    #[test]
+    fn what_is_doubtful_is_told_and_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = |name: &str, mode: u32| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("secret-{name}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path.display().to_string()
+        };
+        let (kept, open) = (secret("kept", 0o600), secret("open", 0o644));
+        let source = |file: &str| format!("sources: {{alertmanager: {{bearer_token_file: {file}}}}}\n");
+        assert_eq!(warnings(&source(&kept)), Vec::<String>::new());
+        assert_eq!(warnings(&source(&open)), [format!("`{open}` can be read by every user of this machine")]);
+        assert_eq!(
+            warnings(&format!("{}listen: {{webhooks: 0.0.0.0:9393}}\n", source(&kept))),
+            ["`0.0.0.0:9393` is beyond loopback without listen.tls: secrets travel in the clear"]
+        );
+        assert_eq!(warnings("alertmanager: {lost_after: 1m}\n"), ["alerts count as lost after 1m, under 10m"]);
+    }
+
+    #[test]
+    fn a_whole_file_is_taken_as_it_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("postgres://{name}\n")).unwrap();
+            path.display().to_string()
+        };
+        let text = format!(
+            "mode: auto\njournal: {{postgres: {{url_file: '{journal}'}}}}\ntimezone: America/New_York\n\
+             listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
+             sources: {{alertmanager: {{basic_auth: {{username: am, password_file: '{basic}'}}}}}}\n\
+             kubernetes: {{context: prod, self: {{namespace: ops, deployment: nightshift}}}}\n\
+             slack: {{channel: '#incidents', bot_token_file: '{slack}', api_url: 'http://127.0.0.1:1/api/'}}\n\
+             alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
+             prometheus: {{url: 'https://prometheus/'}}\n\
+             api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
+             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n",
+            journal = file("journal"),
+            basic = file("basic"),
+            slack = file("slack"),
+            token = file("token"),
+        );
+        let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();
+        assert!(matches!(settings.journal, super::Journal::Postgres(_)));
+        assert_eq!(settings.timezone_name, "America/New_York");
+        assert_eq!(settings.alertmanager.urls, ["http://a:9093", "http://b:9093/am"]);
+        assert_eq!(settings.prometheus_url.as_deref(), Some("https://prometheus"));
+        assert_eq!(settings.slack.as_ref().unwrap().api_url, "http://127.0.0.1:1/api");
+        assert_eq!(settings.tokens[0].may, [super::file::Right::Read, super::file::Right::Ack]);
+        assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
+        assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
+        assert!(settings.alertmanager_source.authenticates());
+    }
 }

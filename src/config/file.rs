@@ -1,9 +1,10 @@
 //! `nightshift.yaml` as written: every key optional, texts still texts, each with its place.
 //!
 //! A key stands here only when something uses it: a setting that nobody reads is refused, not ignored.
-//! What the values mean, and whether they fit together, is checked in [`super::check`].
+//! What the values mean, and whether they fit together, is checked in `check.rs`.
 
 use super::yaml::{Located, OneOrMany};
+pub use crate::{model::mode::Mode, telemetry::log::Format as LogFormat};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
@@ -28,15 +29,6 @@ pub struct File {
     pub api: Option<Api>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub log: Option<Log>,
-}
-
-/// The most that any rule may do, least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    Shadow,
-    Ask,
-    Auto,
 }
 
 /// `sqlite:PATH` or `{postgres: {url_file: PATH}}`.
@@ -147,13 +139,6 @@ pub struct Log {
     pub level: Option<Located<String>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Human,
-    Json,
-}
-
 impl<'de> Deserialize<'de> for Journal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Journal, D::Error> {
         #[derive(Deserialize)]
@@ -174,7 +159,8 @@ impl<'de> Deserialize<'de> for Journal {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Journal, E> {
                 match text.strip_prefix("sqlite:") {
                     Some(path) if !path.is_empty() => Ok(Journal::Sqlite(path.to_owned())),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                    // Not shown: it may be a URL with a password.
+                    _ => Err(E::invalid_value(de::Unexpected::Other("another text"), &self)),
                 }
             }
             fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Journal, A::Error> {

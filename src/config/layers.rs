@@ -16,31 +16,47 @@ const SEPARATOR: &str = "__";
 pub const ENVIRONMENT: &str = "environment";
 /// Between the parts of a place in `config`'s origin text: no file name holds it.
 const UNIT: char = '\u{1f}';
+/// Merging drops the origin of a table: its place travels as a value of its own.
+const PLACE: &str = "\u{1f}place";
 
-/// Our variables out of the environment, as a tree, and what is wrong with their names.
-pub fn environment(variables: impl Iterator<Item = (String, String)>) -> Result<Node, Vec<Problem>> {
+/// This process's variables that may be ours, for [`environment`]. What is not UTF-8 keeps its readable part.
+pub fn process_variables() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+/// Whether the user asked programs not to colour their output.
+#[must_use]
+pub fn no_color() -> bool {
+    std::env::vars_os().any(|(name, value)| name == "NO_COLOR" && !value.is_empty())
+}
+
+/// Our variables out of the environment as a tree, and what is wrong with their names. Those are not in the tree.
+pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
     let start = format!("{PREFIX}{SEPARATOR}");
+    let people = format!("{start}PEOPLE{SEPARATOR}");
     let ours: BTreeMap<String, String> = variables.filter(|(name, _)| name.starts_with(&start)).collect();
     let mut problems = Vec::new();
-    for name in ours.keys() {
+    let mut kept = Map::new();
+    for (name, value) in &ours {
         let inner = format!("{name}{SEPARATOR}");
         if let Some(other) = ours.keys().find(|other| other.starts_with(&inner)) {
             let what = format!("{name}: is set as a whole, and {other} sets a part of it");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("keep one of them"));
-        }
-        if name.starts_with(&format!("{start}PEOPLE{SEPARATOR}")) {
+        } else if name.starts_with(&people) {
+            // Variables lose their letters' case on the way; names of people have one.
             let what = format!("{name}: names of people cannot be set by the environment");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `people` in nightshift.yaml"));
+        } else {
+            kept.insert(name.clone(), value.clone());
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    let source =
+        config::Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR).source(Some(kept));
+    match built(config::Config::builder().add_source(source)) {
+        Ok(node) => (node, problems),
+        Err(more) => (Node { place: Place::of(ENVIRONMENT), kind: Kind::Map(Vec::new()) }, more),
     }
-    let source = config::Environment::with_prefix(PREFIX)
-        .prefix_separator(SEPARATOR)
-        .separator(SEPARATOR)
-        .source(Some(ours.into_iter().collect::<Map<String, String>>()));
-    built(config::Config::builder().add_source(source))
 }
 
 /// The layers as one tree; a later one replaces what it names, mappings are merged key by key.
@@ -82,21 +98,21 @@ fn to_value(node: &Node) -> Value {
         Kind::Number(text) | Kind::Text(text) => ValueKind::String(text.clone()),
         Kind::List(items) => ValueKind::Array(items.iter().map(to_value).collect()),
         Kind::Map(entries) => {
-            ValueKind::Table(entries.iter().map(|(key, value)| (key.text.clone(), to_value(value))).collect())
+            let own = (PLACE.to_owned(), Value::new(Some(&origin), ValueKind::Nil));
+            let entries = entries.iter().map(|(key, value)| (key.text.clone(), to_value(value)));
+            ValueKind::Table(entries.chain([own]).collect())
         }
     };
     Value::new(Some(&origin), kind)
 }
 
-fn to_node(value: Value, path: &str) -> Node {
-    let mut parts = value.origin().unwrap_or_default().split(UNIT);
-    let file: Arc<str> = parts.next().unwrap_or_default().into();
-    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
-    let place = match (number(), number()) {
-        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable: None },
-        _ => by_variable(path),
-    };
-    let is_number = parts.next() == Some("number");
+fn to_node(mut value: Value, path: &str) -> Node {
+    if let ValueKind::Table(table) = &mut value.kind
+        && let Some(own) = table.remove(PLACE)
+    {
+        return Node { place: place_of(&own, path).0, kind: to_node(value, path).kind };
+    }
+    let (place, is_number) = place_of(&value, path);
     let kind = match value.kind {
         ValueKind::Nil => Kind::Null,
         ValueKind::Boolean(value) => Kind::Bool(value),
@@ -118,14 +134,19 @@ fn to_node(value: Value, path: &str) -> Node {
             Kind::Map(entries.collect())
         }
     };
-    Node { place: of_first(&kind).unwrap_or(place), kind }
+    Node { place, kind }
 }
 
-/// A merged mapping has no place of its own: that of its first key written in a file.
-fn of_first(kind: &Kind) -> Option<Place> {
-    let Kind::Map(entries) = kind else { return None };
-    let written = entries.iter().map(|(_, value)| &value.place).filter(|place| place.line > 0);
-    written.min_by_key(|place| (place.line, place.column)).cloned()
+/// The place in an origin text, and whether the value was a number; without one the value came from a variable.
+fn place_of(value: &Value, path: &str) -> (Place, bool) {
+    let mut parts = value.origin().unwrap_or_default().split(UNIT);
+    let file: Arc<str> = parts.next().unwrap_or_default().into();
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    let place = match (number(), number()) {
+        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable: None },
+        _ => by_variable(path),
+    };
+    (place, parts.next() == Some("number"))
 }
 
 /// The place of a value that a variable gave: its name follows from the path.
@@ -143,7 +164,7 @@ mod tests {
         crate::config::yaml::tree("a.yaml", text).unwrap().0
     }
 
-    fn variables(pairs: &[(&str, &str)]) -> Result<Node, Vec<Problem>> {
+    fn variables(pairs: &[(&str, &str)]) -> (Node, Vec<Problem>) {
         environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
@@ -153,7 +174,7 @@ mod tests {
         let above = tree("slack: {channel: '#b'}\nlist: [3]\n");
         let env =
             variables(&[("NIGHTSHIFT__SLACK__API_URL", "0123"), ("NIGHTSHIFT_PORT", "tcp://1"), ("PATH", "/bin")]);
-        let all = merged(&[&below, &above, &env.unwrap()]).unwrap();
+        let all = merged(&[&below, &above, &env.0]).unwrap();
         let slack = all.get("slack").unwrap();
         assert_eq!(slack.get("channel").unwrap().kind, Kind::Text("#b".to_owned()));
         let url = slack.get("api_url").unwrap();
@@ -166,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_variable_and_a_part_of_it_are_not_both_taken() {
-        let problems = variables(&[("NIGHTSHIFT__SLACK", "x"), ("NIGHTSHIFT__SLACK__CHANNEL", "y")]).unwrap_err();
+        let problems = variables(&[("NIGHTSHIFT__SLACK", "x"), ("NIGHTSHIFT__SLACK__CHANNEL", "y")]).1;
         assert_eq!(problems.len(), 1);
         assert!(problems[0].what.contains("sets a part of it"), "{}", problems[0]);
     }

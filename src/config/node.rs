@@ -199,8 +199,10 @@ impl Builder<'_> {
             let place = self.place(&key.referenced);
             let value = self.node(value);
             if let Some(first) = seen.get(&key.value) {
-                let what = format!("key `{}` stands twice", key.value);
-                self.problems.push(place.error(what).hint(format!("it is first given in line {first}")));
+                if self.problems.len() < super::typed::MOST_PROBLEMS {
+                    let what = format!("key `{}` stands twice", crate::telemetry::text::shortened(&key.value, 60));
+                    self.problems.push(place.error(what).hint(format!("it is first given in line {first}")));
+                }
                 continue;
             }
             seen.insert(key.value.clone(), place.line);

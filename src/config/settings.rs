@@ -3,7 +3,7 @@
 //! [`Settings::load`] is the only way to get one. What cannot change while running is here; rules are not.
 
 use super::{
-    check, file,
+    check,
     file::File,
     layers,
     node::{Kind, Node},
@@ -189,29 +189,30 @@ impl Settings {
         let (defaults, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS)?;
         let mut problems = Vec::new();
         let mut above = Vec::new();
-        let from_file = written.map(|(name, text)| yaml::tree(name, text));
-        for layer in from_file.into_iter().chain([layers::environment(environment).map(|node| (node, Vec::new()))]) {
-            match layer {
-                Ok((node, more)) => {
-                    problems.extend(more);
-                    problems.extend(as_written(&node).err().into_iter().flatten());
-                    above.push(node);
-                }
+        if let Some((name, text)) = written {
+            match yaml::tree(name, text) {
+                Ok(layer) => above.push(layer),
                 Err(more) => problems.extend(more),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
+        above.push(layers::environment(environment));
+        for (node, more) in &mut above {
+            problems.append(more);
+            problems.extend(as_written(node).1);
         }
-        let layers: Vec<&Node> = std::iter::once(&defaults).chain(&above).collect();
-        check::checked(as_written(&layers::merged(&layers)?)?)
+        let layers: Vec<&Node> = std::iter::once(&defaults).chain(above.iter().map(|(node, _)| node)).collect();
+        let (file, more) = as_written(&layers::merged(&layers)?);
+        if problems.is_empty() {
+            problems = more;
+        }
+        check::checked(file.unwrap_or_default(), problems)
     }
 }
 
-fn as_written(node: &Node) -> Result<File, Vec<Problem>> {
+fn as_written(node: &Node) -> (Option<File>, Vec<Problem>) {
     match &node.kind {
-        Kind::Map(entries) if entries.is_empty() => Ok(File::default()),
-        _ => typed::read::<file::File>(node),
+        Kind::Map(entries) if entries.is_empty() => (Some(File::default()), Vec::new()),
+        _ => typed::read_partly(node),
     }
 }
 

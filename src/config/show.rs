@@ -3,6 +3,10 @@
 //! For people at a terminal. Where the output is not a terminal, each problem is one plain line and its hint, so
 //! that editors and scripts find `file:line:column`.
 
+use super::{
+    settings::{DEFAULTS, DEFAULTS_NAME},
+    yaml::LARGEST_TEXT_BYTES,
+};
 use crate::model::problem::Problem;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use std::{collections::BTreeMap, fmt::Write};
@@ -51,6 +55,25 @@ pub fn problems(problems: &[Problem], texts: &BTreeMap<String, String>, style: S
         (errors, warnings) => writeln!(shown, "{}, {}", counted(errors, "error"), counted(warnings, "warning")),
     };
     shown
+}
+
+/// The texts of the files that problems name, for [`problems`]; what can't be read is left out.
+#[must_use]
+pub fn texts(problems: &[Problem]) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for problem in problems.iter().filter(|problem| problem.line > 0) {
+        if texts.contains_key(&problem.file) {
+            continue;
+        }
+        let small = |about: std::fs::Metadata| about.len() <= LARGEST_TEXT_BYTES as u64;
+        let text = match problem.file.as_str() {
+            DEFAULTS_NAME => Some(DEFAULTS.to_owned()),
+            file if std::fs::metadata(file).is_ok_and(small) => std::fs::read_to_string(file).ok(),
+            _ => None,
+        };
+        texts.extend(text.map(|text| (problem.file.clone(), text)));
+    }
+    texts
 }
 
 fn counted(count: usize, what: &str) -> String {

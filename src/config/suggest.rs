@@ -19,7 +19,7 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[must_use]
 pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     /// A longer list is read by nobody.
-    const LONGEST_LIST: usize = 24;
+    const LONGEST_LIST: usize = 12;
     if let Some(candidate) = closest(word, known.clone()) {
         return Some(format!("did you mean `{candidate}`?"));
     }

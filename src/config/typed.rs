@@ -6,6 +6,7 @@
 
 use super::{
     node::{Key, Kind, Node, Place},
+    refusal::{Refusal, shown},
     suggest,
     yaml::Located,
 };
@@ -17,7 +18,7 @@ use serde::de::{
 use std::{cell::RefCell, collections::BTreeSet, fmt};
 
 /// A person mends a few problems and runs it again; a file that is wrong all over needs no thousand lines.
-const MOST_PROBLEMS: usize = 100;
+pub(super) const MOST_PROBLEMS: usize = 100;
 /// Names by which [`Located`] and [`Node`] ask for what serde's data model does not carry.
 const LOCATED: &str = "$nightshift::Located";
 const ONE_OR_MANY: &str = "$nightshift::OneOrMany";
@@ -30,21 +31,33 @@ thread_local! {
 
 /// Reads a tree into a type, or gives every problem.
 pub fn read<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Problem>> {
+    match read_partly(node) {
+        (Some(value), problems) if problems.is_empty() => Ok(value),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Reads what fits, with the problems of what does not; `None` where too little is left to make a value of.
+pub fn read_partly<T: DeserializeOwned>(node: &Node) -> (Option<T>, Vec<Problem>) {
     let notes = RefCell::new(Notes::default());
+    let mut value = None;
     for _ in 0..=MOST_PROBLEMS {
         let result = T::deserialize(Typed { node, notes: &notes });
         let mut notes = notes.borrow_mut();
         match result {
-            Ok(value) if notes.problems.is_empty() => return Ok(value),
-            Err(Refusal::Again) if notes.problems.len() < MOST_PROBLEMS => continue,
+            Err(Refusal::Again) if !notes.full() => continue,
             Err(Refusal::Fresh(what, hint)) => notes.note(&node.place, what, hint),
-            Ok(_) | Err(_) => {}
+            Ok(read) => value = Some(read),
+            Err(_) => {}
         }
         break;
     }
     let mut problems = notes.into_inner().problems;
+    if value.is_none() && problems.is_empty() {
+        problems.push(node.place.error("this cannot be read as what it should be"));
+    }
     problems.sort_by_key(|problem| (problem.line, problem.column));
-    Err(problems)
+    (value, problems)
 }
 
 /// Deserialises [`Located`]: the value, and the place that was handed over.
@@ -99,74 +112,6 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// Why a value was not read.
-#[derive(Debug)]
-enum Refusal {
-    /// Not told yet: what, and a hint.
-    Fresh(String, Option<String>),
-    /// Told, or not worth telling; the value around it can't be built.
-    Lost,
-    /// Told, and the value is left out: read the tree again.
-    Again,
-    /// A required key is missing.
-    Missing(&'static str),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Fresh(what, _) => f.write_str(what),
-            Refusal::Missing(key) => write!(f, "key `{key}` is missing"),
-            Refusal::Lost | Refusal::Again => f.write_str("a value was left out"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl de::Error for Refusal {
-    fn custom<T: fmt::Display>(message: T) -> Refusal {
-        Refusal::Fresh(message.to_string(), None)
-    }
-    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Refusal {
-        Refusal::Fresh(format!("expected {expected}, found {}", described(found)), None)
-    }
-    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Refusal {
-        Refusal::Fresh(format!("expected {expected}, found {}", described(found)), None)
-    }
-    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Refusal {
-        let what = format!("expected one of {}, found `{}`", suggest::quoted(known), shown(word));
-        Refusal::Fresh(what, suggest::closest(word, known.iter().copied()).map(|it| format!("did you mean `{it}`?")))
-    }
-    fn unknown_field(key: &str, known: &'static [&'static str]) -> Refusal {
-        Refusal::Fresh(format!("unknown key `{}`", shown(key)), suggest::hint(key, known.iter().copied()))
-    }
-    fn missing_field(key: &'static str) -> Refusal {
-        Refusal::Missing(key)
-    }
-    fn duplicate_field(key: &'static str) -> Refusal {
-        Refusal::Fresh(format!("key `{key}` stands twice"), None)
-    }
-}
-
-fn shown(word: &str) -> String {
-    crate::telemetry::text::shortened(word, 60)
-}
-
-fn described(found: de::Unexpected<'_>) -> String {
-    match found {
-        de::Unexpected::Str(text) => Kind::Text(text.to_owned()).found(),
-        de::Unexpected::Bool(value) => format!("`{value}`"),
-        de::Unexpected::Unsigned(number) => format!("the number {number}"),
-        de::Unexpected::Signed(number) => format!("the number {number}"),
-        de::Unexpected::Float(number) => format!("the number {number}"),
-        de::Unexpected::Unit | de::Unexpected::Option => "nothing".to_owned(),
-        de::Unexpected::Seq => "a list".to_owned(),
-        de::Unexpected::Map => "a mapping".to_owned(),
-        other => other.to_string(),
-    }
-}
-
 /// What was found wrong so far, and which nodes are left out of the next pass (by their address in the tree).
 #[derive(Default)]
 struct Notes {
@@ -175,10 +120,14 @@ struct Notes {
 }
 
 impl Notes {
+    fn full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
+    }
+
     fn note(&mut self, place: &Place, what: String, hint: Option<String>) {
         let mut problem = place.error(what);
         problem.hint = hint;
-        if !self.problems.contains(&problem) {
+        if !self.full() && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -231,7 +180,7 @@ impl<'a> Typed<'a> {
         };
         if let Some(fields) = fields {
             for (key, _) in entries {
-                if !fields.contains(&key.text.as_str()) {
+                if !fields.contains(&key.text.as_str()) && !self.notes.borrow().full() {
                     let what = format!("unknown key `{}`", shown(&key.text));
                     let hint = suggest::hint(&key.text, fields.iter().copied());
                     self.notes.borrow_mut().note(&key.place, what, hint);

@@ -77,10 +77,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 /// Reads `text` into `T`, or gives every problem found. Unknown keys of structs are refused, whether or not the type
 /// says so. `file` is what the problems name.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<Problem>> {
-    let (node, mut problems) = match tree(file, text) {
-        Ok(read) => read,
-        Err(problem) => return Err(problem),
-    };
+    let (node, mut problems) = tree(file, text)?;
     match super::typed::read(&node) {
         Ok(value) if problems.is_empty() => Ok(value),
         Ok(_) => Err(problems),
@@ -311,8 +308,24 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_problems_are_bounded() {
-        let text = format!("rules:\n{}", "  - {name: [1]}\n".repeat(5000));
-        assert!(told(&text).len() <= 101);
+    fn a_text_that_is_wrong_all_over_gets_a_bounded_answer() {
+        let unknown: String = (0..20_000).map(|number| format!("k{number}: 1\n")).collect();
+        let twice = "a: 1\n".repeat(20_000);
+        let wrong = format!("rules:\n{}", "- {name: [1]}\n".repeat(5_000));
+        for text in [unknown, twice, wrong] {
+            assert!(matches!(told(&text).len(), 1..=200));
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in a file: an answer, in bounds, with places that exist.
+        #[test]
+        fn any_text_gets_an_answer(text in "([a-z]{1,5}(: |:\n  |\n- |, |\\[|\\]|\\{|\\}|&a |\\*a|\t|'|\"|#|---\n|é|\n)){0,40}") {
+            if let Err(problems) = read::<Rules>("r.yaml", &text) {
+                proptest::prop_assert!(!problems.is_empty() && problems.len() <= 150);
+                let lines = u32::try_from(text.lines().count()).unwrap() + 1;
+                proptest::prop_assert!(problems.iter().all(|problem| problem.line <= lines), "{:?}", problems);
+            }
+        }
     }
 }
