@@ -1,8 +1,8 @@
 //! Alertmanager's matchers: `name op value`, read and applied as Alertmanager does in its default mode.
 //!
-//! Two grammars exist, [`classic`] and [`utf8`]. A text is read by both, and the fallback rule below picks one: where
+//! Two grammars exist, `classic` and `utf8`. A text is read by both, and the fallback rule below picks one: where
 //! they disagree the classic reading wins, because that is what a running Alertmanager would do with the same text.
-//! Patterns are Go's ([`go_regex`]), anchored at both ends. An absent label is the empty string.
+//! Patterns are Go's (`go_regex`), anchored at both ends. An absent label is the empty string.
 //!
 //! Nothing here knows about alerts, files or time; `fixtures/matchers` holds the verdicts of Alertmanager's own code.
 
