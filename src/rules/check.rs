@@ -55,7 +55,12 @@ pub fn texts(
     // Errors first, so that the cut never leaves only warnings.
     if problems.len() > MOST_PROBLEMS {
         problems.sort_by_key(|problem| problem.warning);
+        let more = problems.len() - MOST_PROBLEMS;
         problems.truncate(MOST_PROBLEMS);
+        if let Some(last) = problems.last() {
+            let file = last.file.clone();
+            problems.push(Problem::error(file, 0, 0, format!("{more} more problems are not shown")));
+        }
     }
     Err(problems)
 }

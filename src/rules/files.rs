@@ -13,6 +13,8 @@ use std::{
 
 /// A folder of rules is kept by people.
 const MOST_FILES: usize = 1_000;
+/// Files of any kind in the folder.
+const MOST_NAMES: usize = 10_000;
 /// All files of a folder together.
 const LARGEST_TOTAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Rule tests lie here, beside the rules.
@@ -77,7 +79,10 @@ fn names(folder: &Path) -> Result<Vec<String>, Problem> {
     let entries = fs::read_dir(folder).map_err(|error| whole(format!("cannot be listed: {error}")))?;
     let mut names = Vec::new();
     // Files of other kinds count too, with room: this bounds the listing itself.
-    for entry in entries.take(MOST_FILES * 10) {
+    for (count, entry) in entries.enumerate() {
+        if count == MOST_NAMES {
+            return Err(whole(format!("has more than {MOST_NAMES} files")).hint("rules want a folder of their own"));
+        }
         let entry = entry.map_err(|error| whole(format!("cannot be listed: {error}")))?;
         match entry.file_name().into_string() {
             Ok(name) => names.push(name),

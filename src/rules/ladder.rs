@@ -120,9 +120,10 @@ fn runbook(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<S
 fn channel(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<String> {
     let written = written?;
     let name = written.value.strip_prefix('#');
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let is_name = name.is_some_and(|name| (1..=80).contains(&name.len()) && !name.contains(char::is_whitespace));
-    let is_id = written.value.starts_with(['C', 'G']) && written.value.len() >= 9 && written.value.bytes().all(fine);
+    let is_id = (3..=32).contains(&written.value.len())
+        && written.value.starts_with(['C', 'D', 'G'])
+        && written.value.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     if !is_name && !is_id {
         let what = format!("`{}` is not a Slack channel", crate::telemetry::text::shortened(&written.value, 60));
         check.hinted(&written.place, what, "write '#name' in quotes, or the channel's ID");

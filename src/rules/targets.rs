@@ -41,7 +41,7 @@ pub(super) fn all<'a>(check: &mut Check<'_>, written: &'a Written) -> BTreeMap<&
             && *object != Object::Nothing
         {
             match by_object.get(object) {
-                Some((first, others)) if others != bounds => {
+                Some((first, others)) if bounds.is_some() && others != bounds => {
                     let what = format!("`{}` and `{first}` are the same object with other bounds", name.value);
                     check.hinted(
                         &name.place,
@@ -49,10 +49,10 @@ pub(super) fn all<'a>(check: &mut Check<'_>, written: &'a Written) -> BTreeMap<&
                         "no action may leave either of them: give both the same `replicas`",
                     );
                 }
-                Some(_) => {}
-                None => {
+                None if bounds.is_some() => {
                     by_object.insert(object.clone(), (&name.value, *bounds));
                 }
+                Some(_) | None => {}
             }
         }
         all.insert(&name.value, target);

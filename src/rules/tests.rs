@@ -276,6 +276,14 @@ fn ten_thousand_rules_are_read_and_one_more_is_refused() {
     assert_eq!(problems[0].to_string(), "b.yaml:5002:3: error: more than 10000 rules");
 }
 
+#[test]
+fn thousands_of_problems_are_cut_and_counted() {
+    let text = format!("rules:\n{}", "  - {name: a, match: ['x']}\n".repeat(2_000));
+    let told = World::with_everything().told(&text);
+    assert_eq!(told.len(), 201);
+    assert_eq!(told[200], "r.yaml: error: 3799 more problems are not shown");
+}
+
 /// Follows `$ref`s and says where a text has a key that the schema does not.
 fn unknown_keys(root: &Value, schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
     let mut schema = schema;
