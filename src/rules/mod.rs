@@ -1,6 +1,6 @@
 //! The rules: files as people write them, checked, as the policy that decides.
 //!
-//! `files` finds and bounds the files, [`file`] is what they hold as written, [`check`] and its neighbours make a
+//! `files` finds and bounds the files, [`mod@file`] is what they hold as written, [`check`] and its neighbours make a
 //! [`PolicySpec`] of it or tell every problem at once. [`schema`] is for editors. Nothing here decides about an
 //! alert, and nothing talks to a peer: whether a target exists in the cluster is not known here.
 
