@@ -3,6 +3,9 @@
 //! An action decides nothing: it observes, proposes an absolute change with its way back, writes once with the
 //! precondition in the write, reads back, and measures. Whether it may is `decide`'s affair.
 
+pub mod kubernetes;
+pub mod noop;
+
 use crate::model::{
     observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},
     plan::{Plan, Proposal},

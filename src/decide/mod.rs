@@ -21,6 +21,9 @@ pub mod verify;
 pub mod view;
 pub mod work;
 
+#[cfg(test)]
+mod stories;
+
 use crate::model::{event::Event, id::IncidentId, input::Input, time::Micros};
 pub use policy::Policy;
 pub use state::{Illegal, State};

@@ -71,26 +71,52 @@ pub async fn verify(journal: &dyn Journal, head_path: Option<&Path>) -> Result<R
     let oldest = journal.extent().await?.map_or(anchor.seq.saturating_add(1), |extent| extent.oldest);
     let leftovers = anchor.seq.saturating_add(1).saturating_sub(oldest);
 
+    let (head, entries) = follow(journal, anchor, &mut damage).await?;
+    let mut whole_snapshots = 0_u64;
+    for seq in snapshots {
+        match wrong_with_snapshot(journal, seq, anchor, head).await? {
+            Some(found) => damage.push(found),
+            None => whole_snapshots = whole_snapshots.saturating_add(1),
+        }
+    }
+    damage.sort_by_key(|found| found.seq);
+    damage.truncate(MAX_DAMAGES);
+    let head_file = match remembered {
+        None => None,
+        Some(remembered) => Some(head_file::compare(journal, remembered).await?),
+    };
+    Ok(Report { anchor, head, entries, leftovers, snapshots: whole_snapshots, head_file, damage })
+}
+
+/// Follows the entries behind `anchor`; the last one, and how many were whole.
+async fn follow(journal: &dyn Journal, anchor: Head, damage: &mut Vec<Damage>) -> Result<(Head, u64), Error> {
     let mut verifier = Verifier::new(anchor);
     let mut entries = 0_u64;
     let mut next = anchor.seq.saturating_add(1);
-    // Ends: `next` grows with each round, and there are finitely many entries.
+    // One that can't even be read hides its whole page: after such a page they are read one by one.
+    let mut limit = PAGE_ROWS;
+    // Ends: each round goes forward or reads one by one, and there are finitely many entries.
     while damage.len() < MAX_DAMAGES {
-        let page = match journal.rows(next, PAGE_ROWS).await {
+        let page = match journal.rows(next, limit).await {
             Ok(page) => page,
-            // One that can't even be read hides its whole page: name it, then read around it one by one.
-            Err(Error::Damaged { seq: Some(_), .. }) => match journal.rows(next, 1).await {
-                Ok(one) => one,
-                Err(Error::Damaged { seq: Some(seq), what }) => {
-                    damage.push(Damage { seq, what });
-                    next = seq.saturating_add(1);
-                    // Its hash is not known: the entry behind it is taken as it is.
-                    verifier = journal.row(next).await.ok().flatten().map_or(verifier, |row| Verifier::new(row.head()));
-                    next = verifier.head().seq.max(seq).saturating_add(1);
-                    continue;
+            Err(Error::Damaged { seq: Some(_), .. }) if limit > 1 => {
+                limit = 1;
+                continue;
+            }
+            Err(Error::Damaged { seq: Some(seq), what }) => {
+                damage.push(Damage { seq, what });
+                next = seq.saturating_add(1);
+                // Its hash is not known, so the entry behind it can't be judged: it is taken as it is.
+                if let Ok(Some(row)) = journal.row(next).await {
+                    verifier = Verifier::new(row.head());
+                    next = next.saturating_add(1);
                 }
-                Err(error) => return Err(error),
-            },
+                continue;
+            }
+            Err(Error::Damaged { seq: None, what }) => {
+                damage.push(Damage { seq: next, what: format!("can't be read, nor can what is behind it: {what}") });
+                break;
+            }
             Err(error) => return Err(error),
         };
         let Some(last) = page.last() else { break };
@@ -102,21 +128,7 @@ pub async fn verify(journal: &dyn Journal, head_path: Option<&Path>) -> Result<R
             }
         }
     }
-    let held = snapshots.len();
-    for seq in snapshots {
-        if let Some(found) = wrong_with_snapshot(journal, seq, anchor, verifier.head()).await? {
-            damage.push(found);
-        }
-    }
-    damage.sort_by_key(|found| found.seq);
-    let bad_snapshots = damage.iter().filter(|found| found.what.contains("snapshot")).count();
-    damage.truncate(MAX_DAMAGES);
-    let head_file = match remembered {
-        None => None,
-        Some(remembered) => Some(head_file::compare(journal, remembered).await?),
-    };
-    let snapshots = held.saturating_sub(bad_snapshots) as u64;
-    Ok(Report { anchor, head: verifier.head(), entries, leftovers, snapshots, head_file, damage })
+    Ok((verifier.head(), entries))
 }
 
 /// Where the chain can be followed from, and what is wrong already if from nowhere.

@@ -1,1 +1,7 @@
-//! telemetry
+//! What the daemon says about itself: log lines, metrics, and text from outside made safe to show.
+
+mod closed;
+pub mod labels;
+pub mod log;
+pub mod metrics;
+pub mod text;

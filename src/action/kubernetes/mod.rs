@@ -1,0 +1,78 @@
+//! Actions on Kubernetes workloads: one file an action, besides what they share.
+//!
+//! [`workload`] reads a target, [`rollout`] says how it stands, [`autoscaler`] who else decides about it. The client,
+//! with its deadlines and classes of errors, is [`crate::peer::kubernetes`].
+
+pub mod amount;
+pub mod autoscaler;
+pub mod itself;
+pub mod restart;
+pub mod rollout;
+pub mod scale;
+pub mod workload;
+
+use self::workload::Itself;
+use super::Registry;
+use crate::{
+    model::observation::{DryRun, Outcome},
+    peer::kubernetes::{Class, Cluster, Problem},
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Every Kubernetes action. `itself`: what they report as nightshift's own.
+pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>) {
+    registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(restart::Restart::new(cluster.clone(), itself.cloned())));
+}
+
+/// The moment at which all calls of one method are over.
+fn deadline(within: Duration) -> Instant {
+    Instant::now() + within
+}
+
+/// What a write's answer means for the step.
+fn outcome(answer: Result<(), Problem>) -> Outcome {
+    match answer {
+        Ok(()) => Outcome::Applied,
+        Err(problem) if problem.is_certainly_not_done() => {
+            Outcome::NotApplied { changed_since: problem.is_changed_since(), why: problem.says }
+        }
+        Err(problem) => Outcome::Unknown { why: problem.says },
+    }
+}
+
+/// What a dry run's answer means. Not to have been answered is an error, not a rejection.
+fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
+    match answer {
+        Ok(()) => Ok(DryRun::Accepted),
+        Err(problem) => match problem.class {
+            Class::Forbidden
+            | Class::Invalid
+            | Class::Conflict
+            | Class::TestFailed
+            | Class::NotFound
+            | Class::Refused => Ok(DryRun::Rejected { why: problem.says }),
+            Class::NotConfigured | Class::ServerFailed | Class::NotSent | Class::NoAnswer | Class::Unreadable => {
+                Err(problem.says)
+            }
+        },
+    }
+}
+
+/// The keys of `with` that an action does not know.
+fn unknown_keys(action: &str, with: &Value, known: &[&str]) -> Vec<String> {
+    match with {
+        Value::Null => Vec::new(),
+        Value::Object(map) => map
+            .keys()
+            .filter(|key| !known.contains(&key.as_str()))
+            .map(|key| match known {
+                [] => format!("{action} takes no `with`: `{key}` means nothing to it"),
+                _ => format!("{action} knows no `{key}` in `with`: it knows {}", known.join(", ")),
+            })
+            .collect(),
+        _ => vec![format!("`with` of {action} is not a mapping")],
+    }
+}

@@ -1,0 +1,363 @@
+//! `kubernetes/restart`: a rolling restart, as `kubectl rollout restart` asks for it, but idempotent.
+//!
+//! The annotation's value is the decision's time, fixed in the plan, so writing it twice restarts once. The write is a
+//! JSON Patch whose `test`s name the uid and the generation: any change of the spec since makes it fail. There is
+//! nothing to undo.
+
+use super::{
+    deadline, dry_run, outcome,
+    rollout::{self, Rollout},
+    unknown_keys,
+    workload::{Itself, Named, Workload},
+};
+use crate::{
+    action::{Action, Boxed, Observed},
+    model::{
+        observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},
+        plan::{Effect, Plan, Proposal},
+        rung::{Bounds, Rung},
+        target::{Kind, Object},
+        time::{Micros, Span},
+    },
+    peer::kubernetes::{Cluster, Problem},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const NAME: &str = "kubernetes/restart";
+/// kubectl's own annotation, so that its users see what happened.
+const ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
+/// The same in a JSON Patch's path.
+const ANNOTATION_IN_PATH: &str = "kubectl.kubernetes.io~1restartedAt";
+
+/// A plan's `from` and `to`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Restarted {
+    restarted_at: Option<String>,
+}
+
+/// Travels with the write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Precondition {
+    uid: String,
+    generation: i64,
+    /// The template has an annotations map to write into.
+    has_annotations: bool,
+}
+
+pub struct Restart {
+    cluster: Cluster,
+    itself: Option<Itself>,
+}
+
+impl Restart {
+    #[must_use]
+    pub fn new(cluster: Cluster, itself: Option<Itself>) -> Restart {
+        Restart { cluster, itself }
+    }
+
+    async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
+        let named = Named::of(&rung.target.object)?;
+        let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
+        let facts = workload.facts(named, self.itself.as_ref(), now);
+        let proposal = propose(&workload, &facts, named, now);
+        Ok(Observed { facts, proposal })
+    }
+
+    async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
+        let named = Named::of(&plan.target.object)?;
+        let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
+        let facts = workload.facts(named, self.itself.as_ref(), now);
+        let (was, is) = (plan.proposal.generation, facts.generation);
+        let holds = if facts.uid != plan.proposal.uid {
+            Holds::Changed { difference: "it was deleted and made anew".to_owned() }
+        } else if was != is {
+            Holds::Changed { difference: format!("its spec was edited (generation {was} → {is})") }
+        } else {
+            Holds::Yes
+        };
+        Ok((facts, holds))
+    }
+
+    async fn write(
+        &self,
+        target: &Object,
+        proposal: &Proposal,
+        dry: bool,
+        within: Duration,
+    ) -> Result<Result<(), Problem>, String> {
+        let named = Named::of(target)?;
+        Ok(self.cluster.patch(named.place(), patch(proposal)?, dry, deadline(within)).await)
+    }
+
+    async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
+        let named = Named::of(&plan.target.object)?;
+        let (from, to) = (read(&plan.proposal.from)?, read(&plan.proposal.to)?);
+        let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
+        let value = workload.template_annotation(ANNOTATION);
+        Ok(if workload.metadata.uid != plan.proposal.uid {
+            Outcome::Unknown { why: format!("{} was made anew since", named.words()) }
+        } else if value == to.restarted_at.as_deref() {
+            Outcome::Applied
+        } else if value == from.restarted_at.as_deref() && workload.metadata.generation == plan.proposal.generation {
+            Outcome::NotApplied { why: format!("{} was not restarted", named.words()), changed_since: false }
+        } else {
+            let value = value.unwrap_or("nothing");
+            Outcome::Unknown { why: format!("{ANNOTATION} is {value}, and its spec was edited since") }
+        })
+    }
+
+    async fn read_target(&self, plan: &Plan, before: &Facts, within: Duration) -> Result<TargetReading, String> {
+        let named = Named::of(&plan.target.object)?;
+        let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
+        if workload.metadata.uid != plan.proposal.uid {
+            return Ok(TargetReading::NotYet { says: "it was deleted and made anew".to_owned() });
+        }
+        let (ready, wanted) = (workload.ready(named.kind), before.ready);
+        Ok(match rollout::status(named.kind, &workload) {
+            Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {
+                TargetReading::NotYet { says }
+            }
+            Rollout::Complete if ready < wanted => {
+                TargetReading::NotYet { says: format!("{ready} pods are ready, {wanted} were before") }
+            }
+            Rollout::Complete => TargetReading::Well { says: format!("restarted, {ready} pods are ready") },
+        })
+    }
+}
+
+fn read(value: &Value) -> Result<Restarted, String> {
+    Restarted::deserialize(value).map_err(|_| format!("`{value}` is not a setting of {NAME}"))
+}
+
+fn propose(workload: &Workload, facts: &Facts, named: Named<'_>, now: Micros) -> Proposed {
+    if let Rollout::NotRolling(why) = rollout::status(named.kind, workload) {
+        return Proposed::Refused { why };
+    }
+    if named.kind == Kind::DaemonSet && workload.status.desired_number_scheduled == 0 {
+        return Proposed::Refused { why: format!("{} runs on no node", named.words()) };
+    }
+    let before = workload.template_annotation(ANNOTATION).map(str::to_owned);
+    let at = now.rfc3339_seconds();
+    if before.as_deref() == Some(&at) {
+        return Proposed::Refused { why: format!("it was restarted at {at} already") };
+    }
+    let has_annotations =
+        workload.spec.template.metadata.as_ref().is_some_and(|metadata| metadata.annotations.is_some());
+    let precondition = Precondition { uid: facts.uid.clone(), generation: facts.generation, has_annotations };
+    Proposed::Made(Box::new(Proposal {
+        uid: facts.uid.clone(),
+        generation: facts.generation,
+        from: json!(Restarted { restarted_at: before }),
+        to: json!(Restarted { restarted_at: Some(at) }),
+        undo: Value::Null,
+        precondition: json!(precondition),
+        effect: Effect {
+            replicas: None,
+            min_ready_after: Some(certainly_ready(workload, named.kind)),
+            touches: vec!["spec.template".to_owned()],
+            destroys: true,
+        },
+        summary: match facts.replicas {
+            Some(replicas) => format!("rolling restart of {replicas} pods"),
+            None => format!("rolling restart of {} pods", workload.status.desired_number_scheduled),
+        },
+        undo_summary: None,
+    }))
+}
+
+/// Ready pods that the strategy leaves alone at any moment.
+fn certainly_ready(workload: &Workload, kind: Kind) -> u32 {
+    let (wanted, strategy) = match kind {
+        Kind::Deployment => (workload.spec.replicas.unwrap_or(1), &workload.spec.strategy),
+        Kind::StatefulSet => (workload.spec.replicas.unwrap_or(1), &workload.spec.update_strategy),
+        Kind::DaemonSet => (workload.status.desired_number_scheduled, &workload.spec.update_strategy),
+    };
+    if strategy.kind == "Recreate" {
+        return 0;
+    }
+    let rolling = strategy.rolling_update.as_ref();
+    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref());
+    // Kubernetes rounds what may be away down for a Deployment, up for the others, and surge up.
+    let away = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+    let away = match (kind, away) {
+        (Kind::Deployment, away) => {
+            let away = share(away.unwrap_or(&json!("25%")), wanted, false);
+            // Neither surge nor away would never end, so the controller takes one away.
+            if away == 0 && share(surge.unwrap_or(&json!("25%")), wanted, true) == 0 { 1 } else { away }
+        }
+        (Kind::StatefulSet, None) => 1,
+        (Kind::StatefulSet, Some(away)) => share(away, wanted, true).max(1),
+        (Kind::DaemonSet, None) => 1,
+        (Kind::DaemonSet, Some(away)) => {
+            let away = share(away, wanted, true);
+            if away == 0 && surge.is_none_or(|surge| share(surge, wanted, true) == 0) { 1 } else { away }
+        }
+    };
+    workload.ready(kind).min(wanted.saturating_sub(away))
+}
+
+/// A number, or a percentage of `of`. What can't be read counts as all: it promises nothing.
+fn share(value: &Value, of: u32, up: bool) -> u32 {
+    let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<u32>().ok());
+    match (value.as_u64(), percent) {
+        (Some(number), _) => u32::try_from(number).unwrap_or(of),
+        (None, Some(percent)) => {
+            let exact = u64::from(of) * u64::from(percent);
+            u32::try_from(if up { exact.div_ceil(100) } else { exact / 100 }).unwrap_or(of)
+        }
+        (None, None) => of,
+    }
+}
+
+/// The write: `test`s of uid and generation, then the annotation.
+fn patch(proposal: &Proposal) -> Result<Value, String> {
+    let at = read(&proposal.to)?.restarted_at.ok_or("the plan has no time to write")?;
+    let precondition = Precondition::deserialize(&proposal.precondition)
+        .map_err(|error| format!("the plan's precondition: {error}"))?;
+    let mut ops = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": precondition.uid}),
+        json!({"op": "test", "path": "/metadata/generation", "value": precondition.generation}),
+    ];
+    ops.push(if precondition.has_annotations {
+        json!({"op": "add", "path": format!("/spec/template/metadata/annotations/{ANNOTATION_IN_PATH}"), "value": at})
+    } else {
+        json!({"op": "add", "path": "/spec/template/metadata/annotations", "value": {ANNOTATION: at}})
+    });
+    Ok(Value::Array(ops))
+}
+
+impl Action for Restart {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, with: &Value, target: &Object, _: Option<Bounds>) -> Vec<String> {
+        let mut problems = unknown_keys(NAME, with, &[]);
+        if *target == Object::Nothing {
+            problems.push(format!("{NAME} needs a target with `kubernetes`"));
+        }
+        problems
+    }
+
+    fn lease(&self, _: &Value) -> Option<Span> {
+        None
+    }
+
+    fn may_destroy(&self, _: &Value) -> bool {
+        true
+    }
+
+    fn has_undo(&self) -> bool {
+        false
+    }
+
+    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+        Box::pin(self.propose(rung, now, within))
+    }
+
+    fn observe_undo<'a>(
+        &'a self,
+        plan: &'a Plan,
+        _: Option<&'a Value>,
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
+        Box::pin(async move {
+            let named = Named::of(&plan.target.object)?;
+            let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
+            let why = "a restart has nothing to put back".to_owned();
+            Ok(Observed {
+                facts: workload.facts(named, self.itself.as_ref(), now),
+                proposal: Proposed::Refused { why },
+            })
+        })
+    }
+
+    fn holds<'a>(&'a self, plan: &'a Plan, now: Micros, within: Duration) -> Boxed<'a, Result<(Facts, Holds), String>> {
+        Box::pin(self.still_holds(plan, now, within))
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        target: &'a Object,
+        proposal: &'a Proposal,
+        within: Duration,
+    ) -> Boxed<'a, Result<DryRun, String>> {
+        Box::pin(async move { dry_run(self.write(target, proposal, true, within).await?) })
+    }
+
+    fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            match self.write(&plan.target.object, &plan.proposal, false, within).await {
+                Ok(answer) => outcome(answer),
+                // The plan could not be made into a request: nothing was sent.
+                Err(why) => Outcome::NotApplied { why, changed_since: false },
+            }
+        })
+    }
+
+    fn read_back<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        Box::pin(async move { self.was_applied(plan, within).await.unwrap_or_else(|why| Outcome::Unknown { why }) })
+    }
+
+    fn measure<'a>(&'a self, plan: &'a Plan, before: &'a Facts, within: Duration) -> Boxed<'a, TargetReading> {
+        Box::pin(async move {
+            let reading = self.read_target(plan, before, within).await;
+            reading.unwrap_or_else(|problem| TargetReading::Unread { problem })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(strategy: Value, replicas: u32, ready: u32) -> Workload {
+        serde_json::from_value(json!({
+            "metadata": {"uid": "u", "generation": 3},
+            "spec": {"replicas": replicas, "strategy": strategy},
+            "status": {"observedGeneration": 3, "readyReplicas": ready}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_strategy_says_how_many_pods_certainly_stay() {
+        let rolling = |away: Value, surge: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": away, "maxSurge": surge}});
+        for (strategy, replicas, ready, stay) in [
+            (rolling(json!("25%"), json!("25%")), 4, 4, 3),
+            (rolling(json!("25%"), json!("25%")), 3, 3, 3),
+            (rolling(json!("25%"), json!("25%")), 1, 1, 1),
+            (rolling(json!(0), json!(0)), 2, 2, 1),
+            (rolling(json!(2), json!(0)), 4, 1, 1),
+            (rolling(json!(9), json!(0)), 4, 4, 0),
+            (json!({"type": "Recreate"}), 4, 4, 0),
+        ] {
+            let workload = deployment(strategy.clone(), replicas, ready);
+            assert_eq!(certainly_ready(&workload, Kind::Deployment), stay, "{strategy} {replicas} {ready}");
+        }
+    }
+
+    #[test]
+    fn the_time_written_is_the_plans_not_the_calls() {
+        let named = Named { namespace: "production", kind: Kind::Deployment, name: "web", selector: None };
+        let workload = deployment(json!({"type": "RollingUpdate"}), 2, 2);
+        let now = Micros::parse("2026-03-01T02:12:09.123456Z").unwrap();
+        let facts = workload.facts(named, None, now);
+        let Proposed::Made(proposal) = propose(&workload, &facts, named, now) else { panic!() };
+        let ops = patch(&proposal).unwrap();
+        assert_eq!(ops, patch(&proposal).unwrap());
+        assert_eq!(
+            ops,
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u"},
+                {"op": "test", "path": "/metadata/generation", "value": 3},
+                {"op": "add", "path": "/spec/template/metadata/annotations",
+                 "value": {"kubectl.kubernetes.io/restartedAt": "2026-03-01T02:12:09Z"}},
+            ])
+        );
+    }
+}

@@ -1,0 +1,493 @@
+//! `kubernetes/scale`: another number of replicas, through the scale subresource, or through the floor of the
+//! autoscaler that owns them.
+//!
+//! `with: {replicas: AMOUNT, lease: 2h, down: true}`; AMOUNT is read by [`super::amount`]. A plan's `from`, `to` and
+//! `undo` are a [`Setting`]. The write is a JSON Patch whose `test`s name the object's uid and the value that was seen,
+//! so a third writer's change in between makes it fail instead of being overwritten.
+
+use super::{
+    amount::{Amount, Resolved},
+    autoscaler::{self, Autoscaler, Owned},
+    deadline, dry_run, outcome,
+    rollout::{self, Rollout},
+    unknown_keys,
+    workload::{Itself, Named, Workload},
+};
+use crate::{
+    action::{Action, Boxed, Observed},
+    model::{
+        observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},
+        plan::{Effect, Plan, Proposal, Replicas},
+        rung::{Bounds, Rung},
+        target::{Kind, Object},
+        time::{Micros, Span},
+    },
+    peer::kubernetes::{Cluster, Place, Resource},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const NAME: &str = "kubernetes/scale";
+const LEFT: &str = "nightshift left";
+
+/// The field that is set, and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Setting {
+    /// `spec.minReplicas` of an autoscaler.
+    Floor { hpa: String, min_replicas: u32 },
+    /// `spec.replicas` of the workload.
+    Replicas { replicas: u32 },
+}
+
+impl Setting {
+    fn read(value: &Value) -> Result<Setting, String> {
+        Setting::deserialize(value).map_err(|_| format!("`{value}` is not a setting of {NAME}"))
+    }
+
+    fn value(&self) -> u32 {
+        match self {
+            Setting::Floor { min_replicas, .. } => *min_replicas,
+            Setting::Replicas { replicas } => *replicas,
+        }
+    }
+
+    /// `replicas`, or `minReplicas of HorizontalPodAutoscaler web`.
+    fn words(&self) -> String {
+        match self {
+            Setting::Floor { hpa, .. } => format!("minReplicas of HorizontalPodAutoscaler {hpa}"),
+            Setting::Replicas { .. } => "replicas".to_owned(),
+        }
+    }
+
+    /// The field as a lease names it.
+    fn field(&self) -> String {
+        match self {
+            Setting::Floor { hpa, .. } => format!("hpa/{hpa} spec.minReplicas"),
+            Setting::Replicas { .. } => "spec.replicas".to_owned(),
+        }
+    }
+
+    fn is_same_field(&self, other: &Setting) -> bool {
+        self.field() == other.field()
+    }
+}
+
+/// Travels with the write: the uid of the object that is written (the workload, or its autoscaler).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Precondition {
+    uid: String,
+}
+
+/// What is read for every question but the read-back.
+struct Seen {
+    workload: Workload,
+    owned: Owned,
+    facts: Facts,
+}
+
+pub struct Scale {
+    cluster: Cluster,
+    itself: Option<Itself>,
+}
+
+impl Scale {
+    #[must_use]
+    pub fn new(cluster: Cluster, itself: Option<Itself>) -> Scale {
+        Scale { cluster, itself }
+    }
+
+    async fn see(&self, named: Named<'_>, now: Micros, within: Duration) -> Result<Seen, String> {
+        let until = deadline(within);
+        let (workload, owned) =
+            tokio::join!(Workload::read(&self.cluster, named, until), autoscaler::owned(&self.cluster, named, until));
+        let workload = workload?;
+        let facts = workload.facts(named, self.itself.as_ref(), now);
+        Ok(Seen { workload, owned: owned?, facts })
+    }
+
+    async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
+        let amount = amount_of(&rung.with)?;
+        let named = Named::of(&rung.target.object)?;
+        let mut seen = self.see(named, now, within).await?;
+        let proposal = propose(&mut seen, named, amount, rung.bounds);
+        Ok(Observed { facts: seen.facts, proposal })
+    }
+
+    async fn propose_undo(
+        &self,
+        plan: &Plan,
+        baseline: Option<&Value>,
+        now: Micros,
+        within: Duration,
+    ) -> Result<Observed, String> {
+        let left = Setting::read(&plan.proposal.to)?;
+        let back = Setting::read(baseline.unwrap_or(&plan.proposal.from))?;
+        if !left.is_same_field(&back) {
+            return Err(format!("{} was set, and {} is to be put back", left.words(), back.words()));
+        }
+        let named = Named::of(&plan.target.object)?;
+        let mut seen = self.see(named, now, within).await?;
+        let proposal = match difference_since(&seen, &plan.proposal, &left, LEFT) {
+            Some(why) => Proposed::Refused { why },
+            None if left == back => Proposed::Refused { why: format!("{} is {} already", left.words(), back.value()) },
+            None => {
+                let uid = written_uid(&seen, &left);
+                made(&mut seen, left, back, uid, String::new(), true)
+            }
+        };
+        if matches!(proposal, Proposed::Refused { .. }) {
+            seen.facts.owner = not_ours(&seen.owned, &Setting::read(&plan.proposal.to)?);
+        }
+        Ok(Observed { facts: seen.facts, proposal })
+    }
+
+    async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
+        let from = Setting::read(&plan.proposal.from)?;
+        let mut seen = self.see(Named::of(&plan.target.object)?, now, within).await?;
+        seen.facts.owner = not_ours(&seen.owned, &from);
+        let proposal = &plan.proposal;
+        let generation = seen.workload.metadata.generation;
+        let difference = difference_since(&seen, proposal, &from, "the plan found").or_else(|| {
+            (generation != proposal.generation)
+                .then(|| format!("its spec was edited (generation {} → {generation})", proposal.generation))
+        });
+        Ok((seen.facts, difference.map_or(Holds::Yes, |difference| Holds::Changed { difference })))
+    }
+
+    async fn write(&self, target: &Object, proposal: &Proposal, dry: bool, within: Duration) -> Written {
+        let named = Named::of(target)?;
+        let (place, ops) = patch(named, proposal)?;
+        Ok(self.cluster.patch(place.at(named), ops, dry, deadline(within)).await)
+    }
+
+    async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
+        let proposal = &plan.proposal;
+        let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
+        let precondition = precondition(proposal)?;
+        let named = Named::of(&plan.target.object)?;
+        let until = deadline(within);
+        let workload = Workload::read(&self.cluster, named, until).await?;
+        let (uid, value) = match &to {
+            Setting::Replicas { .. } => (workload.metadata.uid.clone(), workload.replicas(named.kind)),
+            Setting::Floor { hpa, .. } => {
+                let hpa = autoscaler::named(&self.cluster, named, hpa, until).await?;
+                (hpa.metadata.uid.clone(), Some(hpa.min()))
+            }
+        };
+        let unchanged = workload.metadata.generation == proposal.generation;
+        Ok(match value {
+            _ if uid != precondition.uid => unknown(format!("{} was made anew since", named.words())),
+            Some(value) if value == to.value() => Outcome::Applied,
+            Some(value) if value == from.value() && unchanged => {
+                Outcome::NotApplied { why: format!("{} is still {value}", from.words()), changed_since: false }
+            }
+            Some(value) => unknown(format!(
+                "{} is {value}, neither clearly before ({}) nor after ({})",
+                to.words(),
+                from.value(),
+                to.value()
+            )),
+            None => unknown(format!("{} has no replicas", named.words())),
+        })
+    }
+
+    async fn read_target(&self, plan: &Plan, before: &Facts, within: Duration) -> Result<TargetReading, String> {
+        let proposal = &plan.proposal;
+        let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
+        let named = Named::of(&plan.target.object)?;
+        let seen = self.see(named, Micros::default(), within).await?;
+        if let Some(says) = difference_since(&seen, proposal, &to, LEFT) {
+            return Ok(TargetReading::NotYet { says });
+        }
+        let ready = seen.facts.ready;
+        // Fewer were asked for: as many as there were, up to that.
+        let wanted = if to.value() >= from.value() { to.value() } else { to.value().min(before.ready) };
+        Ok(match rollout::status(named.kind, &seen.workload) {
+            Rollout::Unfinished(says) | Rollout::Failed(says) => TargetReading::NotYet { says },
+            Rollout::Complete | Rollout::NotRolling(_) if ready < wanted => {
+                TargetReading::NotYet { says: format!("{ready} of {wanted} pods are ready") }
+            }
+            Rollout::Complete | Rollout::NotRolling(_) => {
+                TargetReading::Well { says: format!("{ready} pods are ready, {wanted} wanted") }
+            }
+        })
+    }
+}
+
+type Written = Result<Result<(), crate::peer::kubernetes::Problem>, String>;
+
+fn unknown(why: String) -> Outcome {
+    Outcome::Unknown { why }
+}
+
+/// The proposal, or why not. Pure; sets `facts.owner` where somebody owns the field alone.
+fn propose(seen: &mut Seen, named: Named<'_>, amount: Amount, bounds: Option<Bounds>) -> Proposed {
+    let Some(replicas) = seen.workload.replicas(named.kind) else {
+        return Proposed::Refused { why: format!("a {} has no replicas to set", named.kind.word()) };
+    };
+    let refused = |why: String| Proposed::Refused { why };
+    if let Owned::NotShared(owner) = &seen.owned {
+        seen.facts.owner = Some(owner.clone());
+        return refused(format!("its replicas belong to {owner}"));
+    }
+    let (wanted, clamped) = match amount.resolve(replicas, bounds) {
+        Resolved::Refused { why } => return refused(why),
+        Resolved::To { replicas, clamped } => (replicas, clamped),
+    };
+    let note = clamped.map(|all| format!(" ({all} were wanted, the bounds allow {wanted})")).unwrap_or_default();
+    let owned = match &seen.owned {
+        Owned::By(autoscaler) => Some(autoscaler.clone()),
+        Owned::ByNobody | Owned::NotShared(_) => None,
+    };
+    let Some(hpa) = owned else {
+        let uid = seen.facts.uid.clone();
+        return made(seen, Setting::Replicas { replicas }, Setting::Replicas { replicas: wanted }, uid, note, false);
+    };
+    if wanted < replicas {
+        seen.facts.owner = Some(hpa.words());
+        return refused(format!("{} alone decides to have fewer replicas", hpa.words()));
+    }
+    if wanted > hpa.spec.max_replicas {
+        return refused(format!("{} allows at most {}, {wanted} are wanted", hpa.words(), hpa.spec.max_replicas));
+    }
+    if wanted <= hpa.min() {
+        return refused(format!("minReplicas of {} is {} already", hpa.words(), hpa.min()));
+    }
+    let floor = |min_replicas| Setting::Floor { hpa: hpa.metadata.name.clone(), min_replicas };
+    let (from, to) = (floor(hpa.min()), floor(wanted));
+    let note = format!("{note}, there are {replicas} replicas");
+    made(seen, from, to, hpa.metadata.uid.clone(), note, false)
+}
+
+fn made(seen: &mut Seen, from: Setting, to: Setting, uid: String, note: String, is_undo: bool) -> Proposed {
+    let facts = &seen.facts;
+    let fewer = from.value().saturating_sub(to.value());
+    let replicas = match (&from, &to) {
+        (Setting::Replicas { replicas: from }, Setting::Replicas { replicas: to }) => {
+            Some(Replicas { from: *from, to: *to })
+        }
+        // A raised floor makes at least as many; a lowered one leaves the number to the autoscaler.
+        (Setting::Floor { .. }, Setting::Floor { min_replicas, .. }) if !is_undo => {
+            facts.replicas.map(|from| Replicas { from, to: *min_replicas })
+        }
+        _ => None,
+    };
+    let ends_pods = replicas.is_some_and(|replicas| replicas.to < replicas.from);
+    let effect = Effect {
+        replicas,
+        // Which pods go is the cluster's choice: in the worst case the ready ones.
+        min_ready_after: Some(if ends_pods { facts.ready.saturating_sub(fewer) } else { facts.ready }),
+        touches: vec![to.field()],
+        destroys: ends_pods,
+    };
+    Proposed::Made(Box::new(Proposal {
+        uid: facts.uid.clone(),
+        generation: facts.generation,
+        from: json!(from),
+        to: json!(to),
+        // What an undo did is not undone.
+        undo: if is_undo { Value::Null } else { json!(from) },
+        precondition: json!(Precondition { uid }),
+        effect,
+        summary: format!("{} {} → {}{note}", to.words(), from.value(), to.value()),
+        undo_summary: (!is_undo).then(|| format!("{} back to {}", from.words(), from.value())),
+    }))
+}
+
+fn written_uid(seen: &Seen, setting: &Setting) -> String {
+    match (&seen.owned, setting) {
+        (Owned::By(hpa), Setting::Floor { .. }) => hpa.metadata.uid.clone(),
+        _ => seen.facts.uid.clone(),
+    }
+}
+
+/// What differs from `expected` since the proposal was made, in words.
+fn difference_since(seen: &Seen, proposal: &Proposal, expected: &Setting, whose: &str) -> Option<String> {
+    if seen.facts.uid != proposal.uid {
+        return Some("it was deleted and made anew".to_owned());
+    }
+    let value = match (expected, &seen.owned) {
+        (Setting::Replicas { .. }, Owned::ByNobody) => seen.facts.replicas?,
+        (Setting::Floor { hpa, .. }, Owned::By(owner)) if owner.metadata.name == *hpa => {
+            if precondition(proposal).is_ok_and(|precondition| precondition.uid != owner.metadata.uid) {
+                return Some(format!("{} was deleted and made anew", owner.words()));
+            }
+            owner.min()
+        }
+        (Setting::Replicas { .. }, Owned::By(owner)) => return Some(format!("{} scales it now", owner.words())),
+        (_, Owned::NotShared(owner)) => return Some(format!("its replicas belong to {owner} now")),
+        (Setting::Floor { hpa, .. }, _) => return Some(format!("HorizontalPodAutoscaler {hpa} scales it no more")),
+    };
+    let verb = if matches!(expected, Setting::Replicas { .. }) { "are" } else { "is" };
+    (value != expected.value()).then(|| format!("{} {verb} {value}, {whose} {}", expected.words(), expected.value()))
+}
+
+/// The owner that keeps us from a field, if any.
+fn not_ours(owned: &Owned, setting: &Setting) -> Option<String> {
+    match (owned, setting) {
+        (Owned::NotShared(owner), _) => Some(owner.clone()),
+        (Owned::By(hpa), Setting::Replicas { .. }) => Some(Autoscaler::words(hpa)),
+        _ => None,
+    }
+}
+
+fn precondition(proposal: &Proposal) -> Result<Precondition, String> {
+    Precondition::deserialize(&proposal.precondition).map_err(|error| format!("the plan's precondition: {error}"))
+}
+
+/// Where a setting is written.
+enum Where {
+    Scale,
+    Autoscaler(String),
+}
+
+impl Where {
+    fn at<'a>(&'a self, named: Named<'a>) -> Place<'a> {
+        match self {
+            Where::Scale => named.place().subresource("scale"),
+            Where::Autoscaler(name) => Place::one(Resource::HorizontalPodAutoscaler, named.namespace, name),
+        }
+    }
+}
+
+/// The write: `test`s of what was seen, then the value.
+fn patch(named: Named<'_>, proposal: &Proposal) -> Result<(Where, Value), String> {
+    let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
+    if !from.is_same_field(&to) {
+        return Err(format!("a plan for {} mixes two fields", named.words()));
+    }
+    let uid = precondition(proposal)?.uid;
+    let (place, path) = match &to {
+        Setting::Replicas { .. } => (Where::Scale, "/spec/replicas"),
+        Setting::Floor { hpa, .. } => (Where::Autoscaler(hpa.clone()), "/spec/minReplicas"),
+    };
+    // A Scale of no replicas leaves the field out: `null` is what a `test` finds there, and `add` makes it.
+    let seen = if from.value() == 0 { Value::Null } else { json!(from.value()) };
+    let ops = json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": path, "value": seen},
+        {"op": "add", "path": path, "value": to.value()},
+    ]);
+    Ok((place, ops))
+}
+
+fn amount_of(with: &Value) -> Result<Amount, String> {
+    let replicas = with.get("replicas").ok_or_else(|| format!("{NAME} needs `with: {{replicas: …}}`"))?;
+    Amount::parse(replicas, with.get("down") == Some(&Value::Bool(true)))
+}
+
+fn lease_of(with: &Value) -> Result<Option<Span>, String> {
+    match with.get("lease") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => match Span::parse(text)? {
+            span if span.0 < Span::minutes(1).0 => Err(format!("`lease: {text}` is under a minute")),
+            span => Ok(Some(span)),
+        },
+        Some(other) => Err(format!("`lease: {other}` is not a duration like 2h")),
+    }
+}
+
+impl Action for Scale {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, with: &Value, target: &Object, bounds: Option<Bounds>) -> Vec<String> {
+        let mut problems = unknown_keys(NAME, with, &["replicas", "lease", "down"]);
+        match target {
+            Object::Workload { kind: Kind::Deployment | Kind::StatefulSet, .. } => {}
+            Object::Workload { kind: Kind::DaemonSet, .. } => {
+                problems.push(format!("{NAME} can't scale a DaemonSet: it has one pod a node"));
+            }
+            Object::Nothing => problems.push(format!("{NAME} needs a target with `kubernetes`")),
+        }
+        if bounds.is_none() {
+            problems.push(format!("{NAME} needs bounds on its target: `replicas: {{min: 2, max: 20}}`"));
+        }
+        match amount_of(with) {
+            Err(problem) => problems.push(problem),
+            Ok(Amount::Exactly { replicas, .. }) => {
+                if let Some(Bounds { min, max }) = bounds
+                    && !(min..=max).contains(&replicas)
+                {
+                    problems.push(format!("`replicas: {replicas}` is outside the target's bounds {min} to {max}"));
+                }
+            }
+            Ok(_) if with.get("down").is_some() => {
+                problems.push("`down` belongs to an exact number: a step or percentage has its sign".to_owned());
+            }
+            Ok(_) => {}
+        }
+        if with.get("down").is_some_and(|down| !down.is_boolean()) {
+            problems.push("`down` is true or false".to_owned());
+        }
+        problems.extend(lease_of(with).err());
+        problems
+    }
+
+    fn lease(&self, with: &Value) -> Option<Span> {
+        lease_of(with).ok().flatten()
+    }
+
+    fn may_destroy(&self, with: &Value) -> bool {
+        match amount_of(with) {
+            Ok(Amount::More(_) | Amount::MorePercent(_)) => false,
+            Ok(Amount::Exactly { down, .. }) => down,
+            Ok(Amount::Fewer(_) | Amount::FewerPercent(_)) | Err(_) => true,
+        }
+    }
+
+    fn has_undo(&self) -> bool {
+        true
+    }
+
+    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+        Box::pin(self.propose(rung, now, within))
+    }
+
+    fn observe_undo<'a>(
+        &'a self,
+        plan: &'a Plan,
+        baseline: Option<&'a Value>,
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
+        Box::pin(self.propose_undo(plan, baseline, now, within))
+    }
+
+    fn holds<'a>(&'a self, plan: &'a Plan, now: Micros, within: Duration) -> Boxed<'a, Result<(Facts, Holds), String>> {
+        Box::pin(self.still_holds(plan, now, within))
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        target: &'a Object,
+        proposal: &'a Proposal,
+        within: Duration,
+    ) -> Boxed<'a, Result<DryRun, String>> {
+        Box::pin(async move { dry_run(self.write(target, proposal, true, within).await?) })
+    }
+
+    fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            match self.write(&plan.target.object, &plan.proposal, false, within).await {
+                Ok(answer) => outcome(answer),
+                // The plan could not be made into a request: nothing was sent.
+                Err(why) => Outcome::NotApplied { why, changed_since: false },
+            }
+        })
+    }
+
+    fn read_back<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        Box::pin(async move { self.was_applied(plan, within).await.unwrap_or_else(unknown) })
+    }
+
+    fn measure<'a>(&'a self, plan: &'a Plan, before: &'a Facts, within: Duration) -> Boxed<'a, TargetReading> {
+        Box::pin(async move {
+            let reading = self.read_target(plan, before, within).await;
+            reading.unwrap_or_else(|problem| TargetReading::Unread { problem })
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! A Deployment, StatefulSet or DaemonSet as far as actions read it, and the facts it gives.
+
+use crate::{
+    model::{
+        observation::Facts,
+        target::{Kind, Object},
+        time::Micros,
+    },
+    peer::kubernetes::{Class, Cluster, Place, Problem, Resource},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// nightshift's own Deployment, which nothing may act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Itself {
+    pub namespace: String,
+    pub deployment: String,
+}
+
+/// A target's object, taken apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    pub namespace: &'a str,
+    pub kind: Kind,
+    pub name: &'a str,
+    pub selector: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    pub fn of(object: &'a Object) -> Result<Named<'a>, String> {
+        match object {
+            Object::Workload { namespace, kind, name, selector } => {
+                Ok(Named { namespace, kind: *kind, name, selector: selector.as_deref() })
+            }
+            Object::Nothing => Err("the target is not a Kubernetes workload".to_owned()),
+        }
+    }
+
+    #[must_use]
+    pub fn place(&self) -> Place<'a> {
+        Place::one(Resource::Workload(self.kind), self.namespace, self.name)
+    }
+
+    /// `Deployment production/web`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("{} {}/{}", self.kind.word(), self.namespace, self.name)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Workload {
+    pub metadata: Meta,
+    pub spec: Spec,
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    pub name: String,
+    pub uid: String,
+    pub generation: i64,
+    pub resource_version: String,
+    pub annotations: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    pub owner_references: Vec<Owner>,
+    pub deletion_timestamp: Option<String>,
+    pub creation_timestamp: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Owner {
+    pub kind: String,
+    pub name: String,
+    pub controller: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Spec {
+    pub replicas: Option<u32>,
+    pub paused: bool,
+    pub selector: Option<Value>,
+    /// Of a Deployment.
+    pub strategy: Strategy,
+    /// Of a StatefulSet or DaemonSet.
+    pub update_strategy: Strategy,
+    pub template: Template,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Strategy {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub rolling_update: Option<RollingUpdate>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RollingUpdate {
+    /// A number, or a percentage of the replicas.
+    pub max_unavailable: Option<Value>,
+    pub max_surge: Option<Value>,
+    pub partition: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Template {
+    pub metadata: Option<TemplateMeta>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct TemplateMeta {
+    /// None: a JSON Patch has to make the map first.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Status {
+    pub observed_generation: i64,
+    pub replicas: u32,
+    pub updated_replicas: u32,
+    pub ready_replicas: u32,
+    pub available_replicas: u32,
+    pub current_revision: String,
+    pub update_revision: String,
+    pub desired_number_scheduled: u32,
+    pub updated_number_scheduled: u32,
+    pub number_available: u32,
+    pub number_ready: u32,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+}
+
+impl Workload {
+    /// Reads it. A member of a set must be listed by the set's selector: a label that picks anything else picks nothing.
+    pub async fn read(cluster: &Cluster, named: Named<'_>, until: Instant) -> Result<Workload, String> {
+        let workload: Workload = match named.selector {
+            None => cluster.get(named.place(), until).await.map_err(|problem| missing(problem, named))?,
+            Some(selector) => {
+                let field = format!("metadata.name={}", named.name);
+                let place = Place { name: None, ..named.place() };
+                let query = [("labelSelector", selector), ("fieldSelector", field.as_str())];
+                let listed: Vec<Workload> = cluster.list(place, &query, until).await?;
+                listed.into_iter().find(|workload| workload.metadata.name == named.name).ok_or_else(|| {
+                    format!("the label picks {}, which the set does not list ({selector})", named.words())
+                })?
+            }
+        };
+        if workload.metadata.uid.is_empty() {
+            return Err(format!("{} came without a uid", named.words()));
+        }
+        if workload.metadata.deletion_timestamp.is_some() {
+            return Err(format!("{} is being deleted", named.words()));
+        }
+        Ok(workload)
+    }
+
+    /// Pods that are ready, of whatever kind.
+    #[must_use]
+    pub fn ready(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Deployment | Kind::StatefulSet => self.status.ready_replicas,
+            Kind::DaemonSet => self.status.number_ready,
+        }
+    }
+
+    /// `spec.replicas`: the API server sets 1 where it is left out. None for a DaemonSet.
+    #[must_use]
+    pub fn replicas(&self, kind: Kind) -> Option<u32> {
+        match kind {
+            Kind::Deployment | Kind::StatefulSet => Some(self.spec.replicas.unwrap_or(1)),
+            Kind::DaemonSet => None,
+        }
+    }
+
+    /// One annotation of the pod template.
+    #[must_use]
+    pub fn template_annotation(&self, name: &str) -> Option<&str> {
+        self.spec.template.metadata.as_ref()?.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
+    #[must_use]
+    pub fn facts(&self, named: Named<'_>, itself: Option<&Itself>, now: Micros) -> Facts {
+        Facts {
+            observed_at: now,
+            uid: self.metadata.uid.clone(),
+            generation: self.metadata.generation,
+            replicas: self.replicas(named.kind),
+            ready: self.ready(named.kind),
+            paused: self.spec.paused,
+            rollout: super::rollout::running(named.kind, self),
+            owner: None,
+            is_itself: itself.is_some_and(|itself| {
+                named.kind == Kind::Deployment && itself.namespace == named.namespace && itself.deployment == named.name
+            }),
+        }
+    }
+}
+
+fn missing(problem: Problem, named: Named<'_>) -> String {
+    match problem.class {
+        Class::NotFound => format!("{} does not exist", named.words()),
+        _ => problem.says,
+    }
+}

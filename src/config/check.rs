@@ -1,0 +1,447 @@
+//! From as written to as used: what values mean, whether they fit together, whether files are there.
+//!
+//! Every problem is collected. A value that is wrong gives a stand-in, so that the rest is checked too; the
+//! stand-ins never leave here, because any error refuses the whole.
+
+use super::{
+    file::{self, File},
+    node::Place,
+    settings::{
+        Alertmanager, AlertmanagerSource, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen, Log,
+        LogFormat, Mode, Person, RulesFrom, Settings, Slack, Tls, Token,
+    },
+    suggest,
+    values::{is_channel_name, is_name, is_slack_id},
+    yaml::{Located, OneOrMany},
+};
+use crate::model::{problem::Problem, time::Span};
+use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+};
+use tracing_subscriber::EnvFilter;
+
+/// While a token is being replaced, the old and the new one are valid.
+const MOST_LIVE_TOKENS: usize = 2;
+/// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
+const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
+
+/// The settings with warnings, or every problem (warnings among them). `found` is what reading has found wrong
+/// already: what it left out must not look like something that was never given, so then single values are checked
+/// and what needs several of them is not.
+pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+    let mut check = Check { complete: found.is_empty(), problems: found };
+    let settings = check.settings(file);
+    // Stable: what was found in the same place keeps its order.
+    check
+        .problems
+        .sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+    if check.problems.iter().all(|problem| problem.warning) {
+        Ok((settings, check.problems))
+    } else {
+        Err(check.problems)
+    }
+}
+
+/// Collects problems. What single values may be is in [`super::values`].
+pub(super) struct Check {
+    pub(super) problems: Vec<Problem>,
+    /// Nothing was left out while reading.
+    pub(super) complete: bool,
+}
+
+/// Where the values stand that are checked together, kept while the values themselves are used up.
+struct Places {
+    webhooks: Place,
+    admin: Place,
+    client_certificates: Place,
+}
+
+impl Places {
+    fn of(file: &File) -> Places {
+        let place = |written: Option<&Located<String>>| {
+            written.map_or_else(|| Place::of(DEFAULTS_NAME), |written| written.place.clone())
+        };
+        let listen = file.listen.as_ref();
+        let source = file.sources.as_ref().and_then(|sources| sources.alertmanager.as_ref());
+        let names = source.and_then(|source| source.client_certificates.as_ref());
+        Places {
+            webhooks: place(listen.and_then(|listen| listen.webhooks.as_ref())),
+            admin: place(listen.and_then(|listen| listen.admin.as_ref())),
+            client_certificates: place(names.and_then(|names| names.0.first())),
+        }
+    }
+}
+
+impl Check {
+    fn settings(&mut self, file: File) -> Settings {
+        let places = Places::of(&file);
+        let alertmanager = self.alertmanager(file.alertmanager.unwrap_or_default());
+        let alertmanager_source =
+            self.alertmanager_source(file.sources.unwrap_or_default().alertmanager.unwrap_or_default());
+        let tokens = self.tokens(file.api.unwrap_or_default().tokens.unwrap_or_default());
+        let listen = self.listen(file.listen.unwrap_or_default());
+        if self.complete {
+            self.listeners_are_guarded(&listen, &places, &alertmanager_source, &tokens);
+        }
+        if let Some(mode) = &file.mode
+            && self.complete
+            && mode.value != Mode::Shadow
+            && alertmanager.urls.is_empty()
+        {
+            let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
+            self.problems.push(mode.error(what).hint("set alertmanager.urls, or `mode: shadow`"));
+        }
+        let (timezone, timezone_name) = self.timezone(file.timezone);
+        Settings {
+            read_from: None,
+            mode: file.mode.map_or(Mode::Shadow, |mode| mode.value),
+            journal: self.journal(file.journal),
+            journal_keep: self.duration(file.journal_keep.as_ref()),
+            evidence_keep: self.duration(file.evidence_keep.as_ref()),
+            rules: self.rules(file.rules),
+            timezone,
+            timezone_name,
+            pause_file: file.pause_file.and_then(|path| self.filled(path)).map(PathBuf::from),
+            listen,
+            alertmanager_source,
+            kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
+            slack: self.slack(file.slack.unwrap_or_default()),
+            alertmanager,
+            prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
+            tokens,
+            people: self.people(file.people.unwrap_or_default()),
+            log: self.log(file.log.unwrap_or_default()),
+        }
+    }
+
+    fn listen(&mut self, written: file::Listen) -> Listen {
+        Listen {
+            webhooks: self.address(written.webhooks.as_ref()),
+            admin: self.address(written.admin.as_ref()),
+            tls: written.tls.and_then(|tls| self.tls(tls)),
+        }
+    }
+
+    /// Beyond loopback nobody gets in without proof of who they are.
+    fn listeners_are_guarded(
+        &mut self,
+        listen: &Listen,
+        places: &Places,
+        source: &AlertmanagerSource,
+        tokens: &[Token],
+    ) {
+        let Listen { webhooks, admin, tls } = listen;
+        let in_the_clear = |place: &Place, address: &SocketAddr| {
+            let what = format!("`{address}` is beyond loopback without listen.tls: secrets travel in the clear");
+            place.warning(what).hint("set listen.tls, unless something before it speaks TLS")
+        };
+        if !webhooks.ip().is_loopback() {
+            if !source.authenticates() {
+                let what = format!("`{webhooks}` is beyond loopback, and sources.alertmanager does not authenticate");
+                let hint = "set sources.alertmanager.bearer_token_file, basic_auth or client_certificates";
+                self.problems.push(places.webhooks.error(what).hint(hint));
+            } else if tls.is_none() {
+                self.problems.push(in_the_clear(&places.webhooks, webhooks));
+            }
+        }
+        if !admin.ip().is_loopback() {
+            if tokens.is_empty() {
+                let what = format!("`{admin}` is beyond loopback, and there are no api.tokens");
+                let hint = "add a token to api.tokens, or listen on 127.0.0.1";
+                self.problems.push(places.admin.error(what).hint(hint));
+            } else if tls.is_none() {
+                self.problems.push(in_the_clear(&places.admin, admin));
+            }
+        }
+        if webhooks == admin && admin.port() != 0 {
+            self.problems.push(places.admin.error("listen.webhooks and listen.admin are the same address"));
+        }
+        if !source.client_certificates.is_empty() && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none()) {
+            let what = "sources.alertmanager.client_certificates needs listen.tls.client_ca_file";
+            let hint = "name the file of the authority that signs the clients";
+            self.problems.push(places.client_certificates.error(what).hint(hint));
+        }
+    }
+
+    fn tls(&mut self, written: Located<file::Tls>) -> Option<Tls> {
+        let place = written.place;
+        let cert_file = self.needed(written.value.cert_file, "listen.tls.cert_file", &place);
+        let key_file = self.needed(written.value.key_file, "listen.tls.key_file", &place);
+        if let Some(key_file) = &key_file {
+            self.kept_private(key_file);
+        }
+        let client_ca_file = written.value.client_ca_file.and_then(|path| self.readable(&path));
+        Some(Tls {
+            cert_file: cert_file.and_then(|path| self.readable(&path))?,
+            key_file: key_file.and_then(|path| self.readable(&path))?,
+            client_ca_file,
+        })
+    }
+
+    fn alertmanager_source(&mut self, written: file::AlertmanagerSource) -> AlertmanagerSource {
+        let files = written.bearer_token_file.map(|OneOrMany(files)| files).unwrap_or_default();
+        if let Some(third) = files.get(MOST_LIVE_TOKENS) {
+            let what = format!("{} bearer tokens are live at once, at most {MOST_LIVE_TOKENS} may be", files.len());
+            self.problems.push(third.error(what).hint("keep the old and the new one while it is being replaced"));
+        }
+        let bearer_tokens = files.iter().filter_map(|file| self.secret(file)).collect();
+        let basic_auth = written.basic_auth.and_then(|Located { value, place }| {
+            let username = self.needed(value.username, "sources.alertmanager.basic_auth.username", &place);
+            let password = self.needed(value.password_file, "sources.alertmanager.basic_auth.password_file", &place);
+            let password = password.and_then(|file| self.secret(&file));
+            let username = username.and_then(|name| {
+                if name.contains(':') {
+                    self.problems.push(name.error("a user name of basic authentication holds no `:`"));
+                }
+                self.filled(name)
+            });
+            Some(BasicAuth { username: username?, password: password? })
+        });
+        let names = written.client_certificates.map(|OneOrMany(names)| names).unwrap_or_default();
+        let client_certificates = names.into_iter().filter_map(|name| self.filled(name)).collect();
+        AlertmanagerSource { bearer_tokens, basic_auth, client_certificates }
+    }
+
+    fn alertmanager(&mut self, written: file::Alertmanager) -> Alertmanager {
+        let lost_after = self.duration(written.lost_after.as_ref());
+        if let Some(place) = &written.lost_after
+            && lost_after > Span::ZERO
+            && lost_after < SHORTEST_LOST_AFTER
+        {
+            let what = format!("alerts count as lost after {lost_after}, under {SHORTEST_LOST_AFTER}");
+            self.problems
+                .push(place.warning(what).hint("at least twice the repeat_interval of the route to nightshift"));
+        }
+        let urls: Vec<Located<String>> = written.urls.map(|OneOrMany(urls)| urls).unwrap_or_default();
+        let mut checked: Vec<String> = Vec::new();
+        for written in urls {
+            let Some(url) = self.url(&written) else { continue };
+            if checked.contains(&url) {
+                self.problems.push(written.error(format!("`{url}` stands twice")));
+            } else {
+                checked.push(url);
+            }
+        }
+        Alertmanager { urls: checked, lost_after }
+    }
+
+    fn kubernetes(&mut self, written: file::Kubernetes) -> Kubernetes {
+        Kubernetes {
+            kubeconfig: written.kubeconfig.and_then(|path| self.readable(&path)),
+            context: written.context.and_then(|context| self.filled(context)),
+            itself: written.itself.and_then(|Located { value, place }| {
+                let namespace = self.needed(value.namespace, "kubernetes.self.namespace", &place);
+                let deployment = self.needed(value.deployment, "kubernetes.self.deployment", &place);
+                let namespace = namespace.and_then(|name| self.filled(name));
+                let deployment = deployment.and_then(|name| self.filled(name));
+                Some(Itself { namespace: namespace?, deployment: deployment? })
+            }),
+        }
+    }
+
+    fn slack(&mut self, written: file::Slack) -> Option<Slack> {
+        let api_url = written.api_url.and_then(|url| self.url(&url));
+        let channel = written.channel.and_then(|channel| {
+            let place = channel.place.clone();
+            let channel = self.filled(channel)?;
+            if !is_slack_id(&channel) && !is_channel_name(&channel) {
+                let what = format!("`{channel}` is neither `#name` nor a Slack id");
+                self.problems.push(place.error(what).hint("such as '#incidents' (in quotes) or C0123ABC"));
+            }
+            Some((channel, place))
+        });
+        let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
+        match (channel, written.bot_token_file) {
+            (Some((channel, _)), Some(_)) => Some(Slack { channel, bot_token: bot_token?, api_url: api_url? }),
+            (Some((_, place)), None) if self.complete => {
+                self.problems.push(place.error("slack.channel needs slack.bot_token_file"));
+                None
+            }
+            (None, Some(file)) if self.complete => {
+                self.problems.push(file.error("slack.bot_token_file needs slack.channel"));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn tokens(&mut self, written: Vec<file::Token>) -> Vec<Token> {
+        let mut names = BTreeSet::new();
+        let mut tokens: Vec<Token> = Vec::new();
+        for file::Token { name, token_file, may } in written {
+            if !names.insert(name.value.clone()) {
+                let hint = "who did what must be told apart in the journal";
+                self.problems.push(name.error(format!("token name `{}` stands twice", name.value)).hint(hint));
+            }
+            if !is_name(&name.value) {
+                let what = format!("`{}` is not a name: letters, digits, `.`, `_` and `-`, at most 64", name.value);
+                self.problems.push(name.error(what));
+            }
+            if may.value.is_empty() {
+                let what = format!("token `{}` may do nothing", name.value);
+                self.problems.push(may.error(what).hint("known rights: read, ack, approve, undo, pause, admin"));
+            }
+            let Some(token) = self.secret(&token_file) else { continue };
+            if let Some(same) = tokens.iter().find(|have| have.token.expose_secret() == token.expose_secret()) {
+                let what = format!("tokens `{}` and `{}` are the same secret", same.name, name.value);
+                self.problems.push(token_file.error(what));
+            }
+            let may: BTreeSet<_> = may.value.into_iter().collect();
+            tokens.push(Token { name: name.value, token, may: may.into_iter().collect() });
+        }
+        tokens
+    }
+
+    fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
+        let mut people = BTreeMap::new();
+        for (name, Located { value, place }) in written {
+            let Some(slack) = value.slack else {
+                if self.complete {
+                    self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
+                }
+                continue;
+            };
+            if !is_slack_id(&slack) && !is_channel_name(&slack) {
+                let what = format!("`{}` is neither a Slack id nor `#name`", slack.value);
+                self.problems.push(slack.error(what).hint("the id of a user, user group or channel, such as S0123ABC"));
+            }
+            people.insert(name, Person { slack: Some(slack.value) });
+        }
+        people
+    }
+
+    fn journal(&mut self, written: Option<Located<file::Journal>>) -> Journal {
+        match written.map(|journal| journal.value) {
+            Some(file::Journal::Sqlite(path)) => Journal::Sqlite(PathBuf::from(path)),
+            Some(file::Journal::Postgres { url_file }) => {
+                let url = self.secret(&url_file).unwrap_or_default();
+                let given = url.expose_secret();
+                if !given.is_empty() && !given.starts_with("postgres://") && !given.starts_with("postgresql://") {
+                    let what = "the file holds no PostgreSQL URL";
+                    self.problems.push(url_file.error(what).hint("such as postgres://user:password@host/database"));
+                }
+                Journal::Postgres(url)
+            }
+            None => Journal::Sqlite(PathBuf::new()),
+        }
+    }
+
+    fn rules(&mut self, written: Option<Located<String>>) -> RulesFrom {
+        let Some(written) = written else { return RulesFrom::Starter };
+        let path = PathBuf::from(&written.value);
+        if path.exists() {
+            return RulesFrom::Path(path);
+        }
+        if &*written.place.file != DEFAULTS_NAME {
+            let what = format!("`{}` does not exist", written.value);
+            self.problems
+                .push(written.error(what).hint("without `rules` the starter rules inside the binary are used"));
+        }
+        RulesFrom::Starter
+    }
+
+    fn timezone(&mut self, written: Option<Located<String>>) -> (TimeZone, String) {
+        let Some(written) = written else { return (TimeZone::UTC, "UTC".to_owned()) };
+        match TimeZone::get(&written.value) {
+            Ok(zone) => (zone, written.value),
+            Err(_) => {
+                let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+                let closest = suggest::closest(&written.value, known.iter().map(String::as_str));
+                let hint = match closest {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => "an IANA name, such as Europe/Berlin".to_owned(),
+                };
+                let what = format!("`{}` is not a time zone", written.value);
+                self.problems.push(written.error(what).hint(hint));
+                (TimeZone::UTC, "UTC".to_owned())
+            }
+        }
+    }
+
+    fn log(&mut self, written: file::Log) -> Log {
+        let level = written.level.map_or_else(
+            || "info".to_owned(),
+            |level| {
+                if let Err(error) = EnvFilter::builder().parse(&level.value) {
+                    let what = format!("`{}` is not a log filter: {error}", level.value);
+                    self.problems
+                        .push(level.error(what).hint("error, warn, info, debug, trace, or info,nightshift=debug"));
+                }
+                level.value
+            },
+        );
+        Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::Settings;
+    use crate::model::problem::Problem;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn warnings(text: &str) -> Vec<String> {
+        let (_, warnings) = Settings::from_layers(Some(("n.yaml", text)), std::iter::empty()).unwrap();
+        assert!(warnings.iter().all(|problem: &Problem| problem.warning));
+        warnings.into_iter().map(|problem| problem.what).collect()
+    }
+
+    #[test]
+    fn what_is_doubtful_is_told_and_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = |name: &str, mode: u32| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("secret-{name}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path.display().to_string()
+        };
+        let (kept, open) = (secret("kept", 0o600), secret("open", 0o644));
+        let source = |file: &str| format!("sources: {{alertmanager: {{bearer_token_file: {file}}}}}\n");
+        assert_eq!(warnings(&source(&kept)), Vec::<String>::new());
+        assert_eq!(warnings(&source(&open)), [format!("`{open}` can be read by every user of this machine")]);
+        assert_eq!(
+            warnings(&format!("{}listen: {{webhooks: 0.0.0.0:9393}}\n", source(&kept))),
+            ["`0.0.0.0:9393` is beyond loopback without listen.tls: secrets travel in the clear"]
+        );
+        assert_eq!(warnings("alertmanager: {lost_after: 1m}\n"), ["alerts count as lost after 1m, under 10m"]);
+    }
+
+    #[test]
+    fn a_whole_file_is_taken_as_it_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("postgres://{name}\n")).unwrap();
+            path.display().to_string()
+        };
+        let text = format!(
+            "mode: auto\njournal: {{postgres: {{url_file: '{journal}'}}}}\ntimezone: America/New_York\n\
+             listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
+             sources: {{alertmanager: {{basic_auth: {{username: am, password_file: '{basic}'}}}}}}\n\
+             kubernetes: {{context: prod, self: {{namespace: ops, deployment: nightshift}}}}\n\
+             slack: {{channel: '#incidents', bot_token_file: '{slack}', api_url: 'http://127.0.0.1:1/api/'}}\n\
+             alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
+             prometheus: {{url: 'https://prometheus/'}}\n\
+             api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
+             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n",
+            journal = file("journal"),
+            basic = file("basic"),
+            slack = file("slack"),
+            token = file("token"),
+        );
+        let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();
+        assert!(matches!(settings.journal, super::Journal::Postgres(_)));
+        assert_eq!(settings.timezone_name, "America/New_York");
+        assert_eq!(settings.alertmanager.urls, ["http://a:9093", "http://b:9093/am"]);
+        assert_eq!(settings.prometheus_url.as_deref(), Some("https://prometheus"));
+        assert_eq!(settings.slack.as_ref().unwrap().api_url, "http://127.0.0.1:1/api");
+        assert_eq!(settings.tokens[0].may, [super::file::Right::Read, super::file::Right::Ack]);
+        assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
+        assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
+        assert!(settings.alertmanager_source.authenticates());
+    }
+}

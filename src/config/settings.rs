@@ -1,0 +1,309 @@
+//! `nightshift.yaml` as used: every value there, typed, checked, its secrets read.
+//!
+//! [`Settings::load`] is the only way to get one. What cannot change while running is here; rules are not.
+
+use super::{
+    check,
+    file::File,
+    layers,
+    node::{Kind, Node},
+    typed, yaml,
+};
+use crate::model::{problem::Problem, time::Span};
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+pub use super::file::{LogFormat, Mode, Right};
+
+/// The file that is looked for where none is named.
+pub const DEFAULT_FILE: &str = "nightshift.yaml";
+/// The commented defaults: the documentation of every key, and what the daemon really starts with.
+pub const DEFAULTS: &str = include_str!("nightshift.default.yaml");
+/// The name of the built-in defaults in problems.
+pub const DEFAULTS_NAME: &str = "built-in defaults";
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file that was read, where there was one.
+    pub read_from: Option<PathBuf>,
+    pub mode: Mode,
+    pub journal: Journal,
+    pub journal_keep: Span,
+    pub evidence_keep: Span,
+    pub rules: RulesFrom,
+    pub timezone: TimeZone,
+    /// The zone's IANA name, for policies and status.
+    pub timezone_name: String,
+    pub pause_file: Option<PathBuf>,
+    pub listen: Listen,
+    pub alertmanager_source: AlertmanagerSource,
+    pub kubernetes: Kubernetes,
+    /// `None`: nothing is sent to Slack.
+    pub slack: Option<Slack>,
+    pub alertmanager: Alertmanager,
+    /// Base URL without a slash at its end.
+    pub prometheus_url: Option<String>,
+    pub tokens: Vec<Token>,
+    /// By name, as rules and escalations name them.
+    pub people: BTreeMap<String, Person>,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone)]
+pub enum Journal {
+    Sqlite(PathBuf),
+    /// The connection URL holds a password.
+    Postgres(SecretString),
+}
+
+/// Where rules come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RulesFrom {
+    /// A file or a folder that exists.
+    Path(PathBuf),
+    /// The default folder does not exist: the rules inside the binary.
+    Starter,
+}
+
+#[derive(Debug, Clone)]
+pub struct Listen {
+    pub webhooks: SocketAddr,
+    pub admin: SocketAddr,
+    pub tls: Option<Tls>,
+}
+
+/// Paths of PEM files that can be read.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    /// Where set, clients may show a certificate signed by it.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// How Alertmanager proves who it is: any one of these suffices. All empty: loopback only, no proof wanted.
+#[derive(Debug, Clone, Default)]
+pub struct AlertmanagerSource {
+    /// One, or two while a token is being replaced.
+    pub bearer_tokens: Vec<SecretString>,
+    pub basic_auth: Option<BasicAuth>,
+    /// Names that a verified client certificate may carry (common name or DNS name).
+    pub client_certificates: Vec<String>,
+}
+
+impl AlertmanagerSource {
+    /// Whether a sender has to prove anything.
+    #[must_use]
+    pub fn authenticates(&self) -> bool {
+        !self.bearer_tokens.is_empty() || self.basic_auth.is_some() || !self.client_certificates.is_empty()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct BasicAuth {
+    pub username: String,
+    pub password: SecretString,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Kubernetes {
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    /// nightshift's own Deployment, never a target. `None`: found from the pod's owner.
+    pub itself: Option<Itself>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Itself {
+    pub namespace: String,
+    pub deployment: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Slack {
+    pub channel: String,
+    pub bot_token: SecretString,
+    /// Without a slash at its end.
+    pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Alertmanager {
+    /// Base URLs without a slash at their ends.
+    pub urls: Vec<String>,
+    pub lost_after: Span,
+}
+
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// "Who" in the journal.
+    pub name: String,
+    pub token: SecretString,
+    pub may: Vec<Right>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Person {
+    /// A Slack user, user group or channel.
+    pub slack: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// tracing's filter syntax, already checked.
+    pub level: String,
+}
+
+impl Settings {
+    /// Reads the layers: built-in defaults < file < environment. With `path` the file must exist; without it
+    /// `./nightshift.yaml` is read where it exists. Gives warnings with the settings, or every problem.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+        let path = path.map(Path::to_path_buf).or_else(|| {
+            let usual = PathBuf::from(DEFAULT_FILE);
+            usual.exists().then_some(usual)
+        });
+        let written = match &path {
+            Some(path) => Some((path.display().to_string(), text_of(path)?)),
+            None => None,
+        };
+        let text = written.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        let (mut settings, warnings) = Settings::from_layers(text, environment)?;
+        settings.read_from = path;
+        Ok((settings, warnings))
+    }
+
+    /// The same from a text that was read already: `(name, text)`.
+    pub fn from_layers(
+        written: Option<(&str, &str)>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+        let (defaults, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS)?;
+        let mut problems = Vec::new();
+        let mut above = Vec::new();
+        if let Some((name, text)) = written {
+            match yaml::tree(name, text) {
+                Ok(layer) => above.push(layer),
+                Err(more) => problems.extend(more),
+            }
+        }
+        above.push(layers::environment(environment));
+        for (node, more) in &mut above {
+            problems.append(more);
+            problems.extend(as_written(node).1);
+        }
+        let layers: Vec<&Node> = std::iter::once(&defaults).chain(above.iter().map(|(node, _)| node)).collect();
+        let (file, more) = as_written(&layers::merged(&layers)?);
+        if problems.is_empty() {
+            problems = more;
+        }
+        check::checked(file.unwrap_or_default(), problems)
+    }
+}
+
+fn as_written(node: &Node) -> (Option<File>, Vec<Problem>) {
+    match &node.kind {
+        Kind::Map(entries) if entries.is_empty() => (Some(File::default()), Vec::new()),
+        _ => typed::read_partly(node),
+    }
+}
+
+/// The text of a file, refused before it is read where it is larger than any settings file.
+fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
+    let name = path.display().to_string();
+    let refused = |what: String| vec![Problem::error(name.clone(), 0, 0, what)];
+    let about = std::fs::metadata(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    if about.is_dir() {
+        return Err(refused("is a folder, not a file".to_owned()));
+    }
+    if about.len() > yaml::LARGEST_TEXT_BYTES as u64 {
+        return Err(yaml::too_large(&name, about.len()));
+    }
+    std::fs::read_to_string(path).map_err(|error| refused(format!("cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_nothing_at_all_the_commented_defaults_are_used() {
+        let (settings, warnings) = Settings::from_layers(None, std::iter::empty()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(settings.mode, Mode::Shadow);
+        assert!(matches!(&settings.journal, Journal::Sqlite(path) if path == Path::new("nightshift.db")));
+        assert_eq!(settings.journal_keep, Span::hours(90 * 24));
+        assert!(settings.listen.webhooks.ip().is_loopback() && settings.listen.admin.ip().is_loopback());
+        assert!(settings.slack.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
+        assert!(!settings.alertmanager_source.authenticates());
+        assert_eq!(settings.alertmanager.lost_after, Span::minutes(30));
+    }
+
+    #[test]
+    fn the_defaults_name_every_key() {
+        let (node, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS).unwrap();
+        let file: File = typed::read(&node).unwrap();
+        let missing: Vec<&str> = [
+            ("mode", file.mode.is_some()),
+            ("journal", file.journal.is_some()),
+            ("journal_keep", file.journal_keep.is_some()),
+            ("evidence_keep", file.evidence_keep.is_some()),
+            ("rules", file.rules.is_some()),
+            ("timezone", file.timezone.is_some()),
+            ("listen", file.listen.is_some()),
+            ("sources", file.sources.is_some()),
+            ("kubernetes", file.kubernetes.is_some()),
+            ("slack", file.slack.is_some()),
+            ("alertmanager", file.alertmanager.is_some()),
+            ("prometheus", file.prometheus.is_some()),
+            ("api", file.api.is_some()),
+            ("people", file.people.is_some()),
+            ("log", file.log.is_some()),
+        ]
+        .into_iter()
+        .filter(|(_, there)| !there)
+        .map(|(key, _)| key)
+        .collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_environment_stands_above_the_file() {
+        let text = "log: {level: warn, format: json}\ntimezone: Europe/Berlin\n";
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = [
+            variable("NIGHTSHIFT__LOG__LEVEL", "debug"),
+            variable("NIGHTSHIFT__ALERTMANAGER__URLS", "http://am:9093/"),
+            variable("NIGHTSHIFT_PORT", "tcp://10.0.0.1:9393"),
+        ];
+        let (settings, _) = Settings::from_layers(Some(("n.yaml", text)), environment.into_iter()).unwrap();
+        assert_eq!(settings.log.level, "debug");
+        assert_eq!(settings.log.format, LogFormat::Json);
+        assert_eq!(settings.timezone_name, "Europe/Berlin");
+        assert_eq!(settings.alertmanager.urls, ["http://am:9093"]);
+    }
+
+    #[test]
+    fn secrets_are_read_trimmed_and_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        std::fs::write(&one, "0123456789\n").unwrap();
+        std::fs::write(&two, "s3cr3t-two").unwrap();
+        let text =
+            format!("sources: {{alertmanager: {{bearer_token_file: ['{}', '{}']}}}}\n", one.display(), two.display());
+        let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();
+        let tokens = &settings.alertmanager_source.bearer_tokens;
+        use secrecy::ExposeSecret;
+        assert_eq!(tokens.iter().map(|token| token.expose_secret()).collect::<Vec<_>>(), ["0123456789", "s3cr3t-two"]);
+        let printed = format!("{settings:?}");
+        assert!(!printed.contains("0123456789") && !printed.contains("s3cr3t"), "{printed}");
+    }
+}

@@ -1,0 +1,152 @@
+//! What single values of the settings may be: durations, addresses, URLs, files, secrets, names.
+
+use super::{check::Check, node::Place, yaml::Located};
+use crate::model::time::Span;
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// No token, password or connection URL is longer; a larger file is another file.
+const LARGEST_SECRET_BYTES: u64 = 16 * 1024;
+
+impl Check {
+    pub(super) fn duration(&mut self, written: Option<&Located<String>>) -> Span {
+        let Some(written) = written else { return Span::ZERO };
+        match Span::parse(&written.value) {
+            Ok(Span::ZERO) => {
+                self.problems.push(written.error("expected a duration longer than nothing"));
+                Span::ZERO
+            }
+            Ok(span) => span,
+            Err(what) => {
+                self.problems.push(written.error(what).hint("such as 90s, 5m, 1h30m, 14d"));
+                Span::ZERO
+            }
+        }
+    }
+
+    pub(super) fn address(&mut self, written: Option<&Located<String>>) -> SocketAddr {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let Some(written) = written else { return nowhere };
+        written.value.parse().unwrap_or_else(|_| {
+            let what = format!("`{}` is not an address with a port", written.value);
+            self.problems.push(written.error(what).hint("such as 127.0.0.1:9393, [::1]:9393 or 0.0.0.0:9393"));
+            nowhere
+        })
+    }
+
+    /// A peer's base URL. Credentials and queries would show up in logs.
+    pub(super) fn url(&mut self, written: &Located<String>) -> Option<String> {
+        let mut refuse = |what: &str, hint: &str| {
+            self.problems.push(written.error(what).hint(hint));
+            None
+        };
+        let Ok(url) = reqwest::Url::parse(&written.value) else {
+            return refuse("not a URL", "such as http://alertmanager:9093");
+        };
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return refuse(
+                "a peer's URL begins with http:// or https:// and names a host",
+                "such as http://prometheus:9090",
+            );
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("a peer's URL holds no user or password", "secrets are only named by a file");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return refuse("a peer's base URL has no `?` and no `#`", "paths are added to it");
+        }
+        Some(url.as_str().trim_end_matches('/').to_owned())
+    }
+
+    pub(super) fn filled(&mut self, written: Located<String>) -> Option<String> {
+        if written.value.trim().is_empty() {
+            self.problems.push(written.error("expected a text, found an empty one"));
+            return None;
+        }
+        Some(written.value)
+    }
+
+    pub(super) fn needed<T>(&mut self, value: Option<T>, key: &str, place: &Place) -> Option<T> {
+        if value.is_none() && self.complete {
+            self.problems.push(place.error(format!("key `{key}` is missing")));
+        }
+        value
+    }
+
+    pub(super) fn readable(&mut self, written: &Located<String>) -> Option<PathBuf> {
+        let path = Path::new(&written.value);
+        let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+        match opened {
+            Ok(about) if about.is_file() => Some(path.to_path_buf()),
+            Ok(_) => {
+                self.problems.push(written.error(format!("`{}` is not a file", written.value)));
+                None
+            }
+            Err(error) => {
+                self.problems.push(written.error(format!("`{}` cannot be read: {error}", written.value)));
+                None
+            }
+        }
+    }
+
+    /// Reads a secret: one line; blanks and line ends around it are no part of it.
+    pub(super) fn secret(&mut self, written: &Located<String>) -> Option<SecretString> {
+        let path = self.readable(written)?;
+        self.kept_private(written);
+        let size = std::fs::metadata(&path).map_or(0, |about| about.len());
+        if size > LARGEST_SECRET_BYTES {
+            let what = format!("`{}` has {size} bytes, more than a secret has", written.value);
+            self.problems.push(written.error(what));
+            return None;
+        }
+        let Ok(text) = std::fs::read_to_string(&path).map(SecretString::from) else {
+            self.problems.push(written.error(format!("`{}` is not UTF-8 text", written.value)));
+            return None;
+        };
+        let secret = text.expose_secret().trim();
+        if secret.is_empty() {
+            let hint = "an empty secret would let everybody in";
+            self.problems.push(written.error(format!("`{}` is empty", written.value)).hint(hint));
+            return None;
+        }
+        if secret.chars().any(char::is_control) {
+            let what = format!("`{}` holds more than one line", written.value);
+            self.problems.push(written.error(what).hint("one file holds one secret"));
+            return None;
+        }
+        Some(SecretString::from(secret.to_owned()))
+    }
+
+    /// Warns of a secret that every user of the machine can read.
+    pub(super) fn kept_private(&mut self, written: &Located<String>) {
+        use std::os::unix::fs::PermissionsExt;
+        const READ_BY_ALL: u32 = 0o004;
+        let mode = std::fs::metadata(&written.value).map_or(0, |about| about.permissions().mode());
+        if mode & READ_BY_ALL != 0 {
+            let what = format!("`{}` can be read by every user of this machine", written.value);
+            self.problems.push(written.warning(what).hint("chmod o-r, or defaultMode: 0440 of a Kubernetes volume"));
+        }
+    }
+}
+
+/// C, D, G (channels), S (user groups), U, W (users).
+pub(super) fn is_slack_id(text: &str) -> bool {
+    let mut letters = text.chars();
+    let kind = letters.next().is_some_and(|first| "CDGSUW".contains(first));
+    kind && text.len() >= 3 && text.len() <= 32 && letters.all(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
+}
+
+pub(super) fn is_channel_name(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|name| {
+        !name.is_empty()
+            && name.chars().count() <= 80
+            && !name.contains(|it: char| it.is_whitespace() || it.is_control())
+    })
+}
+
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.chars().all(|it| it.is_ascii_alphanumeric() || ".-_".contains(it))
+}

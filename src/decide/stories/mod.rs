@@ -1,0 +1,11 @@
+//! Stories: each line of the decided meanings as a test, told with one small builder.
+//!
+//! Every story ends by replaying its entries: the same events must come again, byte for byte, and folding them must give
+//! the same state.
+
+mod acting;
+mod alerts;
+mod harness;
+mod people;
+mod switches;
+mod verifying;

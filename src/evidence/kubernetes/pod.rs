@@ -1,0 +1,179 @@
+//! The pods of a workload, as the API gives them, worst first.
+
+use crate::{
+    model::target::{Kind, Object},
+    peer::kubernetes::{Cluster, Place, Resource},
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    pub metadata: Meta,
+    pub spec: Spec,
+    pub status: Status,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Meta {
+    pub name: String,
+    pub creation_timestamp: Option<String>,
+    pub deletion_timestamp: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Spec {
+    pub node_name: String,
+    pub containers: Vec<Named>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Status {
+    pub phase: String,
+    pub reason: String,
+    pub conditions: Vec<Condition>,
+    pub container_statuses: Vec<Container>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    pub name: String,
+    pub ready: bool,
+    pub restart_count: u32,
+    pub state: State,
+    pub last_state: State,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct State {
+    pub running: Option<serde_json::Value>,
+    pub waiting: Option<Waiting>,
+    pub terminated: Option<Terminated>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Terminated {
+    pub reason: String,
+    pub exit_code: i32,
+    pub finished_at: Option<String>,
+}
+
+impl Pod {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
+
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.status.container_statuses.iter().fold(0, |sum, container| sum.saturating_add(container.restart_count))
+    }
+}
+
+#[derive(Deserialize)]
+struct Workload {
+    spec: WorkloadSpec,
+}
+
+#[derive(Deserialize)]
+struct WorkloadSpec {
+    selector: Selector,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Selector {
+    match_labels: BTreeMap<String, String>,
+    match_expressions: Vec<Expression>,
+}
+
+#[derive(Deserialize)]
+struct Expression {
+    key: String,
+    operator: String,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+impl Selector {
+    /// As a query writes it. An operator that is not known, or no selector at all, selects nothing.
+    fn words(&self) -> Result<String, String> {
+        let labels = self.match_labels.iter().map(|(key, value)| Ok(format!("{key}={value}")));
+        let expressions = self.match_expressions.iter().map(|one| match one.operator.as_str() {
+            "In" => Ok(format!("{} in ({})", one.key, one.values.join(","))),
+            "NotIn" => Ok(format!("{} notin ({})", one.key, one.values.join(","))),
+            "Exists" => Ok(one.key.clone()),
+            "DoesNotExist" => Ok(format!("!{}", one.key)),
+            other => Err(format!("its selector has an operator `{other}` that is not known")),
+        });
+        let words = labels.chain(expressions).collect::<Result<Vec<_>, String>>()?.join(",");
+        if words.is_empty() { Err("its selector is empty".to_owned()) } else { Ok(words) }
+    }
+}
+
+/// What a target is called, or why it has no pods.
+pub fn of_target(target: &Object) -> Result<(&str, Kind, &str), String> {
+    match target {
+        Object::Workload { namespace, kind, name, .. } => Ok((namespace, *kind, name)),
+        Object::Nothing => Err("the target is not a Kubernetes workload: it has no pods".to_owned()),
+    }
+}
+
+/// The workload's pods: those that are not ready first, then those that restarted most.
+pub async fn of_workload(cluster: &Cluster, target: &Object, until: Instant) -> Result<Vec<Pod>, String> {
+    let (namespace, kind, name) = of_target(target)?;
+    let workload: Workload = cluster.get(Place::one(Resource::Workload(kind), namespace, name), until).await?;
+    let selector = workload.spec.selector.words()?;
+    let place = Place::all(Resource::Pod, namespace);
+    let mut pods: Vec<Pod> = cluster.list(place, &[("labelSelector", &selector)], until).await?;
+    pods.sort_by(|a, b| {
+        let badness = |pod: &Pod| (pod.is_ready(), u32::MAX - pod.restarts());
+        badness(a).cmp(&badness(b)).then_with(|| a.metadata.name.cmp(&b.metadata.name))
+    });
+    Ok(pods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_selector_is_written_as_a_query_and_an_empty_one_selects_nothing() {
+        let words = |selector| serde_json::from_value::<Selector>(selector).unwrap().words();
+        let full = json!({"matchLabels": {"app": "web"}, "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "x", "operator": "NotIn", "values": ["c"]},
+            {"key": "y", "operator": "Exists"}, {"key": "z", "operator": "DoesNotExist"}]});
+        assert_eq!(words(full).unwrap(), "app=web,tier in (a,b),x notin (c),y,!z");
+        assert!(words(json!({})).is_err());
+        assert!(words(json!({"matchExpressions": [{"key": "a", "operator": "Like"}]})).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! Log lines to stderr: for people, or as JSON for collectors.
+//!
+//! Set up once, by `serve`. The other commands print their results and log nothing.
+
+use std::io::IsTerminal;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// The two shapes of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Human,
+    Json,
+}
+
+/// Why no log lines will be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("`{0}` is not a log filter")]
+    Filter(String, #[source] tracing_subscriber::filter::ParseError),
+    #[error("log lines have a destination already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends this process's log lines to stderr. `filter` is tracing's syntax: `info`, `info,nightshift::driver=debug`.
+/// Colours only at a terminal and without `no_color`. A second call is an error.
+pub fn start(format: Format, filter: &str, no_color: bool) -> Result<(), LogError> {
+    let colours = !no_color && std::io::stderr().is_terminal();
+    let layer = layer(format, colours, std::io::stderr);
+    tracing_subscriber::registry().with(layer.with_filter(filtered(filter)?)).try_init().map_err(LogError::Twice)
+}
+
+fn filtered(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder().parse(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))
+}
+
+fn layer<W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(true);
+    match format {
+        Format::Human => lines.with_ansi(colours).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: Format, filter: &str, work: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let target = sink.clone();
+        let layer = layer(format, false, move || target.clone()).with_filter(filtered(filter).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_its_fields() {
+        let text = written(Format::Json, "info", || tracing::info!(incident = 7, rule = "a\nb", "opened"));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["level"], &line["incident"]), (&"INFO".into(), &7.into()));
+        assert_eq!((&line["message"], &line["rule"]), (&"opened".into(), &"a\nb".into()));
+    }
+
+    #[test]
+    fn the_filter_keeps_what_it_names() {
+        let both = || {
+            tracing::debug!("quiet");
+            tracing::warn!("loud");
+        };
+        let text = written(Format::Human, "info", both);
+        assert!(text.contains("loud") && !text.contains("quiet"), "{text}");
+        assert!(written(Format::Human, "info,nightshift::telemetry=debug", both).contains("quiet"));
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered_by_what_is_logged() {
+        let text = written(Format::Human, "info", || tracing::info!(label = "\u{1b}[2J", "seen {}", "\u{1b}[31m"));
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused() {
+        assert!(matches!(filtered("nightshift=loud"), Err(LogError::Filter(..))));
+    }
+}

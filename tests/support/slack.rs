@@ -1,0 +1,347 @@
+//! A stand-in for Slack's Web API (chat.postMessage, chat.update, auth.test) that is as strict as Slack, keeps every
+//! call in order, and fails in Slack's ways when told to.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::background::Background;
+use super::proxy::{Mode, Proxy};
+use super::slack_rules::{Broken, check_message};
+
+/// The one token it takes.
+pub const TOKEN: &str = "xoxb-of-the-tests-1234567890";
+
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    Ok,
+    /// 429 with this `Retry-After`, in seconds.
+    RateLimited(u64),
+    /// That status and a body that isn't JSON, as a gateway in front of Slack answers.
+    Status(u16),
+    /// 200 with `ok: false` and this error.
+    Error(&'static str),
+    /// Does it, and answers so much later.
+    Slow(Duration),
+    /// Takes the request and never answers, until the behaviour is changed.
+    Hang,
+    /// Ends the connection and does nothing.
+    Reset,
+    /// Does it, and ends the connection instead of answering.
+    LoseAnswer,
+}
+
+/// One call, in the order of arrival.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// `chat.postMessage`
+    pub method: String,
+    pub at: Instant,
+    pub body: Value,
+    /// Whether it was done: a message was posted or changed.
+    pub done: bool,
+    /// Slack's error word, where it said `ok: false`.
+    pub error: Option<String>,
+}
+
+/// A message as it stands now.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The channel's id.
+    pub channel: String,
+    pub ts: String,
+    pub thread_ts: Option<String>,
+    pub text: String,
+    pub blocks: Vec<Value>,
+    pub updates: usize,
+}
+
+impl Message {
+    /// Everything that can be read in it: the text, then the texts of its blocks, one a line.
+    pub fn readable(&self) -> String {
+        fn collect(value: &Value, into: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => {
+                    for (name, value) in fields {
+                        match value {
+                            Value::String(text) if name == "text" => into.push(text.clone()),
+                            other => collect(other, into),
+                        }
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
+                _ => {}
+            }
+        }
+        let mut texts = vec![self.text.clone()];
+        self.blocks.iter().for_each(|block| collect(block, &mut texts));
+        texts.join("\n")
+    }
+}
+
+struct State {
+    channels: Vec<(String, String)>,
+    behaviour: watch::Sender<Behaviour>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    next: VecDeque<Behaviour>,
+    calls: Vec<Call>,
+    messages: Vec<Message>,
+    broken: Vec<Broken>,
+}
+
+pub struct Slack {
+    state: Arc<State>,
+    proxy: Proxy,
+    _background: Background,
+}
+
+impl Slack {
+    /// With these channels: (name without `#`, id).
+    pub fn start(channels: &[(&str, &str)]) -> Self {
+        let state = Arc::new(State {
+            channels: channels.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+            behaviour: watch::channel(Behaviour::Ok).0,
+            kept: Mutex::default(),
+        });
+        let background = Background::start("slack");
+        let listener = background.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let serving = state.clone();
+        background.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let state = serving.clone();
+                tokio::task::spawn(async move {
+                    let serve = service_fn(move |request| answer(state.clone(), request));
+                    // It ends with an error where an answer was to be lost.
+                    let _ =
+                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await;
+                });
+            }
+        });
+        Self { state, proxy: Proxy::start(address), _background: background }
+    }
+
+    /// `http://127.0.0.1:PORT/api`, without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("http://{}/api", self.proxy.address())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.proxy.address()
+    }
+
+    /// From now on, until told otherwise.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.state.behaviour.send_replace(behaviour);
+    }
+
+    /// For the next call only; several are taken in order.
+    pub fn next(&self, behaviour: Behaviour) {
+        self.state.kept.lock().unwrap().next.push_back(behaviour);
+    }
+
+    /// Nobody listens, until [`Self::listen_again`].
+    pub fn refuse(&self) {
+        self.proxy.set(Mode::Refuse);
+    }
+
+    pub fn listen_again(&self) {
+        self.proxy.set(Mode::Pass);
+    }
+
+    /// Every call so far, oldest first.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.kept.lock().unwrap().calls.clone()
+    }
+
+    /// Every message as it stands now, in the order of posting; replies in threads have `thread_ts`.
+    pub fn messages(&self) -> Vec<Message> {
+        self.state.kept.lock().unwrap().messages.clone()
+    }
+
+    /// Rules that calls broke. A correct client leaves this empty, whatever the behaviour.
+    pub fn broken(&self) -> Vec<Broken> {
+        self.state.kept.lock().unwrap().broken.clone()
+    }
+
+    pub fn assert_nothing_broken(&self) {
+        let broken = self.broken();
+        assert!(broken.is_empty(), "Slack would have refused: {broken:#?}");
+    }
+}
+
+/// The answer was to be lost: an error ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer, on purpose")]
+struct Lost;
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
+    let at = Instant::now();
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+    let method = parts.uri.path().strip_prefix("/api/").unwrap_or(parts.uri.path()).to_owned();
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let refusal = match (parts.method.as_str(), header("authorization").strip_prefix("Bearer ")) {
+        ("POST", Some(TOKEN)) => None,
+        ("POST", Some(_)) => Some(("invalid_auth", "another token".to_owned())),
+        ("POST", None) => Some(("not_authed", "no bearer token".to_owned())),
+        (other, _) => Some(("invalid_post_type", format!("HTTP method {other}"))),
+    };
+    let kind = header("content-type").to_ascii_lowercase();
+    let parsed = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&body) };
+    let refusal = refusal.or_else(|| match (&parsed, kind.starts_with("application/json")) {
+        (Ok(Value::Null), _) if method == "auth.test" => None,
+        (_, false) => Some(("invalid_post_type", format!("content-type {kind:?}"))),
+        (Err(error), _) => Some(("invalid_json", error.to_string())),
+        _ => None,
+    });
+    let body = parsed.unwrap_or(Value::Null);
+
+    let number = {
+        let mut kept = state.kept.lock().unwrap();
+        kept.calls.push(Call { method: method.clone(), at, body: body.clone(), done: false, error: None });
+        if let Some((error, what)) = refusal {
+            kept.broken.push(Broken { error, what });
+            if let Some(call) = kept.calls.last_mut() {
+                call.error = Some(error.to_owned());
+            }
+            return Ok(json_answer(&json!({"ok": false, "error": error})));
+        }
+        kept.calls.len() - 1
+    };
+
+    let once = state.kept.lock().unwrap().next.pop_front();
+    let mut behaviour = once.unwrap_or_else(|| state.behaviour.borrow().clone());
+    if matches!(behaviour, Behaviour::Hang) {
+        let mut changes = state.behaviour.subscribe();
+        // Changed to whatever: who hung doesn't come back to life with an answer.
+        let _ = changes.changed().await;
+        behaviour = Behaviour::Reset;
+    }
+    match behaviour {
+        Behaviour::Ok => Ok(json_answer(&state.carry_out(number, &method, &body))),
+        Behaviour::Slow(delay) => {
+            let said = state.carry_out(number, &method, &body);
+            tokio::time::sleep(delay).await;
+            Ok(json_answer(&said))
+        }
+        Behaviour::LoseAnswer => {
+            state.carry_out(number, &method, &body);
+            Err(Lost)
+        }
+        Behaviour::Reset | Behaviour::Hang => Err(Lost),
+        Behaviour::Error(error) => {
+            state.kept.lock().unwrap().calls[number].error = Some(error.to_owned());
+            Ok(json_answer(&json!({"ok": false, "error": error})))
+        }
+        Behaviour::Status(status) => {
+            let page = Full::new(Bytes::from_static(b"<html>an error page</html>"));
+            Ok(Response::builder().status(status).header("content-type", "text/html").body(page).expect("valid"))
+        }
+        Behaviour::RateLimited(seconds) => {
+            state.kept.lock().unwrap().calls[number].error = Some("ratelimited".to_owned());
+            let mut answer = json_answer(&json!({"ok": false, "error": "ratelimited"}));
+            *answer.status_mut() = hyper::StatusCode::TOO_MANY_REQUESTS;
+            answer.headers_mut().insert("retry-after", seconds.into());
+            Ok(answer)
+        }
+    }
+}
+
+fn json_answer(value: &Value) -> Response<Full<Bytes>> {
+    let body = Full::new(Bytes::from(value.to_string()));
+    Response::builder().header("content-type", "application/json; charset=utf-8").body(body).expect("valid")
+}
+
+impl State {
+    fn carry_out(&self, number: usize, method: &str, body: &Value) -> Value {
+        let mut kept = self.kept.lock().unwrap();
+        let result = match method {
+            "auth.test" => Ok(json!({
+                "ok": true, "url": "https://tests.slack.com/", "team": "tests", "user": "nightshift",
+                "team_id": "T0TESTS", "user_id": "U0BOT", "bot_id": "B0BOT",
+            })),
+            "chat.postMessage" => self.post(&mut kept, body),
+            "chat.update" => self.update(&mut kept, body),
+            _ => Err(vec![Broken { error: "unknown_method", what: method.to_owned() }]),
+        };
+        match result {
+            Ok(answer) => {
+                kept.calls[number].done = true;
+                answer
+            }
+            Err(broken) => {
+                let error = broken.first().map_or("invalid_arguments", |first| first.error);
+                kept.calls[number].error = Some(error.to_owned());
+                kept.broken.extend(broken);
+                json!({"ok": false, "error": error})
+            }
+        }
+    }
+
+    fn post(&self, kept: &mut Kept, body: &Value) -> Result<Value, Vec<Broken>> {
+        let broken = check_message(body, false);
+        if !broken.is_empty() {
+            return Err(broken);
+        }
+        let asked = body["channel"].as_str().unwrap_or_default();
+        let channel = self.channels.iter().find(|(name, id)| asked == id || asked.trim_start_matches('#') == name);
+        let Some((_, channel)) = channel else { return one("channel_not_found", asked) };
+        let thread_ts = body.get("thread_ts").and_then(Value::as_str).map(str::to_owned);
+        if let Some(thread) = &thread_ts
+            && !kept.messages.iter().any(|message| &message.ts == thread && &message.channel == channel)
+        {
+            return one("thread_not_found", thread);
+        }
+        let ts = format!("1790000000.{:06}", kept.messages.len() + 1);
+        kept.messages.push(Message {
+            channel: channel.clone(),
+            ts: ts.clone(),
+            thread_ts,
+            text: body["text"].as_str().unwrap_or_default().to_owned(),
+            blocks: body["blocks"].as_array().cloned().unwrap_or_default(),
+            updates: 0,
+        });
+        Ok(
+            json!({"ok": true, "channel": channel, "ts": ts, "message": {"type": "message", "text": body["text"], "ts": ts}}),
+        )
+    }
+
+    fn update(&self, kept: &mut Kept, body: &Value) -> Result<Value, Vec<Broken>> {
+        let broken = check_message(body, true);
+        if !broken.is_empty() {
+            return Err(broken);
+        }
+        let channel = body["channel"].as_str().unwrap_or_default();
+        if !self.channels.iter().any(|(_, id)| id == channel) {
+            // Names are taken for posting only.
+            return one("channel_not_found", channel);
+        }
+        let ts = body["ts"].as_str().unwrap_or_default();
+        let found = kept.messages.iter_mut().find(|message| message.ts == ts && message.channel == channel);
+        let Some(message) = found else { return one("message_not_found", ts) };
+        message.text = body["text"].as_str().unwrap_or_default().to_owned();
+        // Text without blocks takes the blocks away.
+        message.blocks = body["blocks"].as_array().cloned().unwrap_or_default();
+        message.updates += 1;
+        Ok(json!({"ok": true, "channel": channel, "ts": ts, "text": body["text"]}))
+    }
+}
+
+fn one<T>(error: &'static str, what: &str) -> Result<T, Vec<Broken>> {
+    Err(vec![Broken { error, what: what.to_owned() }])
+}
