@@ -1,1 +1,348 @@
-//! placeholder
+//! Driver and courier beside the real engine, on the memory journal, in a model world that records every call.
+
+use super::{
+    Context, courier, run,
+    world::{Sight, World},
+};
+use crate::{
+    action::Boxed,
+    decide::{
+        Policy,
+        policy::{CollectorSpec, Rule},
+        state::DueLetter,
+        work::{AskedAlert, Observe},
+    },
+    engine::{
+        Clock, PauseFlag,
+        testing::{Bench, MORNING, command, firing, policy, resolved, rule, settle, until},
+    },
+    model::{
+        event::Event,
+        firing::{Firing, FiringAnswer},
+        input::{Command, Gathered},
+        letter::{External, LetterKey, Slot, Told},
+        mode::Mode,
+        observation::{DryRun, Facts, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
+        plan::{Effect, Plan, Proposal},
+        rung::{Collector, Rung},
+        time::{Micros, Span},
+        view::IncidentView,
+    },
+    notify::{Notifier, Notifiers, Transient},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinSet};
+
+/// How the model world answers.
+#[derive(Default)]
+struct Model {
+    calls: Mutex<Vec<String>>,
+    /// Set when Alertmanager is asked, before the step starts.
+    pauses: Option<PauseFlag>,
+    /// The call never answers.
+    apply_hangs: bool,
+    /// The first so many observations panic.
+    panics: Mutex<u32>,
+    destroys: bool,
+    /// Nothing fires any more.
+    quiet: watch::Sender<bool>,
+}
+
+impl Model {
+    fn call(&self, what: &str) {
+        self.calls.lock().unwrap().push(what.to_owned());
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|call| *call == what).count()
+    }
+}
+
+fn now<'a, T: Send + 'a>(value: T) -> Boxed<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl World for Model {
+    fn observe<'a>(&'a self, _: &'a Observe, at: Micros, _: Duration) -> Boxed<'a, Result<Sight, String>> {
+        self.call("observe");
+        let mut panics = self.panics.lock().unwrap();
+        if *panics > 0 {
+            *panics -= 1;
+            drop(panics);
+            panic!("a broken action");
+        }
+        let proposal = Proposal {
+            uid: "u1".to_owned(),
+            generation: 1,
+            from: serde_json::json!(4),
+            to: serde_json::json!(6),
+            undo: serde_json::json!(4),
+            precondition: serde_json::json!({}),
+            effect: Effect { replicas: None, min_ready_after: None, touches: Vec::new(), destroys: false },
+            summary: "4 → 6".to_owned(),
+            undo_summary: None,
+        };
+        now(Ok(Sight { facts: Facts::of_nothing(at), proposal: Proposed::Made(Box::new(proposal)), holds: None }))
+    }
+
+    fn may_destroy(&self, _: &Rung) -> bool {
+        self.destroys
+    }
+
+    fn dry_run<'a>(&'a self, _: &'a Rung, _: &'a Proposal, _: Duration) -> Boxed<'a, Result<DryRun, String>> {
+        self.call("dry_run");
+        now(Ok(DryRun::Accepted))
+    }
+
+    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], at: Micros, _: Duration) -> Boxed<'a, FiringAnswer> {
+        self.call("firing");
+        if let Some(flag) = &self.pauses {
+            flag.set();
+        }
+        let one = |alert: &AskedAlert| {
+            let quiet = *self.quiet.borrow();
+            let firing = if quiet { Firing::Absent } else { Firing::Active { starts_at: alert.starts_at } };
+            (alert.fingerprint.clone(), firing)
+        };
+        now(FiringAnswer::Answered { at, alerts: alerts.iter().map(one).collect() })
+    }
+
+    fn apply<'a>(&'a self, _: &'a Plan, _: Duration) -> Boxed<'a, Outcome> {
+        self.call("apply");
+        if self.apply_hangs { Box::pin(std::future::pending()) } else { now(Outcome::Applied) }
+    }
+
+    fn read_back<'a>(&'a self, _: &'a Plan, _: Duration) -> Boxed<'a, Outcome> {
+        self.call("read_back");
+        now(Outcome::Applied)
+    }
+
+    fn target<'a>(&'a self, _: &'a Plan, _: &'a Facts, _: Duration) -> Boxed<'a, TargetReading> {
+        self.call("measure");
+        now(TargetReading::Well { says: "6 of 6".to_owned() })
+    }
+
+    fn rules<'a>(&'a self, _: &'a [String], _: Duration) -> Boxed<'a, RuleReading> {
+        now(RuleReading::NotAsked)
+    }
+
+    fn query<'a>(&'a self, _: &'a str, _: Duration) -> Boxed<'a, QueryReading> {
+        now(QueryReading::NotAsked)
+    }
+
+    fn gather<'a>(&'a self, _: &'a Collector, _: Micros, _: Duration) -> Boxed<'a, Result<Gathered, String>> {
+        self.call("gather");
+        now(Ok(Gathered { digest: "00".repeat(32), bytes: 1, summary: "one line".to_owned() }))
+    }
+}
+
+fn acting() -> Arc<Policy> {
+    policy(vec![rule("act", Mode::Auto, Some("noop"))])
+}
+
+/// A driver beside the engine.
+fn drive(bench: &Bench, world: &Arc<Model>) -> (JoinSet<()>, watch::Sender<bool>) {
+    let stop = watch::Sender::new(false);
+    let mut stopped = stop.subscribe();
+    let context = Context { engine: bench.handle.clone(), world: Arc::<Model>::clone(world) };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run(context, async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    (tasks, stop)
+}
+
+async fn causes_and_events(bench: &Bench) -> Vec<Event> {
+    let rows = bench.rows().await;
+    rows.iter().flat_map(|row| crate::engine::entry::open(row).unwrap().events).collect()
+}
+
+#[tokio::test]
+async fn a_step_is_observed_acted_on_once_and_measured_until_it_helped() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model::default());
+    let (_tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    until(&bench.clock, "it was measured three times", || world.count("measure") >= 3).await;
+    assert_eq!(world.count("apply"), 1);
+    let since = bench.clock.now() - MORNING;
+    assert!(since >= Span::seconds(40) && since < Span::seconds(60), "settled, then every 5 s: {since}");
+    let before = bench.rows().await.len();
+    until(&bench.clock, "it was measured six times", || world.count("measure") >= 6).await;
+    assert_eq!(bench.rows().await.len(), before, "measurements that change nothing are not written");
+    world.quiet.send_replace(true);
+    bench.handle.intake(vec![resolved("A", bench.clock.now())]).await.unwrap();
+    until(&bench.clock, "it helped", || bench.handle.published().work().borrow().is_empty()).await;
+    let events = causes_and_events(&bench).await;
+    let helped =
+        |event: &Event| matches!(event, Event::StepVerified { answer: crate::model::step::Answer::Helped, .. });
+    assert!(events.iter().any(helped), "{events:?}");
+    assert_eq!((world.count("apply"), world.count("read_back")), (1, 0));
+}
+
+#[tokio::test]
+async fn the_kill_switch_stops_what_was_decided_before_it_is_journalled() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model { pauses: Some(bench.handle.pause_flag().clone()), ..Model::default() });
+    let (_tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    let events = causes_and_events(&bench).await;
+    assert!(events.iter().any(|event| matches!(event, Event::StepStarted { .. })), "it was let through");
+    assert!(events.iter().any(|event| matches!(event, Event::StepFailed { .. })), "and is known not to have run");
+    assert_eq!(world.count("apply"), 0);
+}
+
+#[tokio::test]
+async fn after_a_crash_in_mid_call_it_is_read_back_and_not_repeated() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model { apply_hangs: true, ..Model::default() });
+    let (tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    assert_eq!(world.count("apply"), 1);
+    let survives = bench.journal.crash();
+    drop((tasks, bench));
+    let next = Bench::on(survives, crate::engine::FakeClock::at(MORNING + Span::seconds(2)), acting()).await;
+    let later = Arc::new(Model::default());
+    let (_tasks, _stop) = drive(&next, &later);
+    settle().await;
+    assert_eq!(later.count("read_back"), 0, "the call may still be on its way");
+    until(&next.clock, "it was read back", || later.count("read_back") == 1).await;
+    settle().await;
+    assert_eq!(later.count("apply"), 0);
+    let events = causes_and_events(&next).await;
+    assert!(events.iter().any(|event| matches!(event, Event::StepApplied { .. })));
+}
+
+#[tokio::test]
+async fn a_panic_in_one_piece_of_work_is_tried_again_later() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model { panics: Mutex::new(1), ..Model::default() });
+    let (tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    assert_eq!(world.count("observe"), 1, "not at once");
+    until(&bench.clock, "it acted", || world.count("apply") == 1).await;
+    assert!(bench.clock.now() >= MORNING + Span::seconds(30));
+    assert_eq!(tasks.len(), 1, "the driver lives");
+}
+
+#[tokio::test]
+async fn what_a_step_destroys_is_collected_and_recorded_before_it_is_observed() {
+    let mut acts: Rule = rule("act", Mode::Auto, Some("noop"));
+    let logs = CollectorSpec { collect: "kubernetes/logs".into(), target: "web".into(), with: serde_json::json!({}) };
+    acts.remediate[0].evidence = vec![logs];
+    let bench = Bench::with(policy(vec![acts])).await;
+    let world = Arc::new(Model { destroys: true, ..Model::default() });
+    let (_tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    until(&bench.clock, "it acted", || world.count("apply") == 1).await;
+    assert_eq!(world.calls.lock().unwrap()[..4], ["gather", "observe", "firing", "apply"]);
+    let causes = bench.causes().await;
+    assert_eq!(causes[..4], ["started", "alert", "gathered", "observed"]);
+}
+
+#[tokio::test]
+async fn a_driver_that_stops_begins_nothing_more() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model::default());
+    let (mut tasks, stop) = drive(&bench, &world);
+    stop.send_replace(true);
+    tasks.join_next().await.unwrap().unwrap();
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    assert_eq!(world.calls.lock().unwrap().len(), 0);
+}
+
+/// Records what it is sent. Fails for one channel while told to.
+#[derive(Default)]
+struct Post {
+    sent: Mutex<Vec<(LetterKey, Option<String>, String)>>,
+    down: watch::Sender<Option<String>>,
+    tries: Mutex<Vec<Micros>>,
+    clock: Option<crate::engine::FakeClock>,
+}
+
+impl Notifier for Post {
+    fn send<'a>(
+        &'a self,
+        letter: &'a DueLetter,
+        view: &'a IncidentView,
+        _: Duration,
+    ) -> Boxed<'a, Result<Told, Transient>> {
+        let crate::model::letter::Receiver::Slack { channel } = &letter.key.receiver;
+        if self.down.borrow().as_ref() == Some(channel) {
+            self.tries.lock().unwrap().extend(self.clock.as_ref().map(Clock::now));
+            return now(Err(Transient { reason: "unreachable", retry_after: None }));
+        }
+        let note = view.note.as_ref().map(|note| note.text.clone());
+        self.sent.lock().unwrap().push((letter.key.clone(), note, view.title.clone()));
+        let ts = format!("{}", self.sent.lock().unwrap().len());
+        now(Ok(Told::Sent { external: Some(External { channel: channel.clone(), ts }) }))
+    }
+}
+
+fn deliver(bench: &Bench, post: &Arc<Post>) -> JoinSet<()> {
+    let mut notifiers = Notifiers::default();
+    notifiers.add("slack", Arc::<Post>::clone(post));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(courier::run(bench.handle.clone(), notifiers, std::future::pending()));
+    tasks
+}
+
+fn in_channel(name: &str, channel: &str) -> Rule {
+    let mut one = rule(name, Mode::Shadow, None);
+    one.matchers = crate::model::matcher::parse_list(&format!("{{alertname=\"{name}\"}}")).unwrap();
+    one.slack_channel = Some(channel.to_owned());
+    one
+}
+
+#[tokio::test]
+async fn an_incidents_card_goes_before_its_posts_and_each_wish_is_told_once() {
+    let bench = Bench::with(policy(vec![in_channel("A", "#a")])).await;
+    let post = Arc::new(Post::default());
+    let _tasks = deliver(&bench, &post);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    let owed = || bench.handle.read(|seen| seen.state.counts().letters_owed);
+    settle().await;
+    assert_eq!(owed().await, Ok(0));
+    let sent = post.sent.lock().unwrap().clone();
+    assert_eq!(sent[0].0.slot, Slot::Card);
+    assert_eq!(sent[0].1, None, "a card has no note");
+    let again: Vec<&LetterKey> = sent.iter().map(|(key, ..)| key).filter(|key| key.slot != Slot::Card).collect();
+    let mut in_order = again.clone();
+    in_order.sort();
+    in_order.dedup();
+    assert_eq!(again, in_order, "posts in order, each once");
+    let before = sent.len();
+    let incident = crate::model::id::IncidentId(1);
+    bench.handle.command(command(Command::Acknowledge { incident })).await.unwrap();
+    settle().await;
+    let sent = post.sent.lock().unwrap().clone();
+    assert!(sent.len() > before, "what changed is told");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_down_is_tried_ever_more_rarely_and_delays_nobody_else() {
+    let bench = Bench::with(policy(vec![in_channel("A", "#a"), in_channel("B", "#b")])).await;
+    let post = Arc::new(Post { clock: Some(bench.clock.clone()), ..Post::default() });
+    post.down.send_replace(Some("#a".to_owned()));
+    let _tasks = deliver(&bench, &post);
+    bench.handle.intake(vec![firing("A", MORNING), firing("B", MORNING)]).await.unwrap();
+    settle().await;
+    assert!(post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains('B')), "the other is told at once");
+    let tries = || post.tries.lock().unwrap().len();
+    until(&bench.clock, "it was tried eight times", || tries() >= 8).await;
+    let times = post.tries.lock().unwrap().clone();
+    let waits: Vec<Span> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[0] >= Span::seconds(1) && waits[0] <= Span::millis(1250), "{waits:?}");
+    assert!(waits.windows(2).take(5).all(|pair| pair[0] < pair[1]), "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= Span::seconds(75)), "{waits:?}");
+    post.down.send_replace(None);
+    let told = || post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains('A'));
+    until(&bench.clock, "it is told once it is back", told).await;
+}
