@@ -1,1 +1,26 @@
-//! http
+//! HTTP, both ways: the server that takes webhooks and answers people, and the one client that calls out.
+//!
+//! - [`server`] accepts connections and bounds them; [`connection`] serves one; [`tls`] holds its certificates.
+//! - [`identity`] says who is at the other end; [`auth`] checks a webhook's sender, [`api_auth`] a person or a script.
+//! - [`limits`] bounds bodies and all that is in flight, [`senders`] how often one sender may come; [`intake`] puts
+//!   these and the authentication of webhooks in their order.
+//! - [`secret`] reads secret files; [`reloadable`] swaps what is read again upon reload.
+//! - [`client`] is the only place where a client is built.
+//!
+//! Nothing here knows what a body means: the routes live with their sources and with the API.
+
+pub mod api_auth;
+pub mod auth;
+pub mod client;
+pub mod connection;
+pub mod identity;
+pub mod intake;
+pub mod limits;
+pub mod reloadable;
+pub mod secret;
+pub mod senders;
+pub mod server;
+pub mod tls;
+
+#[cfg(test)]
+mod server_tests;

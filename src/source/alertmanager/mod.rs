@@ -1,0 +1,5 @@
+//! Alertmanager's webhooks.
+//!
+//! - [`payload`] parses a body, purely.
+
+pub mod payload;
