@@ -1,1 +1,203 @@
-//! driver
+//! The driver of steps: it compares the work that the state publishes with what it has in flight, and begins the rest.
+//!
+//! Level-triggered, so there is no second path for recovery: after a start the same list is looked at. It decides
+//! nothing, and only [`perform`] lets an action write. The [`courier`] does the same for letters.
+
+mod confirm;
+pub mod courier;
+mod gather;
+mod measure;
+mod observe;
+mod perform;
+pub mod tasks;
+#[cfg(test)]
+mod tests;
+pub mod world;
+
+use crate::{
+    decide::work::{Work, WorkKey},
+    engine::EngineHandle,
+    model::{
+        id::StepId,
+        input::Input,
+        time::{Micros, Span},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
+use tasks::{End, TaskSet};
+pub use world::{RealWorld, World};
+
+/// The same piece of work, still wanted after it was done, is not begun again sooner.
+const REST: Span = Span::seconds(1);
+/// ... nor after it panicked.
+const REST_AFTER_PANIC: Span = Span::seconds(30);
+/// Observations and measurements at a time: the API server has other clients.
+const READS_IN_FLIGHT: usize = 32;
+/// Collections of evidence and questions about lost alerts at a time: they never crowd out a step.
+const EXTRAS_IN_FLIGHT: usize = 8;
+/// Steps that this process has acted on. Budgets keep it from ever growing so far within one process' life.
+const PERFORMED_REMEMBERED: usize = 100_000;
+/// At the end of the process, calls in flight are waited for: within the 20 s that a stop may take.
+const FINISH_WITHIN: Span = Span::seconds(15);
+
+/// What every piece of work needs.
+#[derive(Clone)]
+pub struct Context {
+    pub engine: EngineHandle,
+    pub world: Arc<dyn World>,
+}
+
+impl Context {
+    fn now(&self) -> Micros {
+        self.engine.clock().now()
+    }
+}
+
+struct Driver {
+    context: Context,
+    tasks: TaskSet<WorkKey, ()>,
+    /// Work that has ended and may still be wanted → not before.
+    rests: BTreeMap<WorkKey, Micros>,
+    /// Steps whose call this process has begun: never a second time.
+    performed: BTreeSet<StepId>,
+}
+
+/// Runs until `stop` ends or the engine does. Then begins nothing more and waits for what is in flight.
+pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
+    let mut published = context.engine.published().work();
+    let clock = Arc::clone(context.engine.clock());
+    let mut driver = Driver { context, tasks: TaskSet::default(), rests: BTreeMap::new(), performed: BTreeSet::new() };
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let work = Arc::clone(&published.borrow_and_update());
+        let next = driver.begin_all(&work, clock.now());
+        let pause = async {
+            match next {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            changed = published.changed() => if changed.is_err() { break },
+            (key, end) = driver.tasks.next_end() => driver.ended(key, &end, clock.now()),
+            () = pause => {}
+        }
+    }
+    driver.finish(clock.now() + FINISH_WITHIN).await;
+}
+
+impl Driver {
+    /// Begins what may begin; returns when to look again if nothing happens before.
+    fn begin_all(&mut self, work: &[Work], now: Micros) -> Option<Micros> {
+        self.forget_what_is_over(work);
+        let mut next: Option<Micros> = None;
+        let (mut reads, mut extras) = self.in_flight_by_kind(work);
+        for piece in work {
+            let key = piece.key();
+            if self.tasks.is_in_flight(&key) {
+                continue;
+            }
+            let at = self.not_before(piece, &key);
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            match piece {
+                Work::Apply(intent) if !self.performed.insert(intent.step()) => continue,
+                Work::Apply(_) | Work::ReadBack { .. } => {}
+                Work::Observe(_) | Work::Measure(_) if reads >= READS_IN_FLIGHT => continue,
+                Work::Observe(_) | Work::Measure(_) => reads += 1,
+                Work::Gather { .. } | Work::Confirm { .. } if extras >= EXTRAS_IN_FLIGHT => continue,
+                Work::Gather { .. } | Work::Confirm { .. } => extras += 1,
+            }
+            self.tasks.begin(key, do_one(self.context.clone(), piece.clone()));
+        }
+        next
+    }
+
+    fn not_before(&self, piece: &Work, key: &WorkKey) -> Micros {
+        let rested = self.rests.get(key).copied();
+        match piece {
+            // The verdict waits for it: only a short rest, not the pace.
+            Work::Measure(measure) if measure.last => rested.unwrap_or_default(),
+            Work::Measure(measure) => {
+                let paced = rested.map(|at| at + Span(measure::PACE.0.saturating_sub(REST.0)));
+                measure.from.max(paced.unwrap_or_default())
+            }
+            _ => rested.unwrap_or_default(),
+        }
+    }
+
+    fn in_flight_by_kind(&self, work: &[Work]) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for piece in work.iter().filter(|piece| self.tasks.is_in_flight(&piece.key())) {
+            match piece {
+                Work::Observe(_) | Work::Measure(_) => counts.0 += 1,
+                Work::Gather { .. } | Work::Confirm { .. } => counts.1 += 1,
+                Work::Apply(_) | Work::ReadBack { .. } => {}
+            }
+        }
+        counts
+    }
+
+    /// Calls are remembered whether their work is listed or not: only the oldest are forgotten, long after their end.
+    fn forget_what_is_over(&mut self, work: &[Work]) {
+        if !self.rests.is_empty() {
+            let wanted: BTreeSet<WorkKey> = work.iter().map(Work::key).collect();
+            self.rests.retain(|key, _| wanted.contains(key));
+        }
+        while self.performed.len() > PERFORMED_REMEMBERED {
+            self.performed.pop_first();
+        }
+    }
+
+    fn ended(&mut self, key: WorkKey, end: &End<()>, now: Micros) {
+        let rest = match end {
+            End::Done(()) => REST,
+            End::Panicked(said) => {
+                tracing::error!(work = ?key, said, "a piece of the driver's work panicked");
+                REST_AFTER_PANIC
+            }
+        };
+        self.rests.insert(key, now + rest);
+    }
+
+    async fn finish(mut self, until: Micros) {
+        let clock = Arc::clone(self.context.engine.clock());
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                (key, end) = self.tasks.next_end() => self.ended(key, &end, clock.now()),
+                () = clock.sleep_until(until) => {
+                    tracing::warn!(in_flight = self.tasks.len(), "stopping with calls in flight: they are read back after the next start");
+                    break;
+                }
+            }
+        }
+        self.tasks.let_go();
+    }
+}
+
+/// One piece, to its end: it ends when its result is durable.
+async fn do_one(context: Context, piece: Work) {
+    let result: Option<Input> = match &piece {
+        Work::Observe(work) => Some(observe::observe(&context, work).await),
+        Work::Apply(intent) => perform::perform(&context, intent).await,
+        Work::ReadBack { step, plan } => Some(perform::read_back(&context, *step, plan).await),
+        Work::Measure(work) => Some(measure::measure(&context, work).await),
+        Work::Gather { incident, collector } => {
+            Some(gather::gather(&context, *incident, collector, gather::GATHER_WITHIN).await)
+        }
+        Work::Confirm { alert } => confirm::confirm(&context, alert).await,
+    };
+    if let Some(input) = result
+        && let Err(why) = context.engine.result(input).await
+    {
+        tracing::warn!(work = ?piece.key(), %why, "a result was not recorded; it is learned anew after the next start");
+    }
+}

@@ -1,0 +1,243 @@
+//! The courier of letters: what is owed goes out, per incident in order, one at a time per (receiver, incident).
+//!
+//! A receiver that is down delays its own letters only. Back-off lives in memory: after a start everything owed is
+//! simply tried again. What is said, and whether at all, was decided before.
+
+use super::tasks::{End, TaskSet};
+use crate::{
+    decide::state::DueLetter,
+    engine::EngineHandle,
+    model::{
+        id::IncidentId,
+        input::Input,
+        letter::{LetterKey, Receiver, Told},
+        time::{Micros, Span},
+        view::IncidentView,
+    },
+    notify::{Notifiers, Transient},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+/// One call of a notifier.
+const SEND_WITHIN: Duration = Duration::from_secs(15);
+/// Letters looked at at a time; the rest follow when these are told.
+const LOOKED_AT: usize = 1024;
+/// Letters in flight per receiver: its rate limit is the notifier's affair.
+const IN_FLIGHT: usize = 4;
+/// Back-off doubles from the first to the last.
+const BACK_OFF_FIRST: Span = Span::seconds(1);
+const BACK_OFF_LAST: Span = Span::seconds(60);
+/// A receiver that asks for more is asked again after this all the same.
+const RETRY_AFTER_MOST: Span = Span::minutes(10);
+/// After the process was told to stop.
+const FINISH_WITHIN: Span = Span::seconds(5);
+/// While the engine cannot be asked.
+const ASK_AGAIN: Span = Span::seconds(1);
+
+type Line = (Receiver, IncidentId);
+
+struct Courier {
+    engine: EngineHandle,
+    notifiers: Notifiers,
+    tasks: TaskSet<Line, Sent>,
+    back_off: BTreeMap<Receiver, BackOff>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BackOff {
+    failures: u32,
+    not_before: Micros,
+}
+
+/// How sending one letter ended, for the back-off.
+struct Sent {
+    key: LetterKey,
+    result: Result<(), Transient>,
+}
+
+/// Runs until `stop` ends or the engine does. Then waits shortly for what is in flight.
+pub async fn run(engine: EngineHandle, notifiers: Notifiers, stop: impl Future<Output = ()> + Send) {
+    let mut changes = engine.published().letters();
+    let clock = Arc::clone(engine.clock());
+    let mut courier = Courier { engine, notifiers, tasks: TaskSet::default(), back_off: BTreeMap::new() };
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        changes.borrow_and_update();
+        let next = courier.begin_all().await;
+        let pause = async {
+            match next {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            changed = changes.changed() => if changed.is_err() { break },
+            (line, end) = courier.tasks.next_end() => courier.ended(line, end, clock.now()),
+            () = pause => {}
+        }
+    }
+    courier.finish(clock.now() + FINISH_WITHIN).await;
+}
+
+impl Courier {
+    /// Begins the first letter of every (receiver, incident) that is free; returns when to look again.
+    async fn begin_all(&mut self) -> Option<Micros> {
+        let now = self.engine.clock().now();
+        let Ok(owed) = self.engine.read(|seen| seen.state.letters_due(LOOKED_AT)).await else {
+            return Some(now + ASK_AGAIN);
+        };
+        let mut next: Option<Micros> = None;
+        let mut in_flight: BTreeMap<Receiver, usize> = BTreeMap::new();
+        let mut lines: BTreeSet<Line> = BTreeSet::new();
+        for letter in &owed {
+            let line = (letter.key.receiver.clone(), letter.key.incident);
+            if self.tasks.is_in_flight(&line) && lines.insert(line) {
+                *in_flight.entry(letter.key.receiver.clone()).or_default() += 1;
+            }
+        }
+        for letter in owed {
+            let receiver = letter.key.receiver.clone();
+            let line = (receiver.clone(), letter.key.incident);
+            if !lines.insert(line.clone()) {
+                continue;
+            }
+            if let Some(at) = self.back_off.get(&receiver).map(|back_off| back_off.not_before).filter(|at| *at > now) {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            let busy = in_flight.entry(receiver).or_default();
+            // While a receiver fails, one letter at a time finds out whether it is back.
+            let most = if self.back_off.contains_key(&line.0) { 1 } else { IN_FLIGHT };
+            if *busy >= most {
+                continue;
+            }
+            *busy += 1;
+            self.tasks.begin(line, send(self.engine.clone(), self.notifiers.clone(), letter));
+        }
+        next
+    }
+
+    fn ended(&mut self, (receiver, _): Line, end: End<Sent>, now: Micros) {
+        let (failure, seed) = match end {
+            End::Done(Sent { result: Ok(()), .. }) => {
+                self.back_off.remove(&receiver);
+                return;
+            }
+            End::Done(Sent { key, result: Err(failure) }) => (failure, format!("{key:?}")),
+            End::Panicked(said) => {
+                tracing::error!(%receiver, said, "a notifier panicked");
+                (Transient { reason: "panic", retry_after: None }, said)
+            }
+        };
+        let failures = self.back_off.get(&receiver).map_or(0, |back_off| back_off.failures).saturating_add(1);
+        let wait = wait_after(failures, failure.retry_after, &seed);
+        if failures == 1 {
+            tracing::warn!(%receiver, reason = failure.reason, "a letter was not taken; it is tried again");
+        }
+        self.back_off.insert(receiver, BackOff { failures, not_before: now + wait });
+    }
+
+    async fn finish(mut self, until: Micros) {
+        let clock = Arc::clone(self.engine.clock());
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                (line, end) = self.tasks.next_end() => self.ended(line, end, clock.now()),
+                () = clock.sleep_until(until) => break,
+            }
+        }
+        self.tasks.let_go();
+    }
+}
+
+/// The receiver's own word counts; else it doubles. Jitter comes from the letter, so that no two follow in step.
+fn wait_after(failures: u32, retry_after: Option<Duration>, seed: &str) -> Span {
+    let base = match retry_after {
+        Some(asked) => Span(i64::try_from(asked.as_micros()).unwrap_or(i64::MAX)).min(RETRY_AFTER_MOST),
+        None => {
+            let doubled = BACK_OFF_FIRST.0.saturating_mul(1_i64 << failures.saturating_sub(1).min(16));
+            Span(doubled.min(BACK_OFF_LAST.0))
+        }
+    };
+    let digest = Sha256::digest(format!("{seed} {failures}"));
+    let share = i64::from(digest.first().copied().unwrap_or(0));
+    base + Span(base.0.saturating_mul(share) / (4 * 255))
+}
+
+/// One letter, to its end: sent, recorded.
+async fn send(engine: EngineHandle, notifiers: Notifiers, letter: DueLetter) -> Sent {
+    let result = send_one(&engine, &notifiers, &letter).await;
+    Sent { key: letter.key, result }
+}
+
+async fn send_one(engine: &EngineHandle, notifiers: &Notifiers, letter: &DueLetter) -> Result<(), Transient> {
+    let told = match notifiers.of(&letter.key.receiver) {
+        None => Told::Failed { reason: "no such receiver is configured".to_owned() },
+        Some(notifier) => {
+            let incident = letter.key.incident;
+            let view = engine
+                .read(move |seen| seen.state.incident_view(seen.policy, incident))
+                .await
+                .map_err(|_| Transient { reason: "engine_busy", retry_after: None })?;
+            let mut view = view.unwrap_or_else(|| of_itself(incident, engine.clock().now()));
+            view.note.clone_from(&letter.note);
+            notifier.send(letter, &view, SEND_WITHIN).await?
+        }
+    };
+    let input = Input::Told { letter: letter.key.clone(), up_to: letter.want, result: told };
+    match engine.result(input).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Transient { reason: "engine_busy", retry_after: None }),
+    }
+}
+
+/// What concerns no incident (a pause, a poisoned input) has no card: only its notes are sent.
+fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
+    IncidentView {
+        id,
+        rule: String::new(),
+        title: "nightshift".to_owned(),
+        severity: String::new(),
+        rank: u32::MAX,
+        service: None,
+        runbook: None,
+        state: "open".to_owned(),
+        opened_at: now,
+        resolved_at: None,
+        quiet_until: None,
+        acknowledged_by: None,
+        lost_contact: false,
+        firing: 0,
+        resolved: 0,
+        lost: 0,
+        alerts: Vec::new(),
+        ladder: String::new(),
+        steps: Vec::new(),
+        evidence: Vec::new(),
+        pages: 0,
+        external: None,
+        note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_receivers_word_counts_and_else_the_wait_doubles_up_to_a_minute() {
+        let asked = wait_after(1, Some(Duration::from_secs(30)), "a");
+        assert!(asked >= Span::seconds(30) && asked <= Span::millis(37_500), "{asked}");
+        assert!(wait_after(1, Some(Duration::from_secs(86_400)), "a") <= Span::millis(750_000));
+        let waits: Vec<i64> = (1..12).map(|failures| wait_after(failures, None, "a").0).collect();
+        assert!(waits.iter().all(|wait| *wait >= BACK_OFF_FIRST.0 && *wait <= BACK_OFF_LAST.0 * 5 / 4), "{waits:?}");
+        assert_ne!(wait_after(3, None, "a"), wait_after(3, None, "b"), "two letters do not follow in step");
+    }
+}

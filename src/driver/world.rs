@@ -1,0 +1,198 @@
+//! The world as the driver touches it: one trait, so that the simulator can put a model world in its place.
+//!
+//! [`RealWorld`] asks the actions and the peers. Nothing here decides, retries or waits for more than its bound.
+
+use crate::{
+    action::{Boxed, Observed, Registry},
+    decide::work::{AskedAlert, Observe, ObserveWhat},
+    model::{
+        firing::FiringAnswer,
+        input::Gathered,
+        observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
+        plan::{Plan, Proposal},
+        rung::{Collector, Rung},
+        time::Micros,
+    },
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Alertmanager, asked whether alerts still fire.
+pub trait FiringPeer: Send + Sync {
+    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer>;
+}
+
+/// Prometheus, asked whether "resolved" can be believed.
+pub trait HealthPeer: Send + Sync {
+    /// The health of all alerting rules of these names.
+    fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading>;
+
+    fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading>;
+}
+
+/// Evidence collectors, and the store for what they bring.
+pub trait EvidencePeer: Send + Sync {
+    /// Collects, stores, and gives the digest; reads only.
+    fn gather<'a>(
+        &'a self,
+        collector: &'a Collector,
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Gathered, String>>;
+}
+
+/// What an observation of the target gave, before the alerts are asked about.
+pub struct Sight {
+    pub facts: Facts,
+    pub proposal: Proposed,
+    /// Only for an approved plan.
+    pub holds: Option<Holds>,
+}
+
+/// Everything that the driver can do outside. Every call is bounded by `within`; only [`World::apply`] writes.
+pub trait World: Send + Sync {
+    fn observe<'a>(&'a self, work: &'a Observe, now: Micros, within: Duration) -> Boxed<'a, Result<Sight, String>>;
+
+    /// What a step like this destroys is collected first.
+    fn may_destroy(&self, rung: &Rung) -> bool;
+
+    fn dry_run<'a>(
+        &'a self,
+        rung: &'a Rung,
+        proposal: &'a Proposal,
+        within: Duration,
+    ) -> Boxed<'a, Result<DryRun, String>>;
+
+    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer>;
+
+    /// Writes, at most once. Never cancelled: it keeps its own deadline.
+    fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome>;
+
+    fn read_back<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome>;
+
+    fn target<'a>(&'a self, plan: &'a Plan, before: &'a Facts, within: Duration) -> Boxed<'a, TargetReading>;
+
+    fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading>;
+
+    fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading>;
+
+    fn gather<'a>(
+        &'a self,
+        collector: &'a Collector,
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Gathered, String>>;
+}
+
+/// The actions and peers of this process. A peer that is not configured is not asked, and that is an answer too.
+#[derive(Clone, Default)]
+pub struct RealWorld {
+    pub actions: Registry,
+    pub alertmanager: Option<Arc<dyn FiringPeer>>,
+    pub prometheus: Option<Arc<dyn HealthPeer>>,
+    pub evidence: Option<Arc<dyn EvidencePeer>>,
+}
+
+impl RealWorld {
+    fn no_action(name: &str) -> String {
+        format!("this nightshift has no action `{name}`")
+    }
+}
+
+impl World for RealWorld {
+    fn observe<'a>(&'a self, work: &'a Observe, now: Micros, within: Duration) -> Boxed<'a, Result<Sight, String>> {
+        Box::pin(async move {
+            let action_name = match &work.what {
+                ObserveWhat::Fix => &work.rung.action,
+                ObserveWhat::Undo { plan, .. } | ObserveWhat::Holds { plan } => &plan.action,
+            };
+            let action = self.actions.get(action_name).ok_or_else(|| RealWorld::no_action(action_name))?;
+            let seen: Observed = match &work.what {
+                ObserveWhat::Fix => action.observe(&work.rung, now, within).await?,
+                ObserveWhat::Undo { plan, baseline } => {
+                    action.observe_undo(plan, baseline.as_ref(), now, within).await?
+                }
+                ObserveWhat::Holds { plan } => {
+                    let (facts, holds) = action.holds(plan, now, within).await?;
+                    return Ok(Sight { facts, proposal: Proposed::NotMade, holds: Some(holds) });
+                }
+            };
+            Ok(Sight { facts: seen.facts, proposal: seen.proposal, holds: None })
+        })
+    }
+
+    fn may_destroy(&self, rung: &Rung) -> bool {
+        self.actions.get(&rung.action).is_some_and(|action| action.may_destroy(&rung.with))
+    }
+
+    fn dry_run<'a>(
+        &'a self,
+        rung: &'a Rung,
+        proposal: &'a Proposal,
+        within: Duration,
+    ) -> Boxed<'a, Result<DryRun, String>> {
+        match self.actions.get(&rung.action) {
+            Some(action) => action.dry_run(&rung.target.object, proposal, within),
+            None => Box::pin(std::future::ready(Err(RealWorld::no_action(&rung.action)))),
+        }
+    }
+
+    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer> {
+        match &self.alertmanager {
+            Some(_) if alerts.is_empty() => {
+                Box::pin(std::future::ready(FiringAnswer::Answered { at: now, alerts: BTreeMap::new() }))
+            }
+            Some(peer) => peer.firing(alerts, now, within),
+            None => Box::pin(std::future::ready(FiringAnswer::NotAsked)),
+        }
+    }
+
+    fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        match self.actions.get(&plan.action) {
+            Some(action) => action.apply(plan, within),
+            None => Box::pin(std::future::ready(Outcome::NotApplied {
+                why: RealWorld::no_action(&plan.action),
+                changed_since: false,
+            })),
+        }
+    }
+
+    fn read_back<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
+        match self.actions.get(&plan.action) {
+            Some(action) => action.read_back(plan, within),
+            None => Box::pin(std::future::ready(Outcome::Unknown { why: RealWorld::no_action(&plan.action) })),
+        }
+    }
+
+    fn target<'a>(&'a self, plan: &'a Plan, before: &'a Facts, within: Duration) -> Boxed<'a, TargetReading> {
+        match self.actions.get(&plan.action) {
+            Some(action) => action.measure(plan, before, within),
+            None => Box::pin(std::future::ready(TargetReading::Unread { problem: RealWorld::no_action(&plan.action) })),
+        }
+    }
+
+    fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading> {
+        match &self.prometheus {
+            Some(peer) if !names.is_empty() => peer.rules(names, within),
+            _ => Box::pin(std::future::ready(RuleReading::NotAsked)),
+        }
+    }
+
+    fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading> {
+        match &self.prometheus {
+            Some(peer) => peer.query(query, within),
+            None => Box::pin(std::future::ready(QueryReading::NotAsked)),
+        }
+    }
+
+    fn gather<'a>(
+        &'a self,
+        collector: &'a Collector,
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Gathered, String>> {
+        match &self.evidence {
+            Some(peer) => peer.gather(collector, now, within),
+            None => Box::pin(std::future::ready(Err("no evidence can be collected here".to_owned()))),
+        }
+    }
+}
