@@ -147,7 +147,7 @@ fn acting() -> Arc<Policy> {
 fn drive(bench: &Bench, world: &Arc<Model>) -> (JoinSet<()>, watch::Sender<bool>) {
     let stop = watch::Sender::new(false);
     let mut stopped = stop.subscribe();
-    let context = Context { engine: bench.handle.clone(), world: Arc::<Model>::clone(world) };
+    let context = Context::new(bench.handle.clone(), Arc::<Model>::clone(world) as Arc<dyn World>);
     let mut tasks = JoinSet::new();
     tasks.spawn(run(context, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -244,6 +244,16 @@ async fn what_a_step_destroys_is_collected_and_recorded_before_it_is_observed() 
     assert_eq!(world.calls.lock().unwrap()[..4], ["gather", "observe", "firing", "apply"]);
     let causes = bench.causes().await;
     assert_eq!(causes[..4], ["started", "alert", "gathered", "observed"]);
+}
+
+#[test]
+fn evidence_for_one_step_is_not_collected_over_and_over() {
+    let collected = super::observe::Collected::default();
+    let id = |number| crate::model::id::StepId { incident: crate::model::id::IncidentId(1), number };
+    assert!(collected.is_wanted(id(1), MORNING));
+    assert!(!collected.is_wanted(id(1), MORNING + Span::minutes(1)));
+    assert!(collected.is_wanted(id(2), MORNING), "another step");
+    assert!(collected.is_wanted(id(1), MORNING + Span::minutes(5)), "it is old by now");
 }
 
 #[tokio::test]
