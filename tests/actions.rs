@@ -416,6 +416,60 @@ async fn a_missing_right_is_named() {
 }
 
 #[tokio::test]
+async fn a_policy_that_denies_is_not_taken_for_somebodys_change() {
+    if support::hermetic() {
+        return;
+    }
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("policy").await;
+    namespace.deployment("web", 1).ready().await;
+    let api = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({
+        "metadata": {"name": namespace.name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"],
+                                 "operations": ["UPDATE"], "resources": ["deployments/scale"]}]},
+            "validations": [{"expression": "object.spec.replicas <= 3", "message": "three is enough"}],
+        },
+    });
+    let binding = json!({
+        "metadata": {"name": namespace.name},
+        "spec": {"policyName": namespace.name, "validationActions": ["Deny"],
+                 "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}}}},
+    });
+    plane.post(&format!("{api}/validatingadmissionpolicies"), &policy).await.unwrap();
+    plane.post(&format!("{api}/validatingadmissionpolicybindings"), &binding).await.unwrap();
+    let hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", json!({"replicas": 5})).await;
+    let (_, plan) = hand.plan().await;
+    let why = wait_until("the policy is in force", Duration::from_secs(20), async || match hand.dry_run(&plan).await {
+        DryRun::Rejected { why } => Ok(why),
+        DryRun::Accepted => Err("accepted".to_owned()),
+    })
+    .await;
+    assert!(why.contains("three is enough"), "{why}");
+    let Outcome::NotApplied { why, changed_since } = hand.apply(&plan).await else { panic!() };
+    assert!(!changed_since && why.contains("three is enough"), "{why}");
+    assert_eq!(namespace.acts().await.len(), 0);
+}
+
+#[tokio::test]
+async fn nightshifts_own_deployment_is_found_from_its_pod() {
+    if support::hermetic() {
+        return;
+    }
+    let namespace = ControlPlane::shared().await.namespace("itself").await;
+    namespace.deployment("night", 1).ready().await;
+    namespace.stateful_set("other", 1).ready().await;
+    let cluster = Cluster::connect(Some(&namespace.kubeconfig()), None).await.unwrap();
+    let pod = namespace.list("pod", "app=night").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let found = kubernetes::itself::find(&cluster, &namespace.name, &pod, WITHIN).await.unwrap();
+    assert_eq!(found, Some(Itself { namespace: namespace.name.clone(), deployment: "night".to_owned() }));
+    let found = kubernetes::itself::find(&cluster, &namespace.name, "other-0", WITHIN).await.unwrap();
+    assert_eq!(found, None);
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_unknown_and_is_read_back_without_a_second_write() {
     if support::hermetic() {
         return;
