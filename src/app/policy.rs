@@ -1,12 +1,7 @@
 //! Rules and deciding settings, made into the policy that decides; at the start and on every reload.
 
 use super::world::Abilities;
-use crate::{
-    config::Settings,
-    decide::Policy,
-    model::problem::Problem,
-    rules,
-};
+use crate::{config::Settings, decide::Policy, model::problem::Problem, rules};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A policy that may decide, and what was odd about its files.

@@ -8,8 +8,7 @@ use crate::{
         RealWorld,
         world::{EvidencePeer, FiringPeer, HealthPeer},
     },
-    evidence,
-    journal,
+    evidence, journal,
     model::{
         firing::FiringAnswer,
         input::Gathered,
