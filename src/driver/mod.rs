@@ -47,17 +47,11 @@ const FINISH_WITHIN: Span = Span::seconds(15);
 /// What every piece of work needs.
 #[derive(Clone)]
 pub struct Context {
-    engine: EngineHandle,
-    world: Arc<dyn World>,
-    collected: observe::Collected,
+    pub engine: EngineHandle,
+    pub world: Arc<dyn World>,
 }
 
 impl Context {
-    #[must_use]
-    pub fn new(engine: EngineHandle, world: Arc<dyn World>) -> Context {
-        Context { engine, world, collected: observe::Collected::default() }
-    }
-
     fn now(&self) -> Micros {
         self.engine.clock().now()
     }
@@ -70,13 +64,20 @@ struct Driver {
     rests: BTreeMap<WorkKey, Micros>,
     /// Steps whose call this process has begun: never a second time.
     performed: BTreeSet<StepId>,
+    collected: observe::Collected,
 }
 
 /// Runs until `stop` ends or the engine does. Then begins nothing more and waits for what is in flight.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
     let mut published = context.engine.published().work();
     let clock = Arc::clone(context.engine.clock());
-    let mut driver = Driver { context, tasks: TaskSet::default(), rests: BTreeMap::new(), performed: BTreeSet::new() };
+    let mut driver = Driver {
+        context,
+        tasks: TaskSet::default(),
+        rests: BTreeMap::new(),
+        performed: BTreeSet::new(),
+        collected: observe::Collected::default(),
+    };
     let mut stop = std::pin::pin!(stop);
     loop {
         let work = Arc::clone(&published.borrow_and_update());
@@ -122,7 +123,7 @@ impl Driver {
                 Work::Gather { .. } | Work::Confirm { .. } if extras >= EXTRAS_IN_FLIGHT => continue,
                 Work::Gather { .. } | Work::Confirm { .. } => extras += 1,
             }
-            self.tasks.begin(key, do_one(self.context.clone(), piece.clone()));
+            self.tasks.begin(key, do_one(self.context.clone(), self.collected.clone(), piece.clone()));
         }
         next
     }
@@ -190,9 +191,9 @@ impl Driver {
 }
 
 /// One piece, to its end: it ends when its result is durable.
-async fn do_one(context: Context, piece: Work) {
+async fn do_one(context: Context, collected: observe::Collected, piece: Work) {
     let result: Option<Input> = match &piece {
-        Work::Observe(work) => Some(observe::observe(&context, work).await),
+        Work::Observe(work) => Some(observe::observe(&context, &collected, work).await),
         Work::Apply(intent) => perform::perform(&context, intent).await,
         Work::ReadBack { step, plan } => Some(perform::read_back(&context, *step, plan).await),
         Work::Measure(work) => Some(measure::measure(&context, work).await),

@@ -48,13 +48,13 @@ impl Collected {
     }
 }
 
-pub(super) async fn observe(context: &Context, work: &Observe) -> Input {
+pub(super) async fn observe(context: &Context, collected: &Collected, work: &Observe) -> Input {
     let moment = match work.what {
         ObserveWhat::Holds { .. } => Moment::BeforeStart,
         ObserveWhat::Fix | ObserveWhat::Undo { .. } => Moment::ForPlan,
     };
     let destroys = !work.rung.evidence.is_empty() && context.world.may_destroy(&work.rung);
-    if destroys && context.collected.is_wanted(work.step, context.now()) {
+    if destroys && collected.is_wanted(work.step, context.now()) {
         collect_first(context, work).await;
     }
     let result = look(context, work).await.map(Box::new);

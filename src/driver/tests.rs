@@ -147,7 +147,7 @@ fn acting() -> Arc<Policy> {
 fn drive(bench: &Bench, world: &Arc<Model>) -> (JoinSet<()>, watch::Sender<bool>) {
     let stop = watch::Sender::new(false);
     let mut stopped = stop.subscribe();
-    let context = Context::new(bench.handle.clone(), Arc::<Model>::clone(world) as Arc<dyn World>);
+    let context = Context { engine: bench.handle.clone(), world: Arc::<Model>::clone(world) };
     let mut tasks = JoinSet::new();
     tasks.spawn(run(context, async move {
         let _ = stopped.wait_for(|stop| *stop).await;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     decide::{Policy, decide},
-    journal::{self, Lead},
+    journal::{self, Lead, head_file::HeadCheck},
     model::{
         input::Input,
         time::{Micros, Span},
@@ -136,5 +136,17 @@ pub async fn keep_lead(
             Ok(false) => return Err(Fatal::Fenced { seq: handle.health().seq.saturating_add(1) }),
             Err(error) => tracing::warn!(%error, "the leadership was not renewed; it is tried again"),
         }
+    }
+}
+
+/// What the head file says, as a sentence for [`StartOptions::damage`]; None where nothing is wrong.
+#[must_use]
+pub fn damage_of(check: HeadCheck) -> Option<String> {
+    match check {
+        HeadCheck::Fine | HeadCheck::Missing => None,
+        HeadCheck::Ahead { file, journal } => {
+            Some(format!("its tail was cut: entry {file} was committed, the last one held is {journal}"))
+        }
+        HeadCheck::Differs { seq } => Some(format!("entry {seq} is not the one that was committed")),
     }
 }
