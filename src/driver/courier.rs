@@ -37,6 +37,8 @@ const BACK_OFF_LAST: Span = Span::seconds(60);
 const RETRY_AFTER_MOST: Span = Span::minutes(10);
 /// After the process was told to stop.
 const FINISH_WITHIN: Span = Span::seconds(5);
+/// Between two looks at what is owed, while changes come fast: the engine has other things to do.
+const LOOK_AGAIN: Span = Span::millis(20);
 /// While the engine cannot be asked.
 const ASK_AGAIN: Span = Span::seconds(1);
 
@@ -76,10 +78,16 @@ pub async fn run(engine: EngineHandle, notifiers: Notifiers, stop: impl Future<O
                 None => std::future::pending().await,
             }
         };
+        let looked_at = clock.now();
+        let change = async {
+            let changed = changes.changed().await;
+            clock.sleep_until(looked_at + LOOK_AGAIN).await;
+            changed
+        };
         tokio::select! {
             biased;
             () = &mut stop => break,
-            changed = changes.changed() => if changed.is_err() { break },
+            changed = change => if changed.is_err() { break },
             (line, end) = courier.tasks.next_end() => courier.ended(line, end, clock.now()),
             () = pause => {}
         }

@@ -47,11 +47,17 @@ const FINISH_WITHIN: Span = Span::seconds(15);
 /// What every piece of work needs.
 #[derive(Clone)]
 pub struct Context {
-    pub engine: EngineHandle,
-    pub world: Arc<dyn World>,
+    engine: EngineHandle,
+    world: Arc<dyn World>,
+    collected: observe::Collected,
 }
 
 impl Context {
+    #[must_use]
+    pub fn new(engine: EngineHandle, world: Arc<dyn World>) -> Context {
+        Context { engine, world, collected: observe::Collected::default() }
+    }
+
     fn now(&self) -> Micros {
         self.engine.clock().now()
     }

@@ -5,11 +5,17 @@ use super::{Context, gather};
 use crate::{
     decide::work::{Observe, ObserveWhat},
     model::{
+        id::StepId,
         input::Input,
         observation::{DryRun, Moment, Observation, Proposed},
+        time::{Micros, Span},
     },
 };
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// One read of a target.
 const OBSERVE_WITHIN: Duration = Duration::from_secs(10);
@@ -18,13 +24,37 @@ pub(super) const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Evidence never blocks a step for longer.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(10);
 
+/// A step that is held and observed again needs no new evidence for a while.
+const EVIDENCE_LASTS: Span = Span::minutes(5);
+/// Steps remembered; the oldest are forgotten first.
+const STEPS_REMEMBERED: usize = 1000;
+
+/// When evidence was last collected for a step.
+#[derive(Clone, Default)]
+pub(super) struct Collected(Arc<Mutex<BTreeMap<StepId, Micros>>>);
+
+impl Collected {
+    /// Whether it is to be collected now; then it counts as collected.
+    pub(super) fn is_wanted(&self, step: StepId, now: Micros) -> bool {
+        let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if collected.get(&step).is_some_and(|at| now - *at < EVIDENCE_LASTS) {
+            return false;
+        }
+        collected.insert(step, now);
+        if collected.len() > STEPS_REMEMBERED {
+            collected.pop_first();
+        }
+        true
+    }
+}
+
 pub(super) async fn observe(context: &Context, work: &Observe) -> Input {
     let moment = match work.what {
         ObserveWhat::Holds { .. } => Moment::BeforeStart,
         ObserveWhat::Fix | ObserveWhat::Undo { .. } => Moment::ForPlan,
     };
-    let collects = moment == Moment::ForPlan && context.world.may_destroy(&work.rung);
-    if collects {
+    let destroys = !work.rung.evidence.is_empty() && context.world.may_destroy(&work.rung);
+    if destroys && context.collected.is_wanted(work.step, context.now()) {
         collect_first(context, work).await;
     }
     let result = look(context, work).await.map(Box::new);

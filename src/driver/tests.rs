@@ -147,7 +147,7 @@ fn acting() -> Arc<Policy> {
 fn drive(bench: &Bench, world: &Arc<Model>) -> (JoinSet<()>, watch::Sender<bool>) {
     let stop = watch::Sender::new(false);
     let mut stopped = stop.subscribe();
-    let context = Context { engine: bench.handle.clone(), world: Arc::<Model>::clone(world) };
+    let context = Context::new(bench.handle.clone(), Arc::<Model>::clone(world) as Arc<dyn World>);
     let mut tasks = JoinSet::new();
     tasks.spawn(run(context, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -246,6 +246,16 @@ async fn what_a_step_destroys_is_collected_and_recorded_before_it_is_observed() 
     assert_eq!(causes[..4], ["started", "alert", "gathered", "observed"]);
 }
 
+#[test]
+fn evidence_for_one_step_is_not_collected_over_and_over() {
+    let collected = super::observe::Collected::default();
+    let id = |number| crate::model::id::StepId { incident: crate::model::id::IncidentId(1), number };
+    assert!(collected.is_wanted(id(1), MORNING));
+    assert!(!collected.is_wanted(id(1), MORNING + Span::minutes(1)));
+    assert!(collected.is_wanted(id(2), MORNING), "another step");
+    assert!(collected.is_wanted(id(1), MORNING + Span::minutes(5)), "it is old by now");
+}
+
 #[tokio::test]
 async fn a_driver_that_stops_begins_nothing_more() {
     let bench = Bench::with(acting()).await;
@@ -307,9 +317,11 @@ async fn an_incidents_card_goes_before_its_posts_and_each_wish_is_told_once() {
     let post = Arc::new(Post::default());
     let _tasks = deliver(&bench, &post);
     bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
-    let owed = || bench.handle.read(|seen| seen.state.counts().letters_owed);
+    let sent_so_far = || post.sent.lock().unwrap().len();
+    until(&bench.clock, "the card is sent", || sent_so_far() > 0).await;
     settle().await;
-    assert_eq!(owed().await, Ok(0));
+    let owed = bench.handle.read(|seen| seen.state.counts().letters_owed).await;
+    assert_eq!(owed, Ok(0));
     let sent = post.sent.lock().unwrap().clone();
     assert_eq!(sent[0].0.slot, Slot::Card);
     assert_eq!(sent[0].1, None, "a card has no note");
@@ -321,9 +333,7 @@ async fn an_incidents_card_goes_before_its_posts_and_each_wish_is_told_once() {
     let before = sent.len();
     let incident = crate::model::id::IncidentId(1);
     bench.handle.command(command(Command::Acknowledge { incident })).await.unwrap();
-    settle().await;
-    let sent = post.sent.lock().unwrap().clone();
-    assert!(sent.len() > before, "what changed is told");
+    until(&bench.clock, "what changed is told", || sent_so_far() > before).await;
 }
 
 #[tokio::test]
@@ -333,8 +343,9 @@ async fn a_receiver_that_is_down_is_tried_ever_more_rarely_and_delays_nobody_els
     post.down.send_replace(Some("#a".to_owned()));
     let _tasks = deliver(&bench, &post);
     bench.handle.intake(vec![firing("A", MORNING), firing("B", MORNING)]).await.unwrap();
-    settle().await;
-    assert!(post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains('B')), "the other is told at once");
+    let other = || post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains('B'));
+    until(&bench.clock, "the other is told", other).await;
+    assert!(bench.clock.now() - MORNING < Span::seconds(1), "at once");
     let tries = || post.tries.lock().unwrap().len();
     until(&bench.clock, "it was tried eight times", || tries() >= 8).await;
     let times = post.tries.lock().unwrap().clone();

@@ -47,6 +47,15 @@ impl Folded {
         self.damage.get_or_insert(what);
     }
 
+    /// The row of the snapshot itself: its time and cause are not in the state.
+    fn stands_on(&mut self, row: &journal::Row) {
+        self.at = self.at.max(Micros(row.at));
+        self.last_cause = Some(row.cause.clone());
+        if row.hash != self.head.hash {
+            self.is_damaged(format!("entry {} is not the one that its snapshot stands for", row.seq));
+        }
+    }
+
     /// Follows one more row.
     pub fn follow(&mut self, row: &journal::Row) {
         if let Err(damage) = self.verifier.follow(row) {
@@ -99,11 +108,17 @@ fn apply(state: &mut State, entry: &Entry) -> Result<(), String> {
 /// Folds the whole journal. `Err` only where it cannot be reached.
 pub async fn fold(journal: &dyn Journal) -> Result<Folded, journal::Error> {
     let mut folded = newest_base(journal).await?;
+    if let Some(row) = journal.row(folded.head.seq).await? {
+        folded.stands_on(&row);
+    }
     folded.catch_up(journal).await?;
     let end = journal.head().await?;
     if end.seq > folded.head.seq {
-        folded.is_damaged(format!("entries up to {} are missing behind {}", end.seq, folded.head.seq));
+        folded
+            .is_damaged(format!("entries behind {} cannot be read, but there is one at {}", folded.head.seq, end.seq));
         folded.head = end;
+    } else if end.seq < folded.head.seq {
+        folded.is_damaged(format!("entries behind {} are gone: a snapshot stands for {}", end.seq, folded.head.seq));
     }
     Ok(folded)
 }

@@ -163,12 +163,16 @@ impl EngineHandle {
         }
     }
 
+    fn why_late(&self) -> Refused {
+        if self.shared.published.journal_is_down() { Refused::JournalDown } else { Refused::Full }
+    }
+
     async fn answer<T>(&self, answered: oneshot::Receiver<Result<T, Refused>>, within: Span) -> Result<T, Refused> {
         let late = self.shared.clock.sleep_until(self.shared.clock.now() + within);
         tokio::select! {
             biased;
             answer = answered => answer.unwrap_or(Err(Refused::Stopping)),
-            () = late => Err(Refused::JournalDown),
+            () = late => Err(self.why_late()),
         }
     }
 }

@@ -27,13 +27,13 @@ pub(super) const ALERTS: u32 = 16_384;
 /// Questions in waiting.
 pub(super) const READS: usize = 256;
 
-/// Why the engine did not take an input. Nothing of it was decided, unless the reason says otherwise.
+/// Why the engine did not take an input, or not in time: then it may still be taken, and asking again does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// More waits than may: come back.
+    /// More waits than may, or for longer than it may: come back.
     #[error("too much is waiting")]
     Full,
-    /// It could not be made durable in time. It may still be taken once the journal answers again.
+    /// It cannot be made durable now.
     #[error("the journal does not answer")]
     JournalDown,
     #[error("nightshift is stopping")]

@@ -378,3 +378,35 @@ async fn a_step_of_the_wall_clock_is_recorded_once() {
     bench.handle.intake(vec![firing("B", MORNING)]).await.unwrap();
     assert_eq!(bench.causes().await, ["started", "clock_stepped", "alert", "alert"]);
 }
+
+#[tokio::test]
+async fn a_start_on_a_snapshot_at_the_very_end_knows_when_and_how_it_ended() {
+    let bench = Bench::with(telling()).await;
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    let handle: journal::Handle = Arc::new(bench.journal.clone());
+    let keep = snapshot::Keep { entries: Span::hours(24 * 90) };
+    let head = bench.handle.published().head();
+    snapshot::run(handle, head, Arc::new(bench.clock.clone()), keep, std::future::ready(())).await;
+    let folded = fold::fold(&bench.journal).await.unwrap();
+    assert_eq!((folded.at, folded.last_cause.as_deref()), (MORNING, Some("alert")), "not a clean stop");
+}
+
+#[tokio::test]
+async fn a_leadership_that_was_taken_ends_its_keeper() {
+    let bench = Bench::with(telling()).await;
+    let journal: journal::Handle = Arc::new(bench.journal.clone());
+    let keeper = start::keep_lead(journal, bench.handle.clone(), "one".to_owned(), std::future::pending());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(keeper);
+    for _ in 0..6 {
+        bench.clock.advance(Span::seconds(5));
+        settle().await;
+    }
+    assert!(tasks.try_join_next().is_none(), "renewed for longer than one term");
+    let now = bench.clock.now() + Span::minutes(1);
+    let taken = bench.journal.for_another_process();
+    taken.take_lead("two", now.0, (now + Span::minutes(1)).0).await.unwrap();
+    bench.clock.advance(Span::seconds(5));
+    let ended = tasks.join_next().await.unwrap().unwrap();
+    assert!(matches!(ended, Err(Fatal::Fenced { .. })));
+}

@@ -9,12 +9,18 @@ pub mod itself;
 pub mod restart;
 pub mod rollout;
 pub mod scale;
+mod setting;
+#[cfg(test)]
+mod stubbed;
 pub mod workload;
 
-use self::workload::Itself;
+use self::workload::{Itself, Named};
 use super::Registry;
 use crate::{
-    model::observation::{DryRun, Outcome},
+    model::{
+        observation::{DryRun, Outcome},
+        target::Object,
+    },
     peer::kubernetes::{Class, Cluster, Problem},
 };
 use serde_json::Value;
@@ -59,6 +65,12 @@ fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
             }
         },
     }
+}
+
+/// nightshift's own Deployment is never a target.
+fn own(action: &str, target: &Object, itself: Option<&Itself>) -> Option<String> {
+    let named = Named::of(target).ok()?;
+    itself?.is(named).then(|| format!("{action} may not act on {}: it is nightshift itself", named.words()))
 }
 
 /// The keys of `with` that an action does not know.

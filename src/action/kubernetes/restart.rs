@@ -5,7 +5,7 @@
 //! nothing to undo.
 
 use super::{
-    deadline, dry_run, outcome,
+    deadline, dry_run, outcome, own,
     rollout::{self, Rollout},
     unknown_keys,
     workload::{Itself, Named, Workload},
@@ -239,6 +239,7 @@ impl Action for Restart {
         if *target == Object::Nothing {
             problems.push(format!("{NAME} needs a target with `kubernetes`"));
         }
+        problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }
 

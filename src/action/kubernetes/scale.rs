@@ -8,8 +8,9 @@
 use super::{
     amount::{Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
-    deadline, dry_run, outcome,
+    deadline, dry_run, outcome, own,
     rollout::{self, Rollout},
+    setting::{Precondition, Setting, patch, precondition},
     unknown_keys,
     workload::{Itself, Named, Workload},
 };
@@ -22,63 +23,13 @@ use crate::{
         target::{Kind, Object},
         time::{Micros, Span},
     },
-    peer::kubernetes::{Cluster, Place, Resource},
+    peer::kubernetes::Cluster,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const NAME: &str = "kubernetes/scale";
 const LEFT: &str = "nightshift left";
-
-/// The field that is set, and its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Setting {
-    /// `spec.minReplicas` of an autoscaler.
-    Floor { hpa: String, min_replicas: u32 },
-    /// `spec.replicas` of the workload.
-    Replicas { replicas: u32 },
-}
-
-impl Setting {
-    fn read(value: &Value) -> Result<Setting, String> {
-        Setting::deserialize(value).map_err(|_| format!("`{value}` is not a setting of {NAME}"))
-    }
-
-    fn value(&self) -> u32 {
-        match self {
-            Setting::Floor { min_replicas, .. } => *min_replicas,
-            Setting::Replicas { replicas } => *replicas,
-        }
-    }
-
-    /// `replicas`, or `minReplicas of HorizontalPodAutoscaler web`.
-    fn words(&self) -> String {
-        match self {
-            Setting::Floor { hpa, .. } => format!("minReplicas of HorizontalPodAutoscaler {hpa}"),
-            Setting::Replicas { .. } => "replicas".to_owned(),
-        }
-    }
-
-    /// The field as a lease names it.
-    fn field(&self) -> String {
-        match self {
-            Setting::Floor { hpa, .. } => format!("hpa/{hpa} spec.minReplicas"),
-            Setting::Replicas { .. } => "spec.replicas".to_owned(),
-        }
-    }
-
-    fn is_same_field(&self, other: &Setting) -> bool {
-        self.field() == other.field()
-    }
-}
-
-/// Travels with the write: the uid of the object that is written (the workload, or its autoscaler).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Precondition {
-    uid: String,
-}
 
 /// What is read for every question but the read-back.
 struct Seen {
@@ -333,46 +284,6 @@ fn not_ours(owned: &Owned, setting: &Setting) -> Option<String> {
     }
 }
 
-fn precondition(proposal: &Proposal) -> Result<Precondition, String> {
-    Precondition::deserialize(&proposal.precondition).map_err(|error| format!("the plan's precondition: {error}"))
-}
-
-/// Where a setting is written.
-enum Where {
-    Scale,
-    Autoscaler(String),
-}
-
-impl Where {
-    fn at<'a>(&'a self, named: Named<'a>) -> Place<'a> {
-        match self {
-            Where::Scale => named.place().subresource("scale"),
-            Where::Autoscaler(name) => Place::one(Resource::HorizontalPodAutoscaler, named.namespace, name),
-        }
-    }
-}
-
-/// The write: `test`s of what was seen, then the value.
-fn patch(named: Named<'_>, proposal: &Proposal) -> Result<(Where, Value), String> {
-    let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
-    if !from.is_same_field(&to) {
-        return Err(format!("a plan for {} mixes two fields", named.words()));
-    }
-    let uid = precondition(proposal)?.uid;
-    let (place, path) = match &to {
-        Setting::Replicas { .. } => (Where::Scale, "/spec/replicas"),
-        Setting::Floor { hpa, .. } => (Where::Autoscaler(hpa.clone()), "/spec/minReplicas"),
-    };
-    // A Scale of no replicas leaves the field out: `null` is what a `test` finds there, and `add` makes it.
-    let seen = if from.value() == 0 { Value::Null } else { json!(from.value()) };
-    let ops = json!([
-        {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "test", "path": path, "value": seen},
-        {"op": "add", "path": path, "value": to.value()},
-    ]);
-    Ok((place, ops))
-}
-
 fn amount_of(with: &Value) -> Result<Amount, String> {
     let replicas = with.get("replicas").ok_or_else(|| format!("{NAME} needs `with: {{replicas: …}}`"))?;
     Amount::parse(replicas, with.get("down") == Some(&Value::Bool(true)))
@@ -424,6 +335,7 @@ impl Action for Scale {
             problems.push("`down` is true or false".to_owned());
         }
         problems.extend(lease_of(with).err());
+        problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }
 

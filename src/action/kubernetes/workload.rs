@@ -20,6 +20,13 @@ pub struct Itself {
     pub deployment: String,
 }
 
+impl Itself {
+    #[must_use]
+    pub fn is(&self, named: Named<'_>) -> bool {
+        named.kind == Kind::Deployment && self.namespace == named.namespace && self.deployment == named.name
+    }
+}
+
 /// A target's object, taken apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
@@ -210,9 +217,7 @@ impl Workload {
             paused: self.spec.paused,
             rollout: super::rollout::running(named.kind, self),
             owner: None,
-            is_itself: itself.is_some_and(|itself| {
-                named.kind == Kind::Deployment && itself.namespace == named.namespace && itself.deployment == named.name
-            }),
+            is_itself: itself.is_some_and(|itself| itself.is(named)),
         }
     }
 }
