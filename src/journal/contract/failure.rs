@@ -287,6 +287,16 @@ async fn a_lost_connection_is_unavailable_once_and_the_same_rows_go_in() {
     assert!(journal.renew_lead("one", epoch, 3_000).await.unwrap());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_postgres_that_never_answers_is_unavailable_in_bounded_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/night?sslmode=disable", silent.local_addr().unwrap());
+    let began = tokio::time::Instant::now();
+    let unreached = Sql::open(&Options::parse(&url).unwrap()).await.map(|_| ()).unwrap_err();
+    assert!(unreached.retry() && unreached.to_string().contains("in time"), "{unreached}");
+    assert!(began.elapsed() <= std::time::Duration::from_secs(11));
+}
+
 /// What a storm costs: `cargo test --release --lib journal:: -- --ignored --nocapture how_fast`.
 #[tokio::test]
 #[ignore = "a measurement, run by hand"]
