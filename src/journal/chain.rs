@@ -238,6 +238,13 @@ mod tests {
     }
 
     #[test]
+    fn time_that_goes_back_is_named_even_where_the_hashes_fit() {
+        let mut rows = chain(2);
+        rows.push(Row::sealed(&rows[1].hash, 3, rows[1].at - 1, 1, None, "wake".into(), "{}".into()));
+        assert_eq!(verify(&rows, GENESIS).map_err(|damage| damage.seq), Err(3));
+    }
+
+    #[test]
     fn a_missing_a_swapped_and_a_renumbered_entry_are_named() {
         let mut rows = chain(6);
         rows.remove(3);
