@@ -287,7 +287,8 @@ impl Policy {
 }
 
 /// A DNS subdomain, as Kubernetes names objects: nothing else may reach a path.
-fn is_object_name(text: &str) -> bool {
+#[must_use]
+pub fn is_object_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let bytes = text.as_bytes();

@@ -1,1 +1,79 @@
-//! rules
+//! The rules: files as people write them, checked, as the policy that decides.
+//!
+//! `files` finds and bounds the files, [`mod@file`] is what they hold as written, [`check`] and its neighbours make a
+//! [`PolicySpec`] of it or tell every problem at once. [`schema`] is for editors. Nothing here decides about an
+//! alert, and nothing talks to a peer: whether a target exists in the cluster is not known here.
+
+pub mod check;
+pub mod file;
+mod files;
+mod ladder;
+mod reach;
+pub mod schema;
+mod sections;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    action::Registry,
+    decide::policy::PolicySpec,
+    model::{mode::Mode, problem::Problem, target::Object, time::Span},
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// The rules inside the binary: what is used where the default folder does not exist.
+pub const STARTER: &str = include_str!("../../rules/starter.yaml");
+/// The name of [`STARTER`] in problems.
+pub const STARTER_NAME: &str = "starter rules";
+
+/// Where rules come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RulesSource {
+    /// A file, or a folder whose `*.yaml` are put together in the order of their names.
+    Path(PathBuf),
+    /// [`STARTER`].
+    Starter,
+}
+
+/// What rules are checked against, from settings and from what this process can do.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The most that any rule may do.
+    pub mode: Mode,
+    /// Slack users and groups by the name that escalations use.
+    pub people: &'a BTreeMap<String, String>,
+    /// nightshift's own workload, which is never a target.
+    pub itself: Option<&'a Object>,
+    /// `alertmanager.urls` are set.
+    pub alertmanager: bool,
+    /// `prometheus.url` is set.
+    pub prometheus: bool,
+    /// Slack's default channel; None where Slack is not set up.
+    pub slack_channel: Option<&'a str>,
+    /// IANA name.
+    pub timezone: &'a str,
+    pub lost_after: Span,
+    pub actions: &'a Registry,
+    /// The collectors of evidence, by name.
+    pub collectors: &'a [&'a str],
+}
+
+/// Rules that may be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub policy: PolicySpec,
+    /// Told, but no reason to refuse the rules.
+    pub warnings: Vec<Problem>,
+    /// The files that were read, as problems name them.
+    pub files: Vec<String>,
+}
+
+/// Reads and checks rules: a policy, or every problem (warnings among them), in the order of files and lines.
+pub fn load(source: &RulesSource, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
+    let (texts, problems) = match source {
+        RulesSource::Starter => (vec![(STARTER_NAME.to_owned(), STARTER.to_owned())], Vec::new()),
+        RulesSource::Path(path) => files::read(path),
+    };
+    check::texts(&texts, problems, context)
+}

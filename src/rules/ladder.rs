@@ -1,0 +1,349 @@
+//! One rule and its ladder: matchers, identity, times, rungs.
+
+use super::{
+    check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_RUNGS},
+    file,
+};
+use crate::{
+    config::{
+        node::{Kind, Node, Place},
+        yaml::Located,
+    },
+    decide::policy::{Choice, CollectorSpec, Rule, RungSpec, TargetSpec},
+    model::{
+        matcher::{MatchOp, Matcher},
+        rung::{IfIneffective, Verify},
+        target::Object,
+        time::Span,
+    },
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const DEFAULT_SETTLE: Span = Span::seconds(30);
+const DEFAULT_RESOLVED_WITHIN: Span = Span::minutes(10);
+/// Less, and a metric that has not been scraped yet says that nothing helped.
+const SHORTEST_USUAL_SETTLE: Span = Span::seconds(30);
+/// Longer names of services and labels do not fit where they are shown.
+const LONGEST_WORD_BYTES: usize = 200;
+/// Actions whose change is put back by itself when it did not help. Everything else stays as it is.
+const UNDONE_WHEN_INEFFECTIVE: [&str; 1] = ["kubernetes/scale"];
+/// Collected before an action ends what they would show, without being asked.
+const BEFORE_DESTROYING: [&str; 2] = ["kubernetes/pods", "kubernetes/logs"];
+
+/// The rule as used. What is wrong in it is told and left out.
+pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>) -> Rule {
+    check.name(&written.name, "rule");
+    let matchers = matchers(check, &written.matchers);
+    let evidence: Vec<CollectorSpec> = check
+        .bounded(written.evidence.as_ref(), MOST_ENTRIES, "collectors")
+        .iter()
+        .filter_map(|one| collector(check, one, known))
+        .collect();
+    let mode = check.mode(written.mode.as_ref()).unwrap_or(known.defaults.mode);
+    let rungs = check.bounded(written.remediate.as_ref(), MOST_RUNGS, "rungs");
+    if let (Some(remediate), [], true) = (rungs.first(), written.matchers.value.as_slice(), matchers.is_empty()) {
+        let what = format!("`{}` takes every alert, and does something about it", written.name.value);
+        let hint = "give it matchers: an action fits one kind of alert";
+        check.problems.push(remediate.action.warning(what).hint(hint));
+    }
+    let remediate = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
+    let limits = check.bounded(written.limits.as_ref(), MOST_ENTRIES, "limits").to_vec();
+    Rule {
+        name: written.name.value.clone(),
+        matchers,
+        severity: written.severity.as_ref().and_then(|severity| self::severity(check, severity, known)),
+        service: check.text(written.service.as_ref(), LONGEST_WORD_BYTES),
+        runbook: runbook(check, written.runbook.as_ref()),
+        group_by: group_by(check, &written, rungs, known),
+        fires_for: check.span(written.fires_for.as_ref(), Span::ZERO),
+        mode,
+        limits: check.limits(&limits),
+        cooldown: check.span(written.cooldown.as_ref(), known.defaults.cooldown),
+        quiet: check.span(written.quiet.as_ref(), known.defaults.quiet),
+        undo_within: check.span(written.undo_within.as_ref(), known.defaults.undo_within),
+        evidence,
+        remediate,
+        slack_channel: channel(check, written.notify.as_ref().and_then(|notify| notify.slack.as_ref())),
+    }
+}
+
+fn matchers(check: &mut Check<'_>, written: &Located<Vec<Located<String>>>) -> Vec<Matcher> {
+    let mut matchers = Vec::new();
+    for text in check.bounded(Some(written), MOST_MATCHERS, "matchers") {
+        if text.value.len() > LONGEST_TEXT_BYTES {
+            check.error(&text.place, format!("the matcher has more than {LONGEST_TEXT_BYTES} bytes"));
+            continue;
+        }
+        match Matcher::parse(&text.value) {
+            Ok(matcher) => {
+                if matcher.op() == MatchOp::Equal && matcher.value().starts_with('=') {
+                    let what = format!("`{matcher}` wants a value that begins with `=`");
+                    check.problems.push(text.warning(what).hint("`==` is not an operator, use `=`"));
+                }
+                matchers.push(matcher);
+            }
+            Err(error) => {
+                let shown = crate::telemetry::text::shortened(&text.value, 60);
+                let problem = text.error(format!("`{shown}` is not a matcher: {}", error.what()));
+                check.problems.push(match error.hint() {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                });
+            }
+        }
+    }
+    matchers
+}
+
+fn severity(check: &mut Check<'_>, written: &Located<String>, known: &Known<'_>) -> Option<String> {
+    let words = known.severities.as_ref()?;
+    let found = words.get(&written.value.to_ascii_lowercase());
+    if found.is_none() {
+        let names: BTreeSet<&str> = words.values().map(String::as_str).collect();
+        check.unknown_severity(&written.place, &written.value, names);
+    }
+    found.cloned()
+}
+
+fn runbook(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<String> {
+    let written = written?;
+    let text = check.text(Some(written), LONGEST_TEXT_BYTES)?;
+    let address = reqwest::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if !address {
+        check.hinted(&written.place, "a runbook is a web address", "write it with `https://` at its beginning");
+    }
+    Some(text)
+}
+
+/// `#name`, or the ID of a channel.
+fn channel(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<String> {
+    let written = written?;
+    let name = written.value.strip_prefix('#');
+    let is_name = name.is_some_and(|name| (1..=80).contains(&name.len()) && !name.contains(char::is_whitespace));
+    let is_id = (3..=32).contains(&written.value.len())
+        && written.value.starts_with(['C', 'D', 'G'])
+        && written.value.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if !is_name && !is_id {
+        let what = format!("`{}` is not a Slack channel", crate::telemetry::text::shortened(&written.value, 60));
+        check.hinted(&written.place, what, "write '#name' in quotes, or the channel's ID");
+        return None;
+    }
+    if check.context.slack_channel.is_none() {
+        let what = "Slack is not set up: nobody is told";
+        check.problems.push(written.warning(what).hint("set `slack` in nightshift.yaml"));
+    }
+    Some(written.value.clone())
+}
+
+/// The labels of an incident's identity: those by which targets pick are always among them, because an incident has
+/// one ladder on one target.
+fn group_by(check: &mut Check<'_>, written: &file::Rule, rungs: &[file::Rung], known: &Known<'_>) -> Vec<String> {
+    let mut picked: Vec<(&str, &str)> = Vec::new();
+    for rung in rungs {
+        if let Some(Some(TargetSpec { choice: Choice::Set { pick, .. }, .. })) = known.targets.get(rung.target.as_str())
+            && !picked.iter().any(|(label, _)| label == pick)
+        {
+            picked.push((pick, &rung.target.value));
+        }
+    }
+    let Some(given) = &written.group_by else {
+        return picked.into_iter().map(|(label, _)| label.to_owned()).collect();
+    };
+    let labels = check.bounded(Some(given), MOST_ENTRIES, "labels");
+    let mut group_by: Vec<String> = Vec::new();
+    for label in labels {
+        if check.text(Some(label), LONGEST_WORD_BYTES).is_none() {
+            continue;
+        }
+        if group_by.contains(&label.value) {
+            check.error(&label.place, format!("`{}` stands twice", label.value));
+        } else {
+            group_by.push(label.value.clone());
+        }
+    }
+    for (label, target) in picked {
+        if !labels.iter().any(|given| given.value == label) {
+            let what = format!("`group_by` lacks `{label}`, by which target `{target}` picks");
+            check.hinted(&given.place, what, "add it, or remove `group_by`: an incident acts on one target");
+        }
+    }
+    group_by
+}
+
+/// The target, if it is listed and right. A target that is listed and wrong was told where it stands.
+fn target<'k>(check: &mut Check<'_>, name: &Located<String>, known: &'k Known<'_>) -> Option<&'k TargetSpec> {
+    match known.targets.get(name.value.as_str()) {
+        Some(target) => target.as_ref(),
+        None => {
+            if !known.incomplete {
+                let what = format!("target `{}` is not listed under `targets`", name.value);
+                check.unknown(name, what, known.targets.keys().copied());
+            }
+            None
+        }
+    }
+}
+
+/// An object to check against; of a set some member.
+fn example(spec: &TargetSpec) -> Object {
+    match &spec.choice {
+        Choice::One { object } => object.clone(),
+        Choice::Set { namespace, kind, selector, .. } => Object::Workload {
+            namespace: namespace.clone(),
+            kind: *kind,
+            name: "member".to_owned(),
+            selector: Some(selector.clone()),
+        },
+    }
+}
+
+fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &[CollectorSpec]) -> Option<RungSpec> {
+    let target = target(check, &written.target, known);
+    let with = parameters(check, written.with.as_ref());
+    let mode = check.mode(written.mode.as_ref());
+    let verify = verify(check, written.verify.as_ref());
+    let actions = check.context.actions;
+    let Some(action) = actions.get(&written.action.value) else {
+        let what = format!("there is no action `{}`", written.action.value);
+        check.unknown(&written.action, what, actions.names().collect::<Vec<_>>());
+        return None;
+    };
+    let (target, with) = (target?, with?);
+    for what in action.check(&with, &example(target), target.bounds) {
+        let place = place_of(&what, written, target);
+        let names_itself = what.starts_with(action.name());
+        check.error(&place, if names_itself { what } else { format!("{}: {what}", action.name()) });
+    }
+    let if_ineffective = match &written.if_ineffective {
+        Some(word) if word.value == file::IfIneffectiveWord::Undo && !action.has_undo() => {
+            let what = format!("{} has no undo", written.action.value);
+            check.hinted(&word.place, what, "write `if_ineffective: keep`, or remove the key");
+            IfIneffective::Keep
+        }
+        Some(word) => match word.value {
+            file::IfIneffectiveWord::Undo => IfIneffective::Undo,
+            file::IfIneffectiveWord::Keep => IfIneffective::Keep,
+        },
+        None if UNDONE_WHEN_INEFFECTIVE.contains(&action.name()) => IfIneffective::Undo,
+        None => IfIneffective::Keep,
+    };
+    let evidence =
+        if action.may_destroy(&with) { before(check, &written.target.value, target, given) } else { Vec::new() };
+    Some(RungSpec {
+        action: written.action.value.clone(),
+        target: written.target.value.clone(),
+        with,
+        mode,
+        verify,
+        if_ineffective,
+        evidence,
+    })
+}
+
+/// What the action would destroy, of its target: with the rule's own parameters where it collects the same.
+fn before(check: &Check<'_>, name: &str, target: &TargetSpec, given: &[CollectorSpec]) -> Vec<CollectorSpec> {
+    if example(target) == Object::Nothing {
+        return Vec::new();
+    }
+    BEFORE_DESTROYING
+        .iter()
+        .filter(|collector| check.context.collectors.contains(collector))
+        .map(|collector| {
+            let same = given.iter().find(|one| one.collect == **collector && one.target == name);
+            same.cloned().unwrap_or_else(|| CollectorSpec {
+                collect: (*collector).to_owned(),
+                target: name.to_owned(),
+                with: Value::Object(serde_json::Map::new()),
+            })
+        })
+        .collect()
+}
+
+fn verify(check: &mut Check<'_>, written: Option<&file::Verify>) -> Verify {
+    let Some(written) = written else {
+        return Verify { settle: DEFAULT_SETTLE, resolved_within: DEFAULT_RESOLVED_WITHIN, query: None };
+    };
+    let settle = check.span(written.settle.as_ref(), DEFAULT_SETTLE);
+    if let Some(text) = &written.settle
+        && settle < SHORTEST_USUAL_SETTLE
+    {
+        let what =
+            format!("settle {settle} is under {SHORTEST_USUAL_SETTLE}: it may be measured before anything changes");
+        check.problems.push(text.warning(what).hint("wait for at least one scrape and one evaluation of the rule"));
+    }
+    let resolved_within = check.span(written.resolved_within.as_ref(), DEFAULT_RESOLVED_WITHIN);
+    if let Some(text) = &written.resolved_within
+        && resolved_within == Span::ZERO
+    {
+        check.hinted(&text.place, "nothing resolves within no time", "write it like `10m`");
+    }
+    let query = check.text(written.query.as_ref(), LONGEST_TEXT_BYTES);
+    if let Some(text) = &written.query
+        && !check.context.prometheus
+    {
+        let hint = "set prometheus.url in nightshift.yaml, or remove `query`";
+        check.hinted(&text.place, "a query needs prometheus.url: nobody else can answer it", hint);
+    }
+    Verify { settle, resolved_within, query }
+}
+
+fn collector(check: &mut Check<'_>, written: &file::Evidence, known: &Known<'_>) -> Option<CollectorSpec> {
+    let target = target(check, &written.target, known);
+    let with = parameters(check, written.with.as_ref());
+    let collectors = check.context.collectors;
+    if !collectors.contains(&written.collect.value.as_str()) {
+        let what = format!("there is no collector `{}`", written.collect.value);
+        check.unknown(&written.collect, what, collectors.iter().copied());
+        return None;
+    }
+    if example(target?) == Object::Nothing {
+        check.error(&written.target.place, format!("target `{}` is nothing to collect from", written.target.value));
+        return None;
+    }
+    Some(CollectorSpec { collect: written.collect.value.clone(), target: written.target.value.clone(), with: with? })
+}
+
+/// `with` as JSON, for the plug-in that knows it. Without it, an empty mapping.
+fn parameters(check: &mut Check<'_>, with: Option<&Node>) -> Option<Value> {
+    let Some(node) = with else { return Some(Value::Object(serde_json::Map::new())) };
+    if let Kind::Map(_) = node.kind {
+        return Some(json(node));
+    }
+    let what = format!("expected a mapping, found {}", node.kind.found());
+    check.hinted(&node.place, what, "write `with: {KEY: VALUE}`");
+    None
+}
+
+/// `+2` is not the number 2: a number with a plus stays the text that was written.
+fn json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null => Value::Null,
+        Kind::Bool(value) => Value::Bool(*value),
+        Kind::Number(text) if text.starts_with('+') => Value::String(text.clone()),
+        Kind::Number(text) => {
+            text.parse::<serde_json::Number>().map_or_else(|_| Value::String(text.clone()), Value::Number)
+        }
+        Kind::Text(text) => Value::String(text.clone()),
+        Kind::List(items) => Value::Array(items.iter().map(json).collect()),
+        Kind::Map(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect())
+        }
+    }
+}
+
+/// Where a sentence of an action belongs: at the target where it is about its kind or about bounds that it has not, at
+/// the parameter that it names in backticks, else at `with`, else at the action.
+fn place_of(what: &str, written: &file::Rung, target: &TargetSpec) -> Place {
+    let of_wrong_kind = match example(target) {
+        Object::Workload { kind, .. } => what.contains(kind.word()),
+        Object::Nothing => what.contains("target"),
+    };
+    if of_wrong_kind || (target.bounds.is_none() && what.contains("bounds")) {
+        return written.target.place.clone();
+    }
+    let Some(with) = &written.with else { return written.action.place.clone() };
+    let Kind::Map(entries) = &with.kind else { return with.place.clone() };
+    let named = |key: &str| what.contains(&format!("`{key}`")) || what.contains(&format!("`{key}: "));
+    entries.iter().find(|(key, _)| named(&key.text)).map_or(&with.place, |(key, _)| &key.place).clone()
+}
