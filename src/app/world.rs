@@ -1,0 +1,79 @@
+//! What this process can see and do: actions, collectors, Alertmanager, Prometheus, built from the settings.
+
+use crate::{
+    action::{self, kubernetes::workload::Itself, noop::Noop},
+    config::Settings,
+    evidence,
+    model::target::{Kind, Object},
+    peer::kubernetes::Cluster,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long the start waits for the API server to say which Deployment this is.
+const FIND_ITSELF_WITHIN: Duration = Duration::from_secs(5);
+
+/// The actions and collectors that this build has. Rules are checked against them, connected or not.
+pub struct Abilities {
+    pub actions: action::Registry,
+    pub evidence: evidence::Registry,
+    /// nightshift's own workload, never a target.
+    pub itself: Option<Object>,
+}
+
+impl Abilities {
+    /// Connects to Kubernetes where it is configured or this runs in a cluster.
+    pub async fn connect(settings: &Settings) -> Result<Abilities, String> {
+        let kubernetes = &settings.kubernetes;
+        let cluster = Cluster::connect(kubernetes.kubeconfig.as_deref(), kubernetes.context.as_deref()).await?;
+        let named = kubernetes
+            .itself
+            .as_ref()
+            .map(|itself| Itself { namespace: itself.namespace.clone(), deployment: itself.deployment.clone() });
+        let itself = match named {
+            Some(itself) => Some(itself),
+            None => find_itself(&cluster).await,
+        };
+        Ok(Abilities::of(&cluster, itself))
+    }
+
+    /// Without a connection: enough to check rules.
+    #[must_use]
+    pub fn unconnected(settings: &Settings) -> Abilities {
+        let itself = settings.kubernetes.itself.as_ref();
+        let itself =
+            itself.map(|itself| Itself { namespace: itself.namespace.clone(), deployment: itself.deployment.clone() });
+        Abilities::of(&Cluster::absent(), itself)
+    }
+
+    fn of(cluster: &Cluster, itself: Option<Itself>) -> Abilities {
+        let mut actions = action::Registry::default();
+        action::kubernetes::register(&mut actions, cluster, itself.as_ref());
+        actions.add(Arc::new(Noop));
+        let mut collectors = evidence::Registry::default();
+        evidence::kubernetes::register(&mut collectors, cluster);
+        let itself = itself.map(|itself| Object::Workload {
+            namespace: itself.namespace,
+            kind: Kind::Deployment,
+            name: itself.deployment,
+            selector: None,
+        });
+        Abilities { actions, evidence: collectors, itself }
+    }
+}
+
+/// In a cluster: the Deployment that owns this pod. Outside, or where it can't be learned: none.
+async fn find_itself(cluster: &Cluster) -> Option<Itself> {
+    if !cluster.is_configured() {
+        return None;
+    }
+    let namespace = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace").ok()?;
+    let pod = std::fs::read_to_string("/etc/hostname").ok()?;
+    let found = action::kubernetes::itself::find(cluster, namespace.trim(), pod.trim(), FIND_ITSELF_WITHIN).await;
+    match found {
+        Ok(itself) => itself,
+        Err(error) => {
+            tracing::warn!(%error, "cannot tell which Deployment this is: set kubernetes.self, so that it is never a target");
+            None
+        }
+    }
+}
