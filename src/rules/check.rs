@@ -43,7 +43,7 @@ pub fn texts(
     problems: Vec<Problem>,
     context: &Context<'_>,
 ) -> Result<Loaded, Vec<Problem>> {
-    let mut check = Check { context, problems };
+    let mut check = Check { context, problems, patterns: 0 };
     let written = Written::gather(&mut check, texts);
     let policy = check.policy(&written, texts.first().map_or("rules", |(name, _)| name));
     let mut problems = check.problems;
@@ -68,6 +68,8 @@ pub fn texts(
 pub(super) struct Check<'a> {
     pub context: &'a Context<'a>,
     pub problems: Vec<Problem>,
+    /// Patterns of all rules so far.
+    pub patterns: usize,
 }
 
 /// What all files say together, each part still as written.
@@ -237,7 +239,6 @@ impl Check<'_> {
         }
         let mut names: BTreeMap<String, Place> = BTreeMap::new();
         let mut rules = Vec::new();
-        let mut patterns = 0;
         for node in written.rules.iter().take(MOST_RULES) {
             let Some(rule) = self.read::<Rule>(node) else { continue };
             let place = rule.name.place.clone();
@@ -252,13 +253,7 @@ impl Check<'_> {
             if rule.matchers.len() < matchers {
                 continue;
             }
-            patterns += rule.matchers.iter().filter(|matcher| matcher.op().is_pattern()).count();
             rules.push((place, rule));
-        }
-        if patterns > MOST_PATTERNS
-            && let Some(node) = written.rules.first()
-        {
-            self.error(&node.place, format!("the rules have {patterns} patterns, more than {MOST_PATTERNS}"));
         }
         reach::warn(self, &rules);
         let all_read = rules.len() == written.rules.len() && !written.lacks_rules && !written.incomplete;

@@ -1,7 +1,7 @@
 //! One rule and its ladder: matchers, identity, times, rungs.
 
 use super::{
-    check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_RUNGS},
+    check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
     file,
 };
 use crate::{
@@ -74,6 +74,17 @@ fn matchers(check: &mut Check<'_>, written: &Located<Vec<Located<String>>>) -> V
         if text.value.len() > LONGEST_TEXT_BYTES {
             check.error(&text.place, format!("the matcher has more than {LONGEST_TEXT_BYTES} bytes"));
             continue;
+        }
+        // Before it is compiled: that is what costs. A value may hold the operator too, which counts it once too often.
+        if ["=~", "!~"].iter().any(|operator| text.value.contains(operator)) {
+            check.patterns += 1;
+            if check.patterns > MOST_PATTERNS {
+                if check.patterns == MOST_PATTERNS + 1 {
+                    let what = format!("the rules have more than {MOST_PATTERNS} patterns");
+                    check.hinted(&text.place, what, "a matcher with `=` costs next to nothing");
+                }
+                continue;
+            }
         }
         match Matcher::parse(&text.value) {
             Ok(matcher) => {

@@ -17,6 +17,7 @@ mod tests;
 
 use crate::{
     action::Registry,
+    config::settings::RulesFrom,
     decide::policy::PolicySpec,
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
@@ -34,6 +35,15 @@ pub enum RulesSource {
     Path(PathBuf),
     /// [`STARTER`].
     Starter,
+}
+
+impl From<RulesFrom> for RulesSource {
+    fn from(settings: RulesFrom) -> RulesSource {
+        match settings {
+            RulesFrom::Path(path) => RulesSource::Path(path),
+            RulesFrom::Starter => RulesSource::Starter,
+        }
+    }
 }
 
 /// What rules are checked against, from settings and from what this process can do.

@@ -7,6 +7,9 @@ use super::check::{Check, place};
 use crate::{config::node::Place, decide::policy::Rule, model::matcher::MatchOp};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Rules that are compared, in all: thousands of rules are cheap, a file made to be slow gets fewer warnings.
+const MOST_COMPARISONS: usize = 1_000_000;
+
 /// Whether it takes every alert.
 pub(super) fn takes_all(rule: &Rule) -> bool {
     rule.matchers.iter().all(|matcher| matcher.op() == MatchOp::Matches && matcher.value() == ".*")
@@ -27,9 +30,13 @@ pub(super) fn warn(check: &mut Check<'_>, rules: &[(Place, Rule)]) {
     // Earlier rules by their rarest matcher: few rules share it, so that ten thousand rules are not compared in pairs.
     let mut earlier: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut catch_all: Option<usize> = None;
+    let mut compared = 0;
     for (at, set) in sets.iter().enumerate() {
         let candidates = set.iter().filter_map(|matcher| earlier.get(matcher.as_str())).flatten();
-        let covers = |before: &usize| sets.get(*before).is_some_and(|other| other.is_subset(set));
+        let covers = |before: &usize| {
+            compared += 1;
+            compared <= MOST_COMPARISONS && sets.get(*before).is_some_and(|other| other.is_subset(set))
+        };
         let first = catch_all.into_iter().chain(candidates.copied().filter(covers)).min();
         match first.and_then(|first| rules.get(first)).zip(rules.get(at)) {
             Some(((first_place, first), (own_place, own))) => {

@@ -289,6 +289,36 @@ fn ten_thousand_rules_are_read_and_one_more_is_refused() {
 }
 
 #[test]
+fn patterns_are_counted_before_they_are_compiled() {
+    let world = World::with_everything();
+    let matchers = ["'a=~\"(\"'"; 50].join(",");
+    let rule = |number: usize| format!("- {{name: r{number}, match: [{matchers}]}}\n");
+    let text = format!("rules:\n{}", (0..250).map(rule).collect::<String>());
+    let told = world.told(&text);
+    assert_eq!(
+        told.last().unwrap(),
+        "r.yaml: error: 9801 more problems are not shown",
+        "one for all above ten thousand"
+    );
+}
+
+#[test]
+fn rules_made_to_be_compared_in_pairs_are_read_in_time() {
+    let world = World::with_everything();
+    // Every three of thirty labels: no rule covers another, and every label is as rare as the next.
+    let labels: Vec<(usize, usize, usize)> = (0..30)
+        .flat_map(|one| (one + 1..30).flat_map(move |two| (two + 1..30).map(move |three| (one, two, three))))
+        .collect();
+    let rule = |(place, (one, two, three)): (usize, &(usize, usize, usize))| {
+        format!("- {{name: r{place}, match: [l{one}=v, l{two}=v, l{three}=v]}}\n")
+    };
+    let text: String = labels.iter().enumerate().map(rule).collect();
+    let loaded = world.load(&format!("rules:\n{text}- {{name: rest, match: []}}\n")).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.policy.rules.len(), 4061);
+}
+
+#[test]
 fn thousands_of_problems_are_cut_and_counted() {
     let text = format!("rules:\n{}", "  - {name: a, match: ['x']}\n".repeat(2_000));
     let told = World::with_everything().told(&text);
