@@ -115,6 +115,11 @@ impl Restart {
         if workload.metadata.uid != plan.proposal.uid {
             return Ok(TargetReading::NotYet { says: "it was deleted and made anew".to_owned() });
         }
+        // A later restart by somebody else is no harm; that ours is gone is.
+        let (from, value) = (read(&plan.proposal.from)?, workload.template_annotation(ANNOTATION));
+        if value.is_none() || value == from.restarted_at.as_deref() {
+            return Ok(TargetReading::NotYet { says: "somebody took the restart back".to_owned() });
+        }
         let (ready, wanted) = (workload.ready(named.kind), before.ready);
         Ok(match rollout::status(named.kind, &workload) {
             Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {

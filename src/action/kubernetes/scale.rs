@@ -8,7 +8,7 @@
 use super::{
     amount::{Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
-    deadline, dry_run, outcome, own,
+    deadline, dry_run, outcome, own, ownership,
     rollout::{self, Rollout},
     setting::{Precondition, Setting, patch, precondition},
     unknown_keys,
@@ -183,6 +183,15 @@ fn propose(seen: &mut Seen, named: Named<'_>, amount: Amount, bounds: Option<Bou
         seen.facts.owner = Some(owner.clone());
         return refused(format!("its replicas belong to {owner}"));
     }
+    let gitops = match &seen.owned {
+        Owned::By(hpa) => ownership::gitops(&hpa.metadata, ownership::MIN_REPLICAS),
+        Owned::ByNobody | Owned::NotShared(_) => ownership::gitops(&seen.workload.metadata, ownership::REPLICAS),
+    };
+    if let Some(owner) = gitops {
+        let why = format!("{owner} has its replicas in its manifests and would put them back");
+        seen.facts.owner = Some(owner);
+        return refused(why);
+    }
     let (wanted, clamped) = match amount.resolve(replicas, bounds) {
         Resolved::Refused { why } => return refused(why),
         Resolved::To { replicas, clamped } => (replicas, clamped),
@@ -271,8 +280,15 @@ fn difference_since(seen: &Seen, proposal: &Proposal, expected: &Setting, whose:
         (_, Owned::NotShared(owner)) => return Some(format!("its replicas belong to {owner} now")),
         (Setting::Floor { hpa, .. }, _) => return Some(format!("HorizontalPodAutoscaler {hpa} scales it no more")),
     };
-    let verb = if matches!(expected, Setting::Replicas { .. }) { "are" } else { "is" };
-    (value != expected.value()).then(|| format!("{} {verb} {value}, {whose} {}", expected.words(), expected.value()))
+    let (verb, writer) = match (expected, &seen.owned) {
+        (Setting::Floor { .. }, Owned::By(hpa)) => {
+            ("is", ownership::last_other(&hpa.metadata, ownership::MIN_REPLICAS))
+        }
+        _ => ("are", ownership::last_other(&seen.workload.metadata, ownership::REPLICAS)),
+    };
+    let writer = writer.map(|writer| format!(" (set by {writer})")).unwrap_or_default();
+    (value != expected.value())
+        .then(|| format!("{} {verb} {value}{writer}, {whose} {}", expected.words(), expected.value()))
 }
 
 /// The owner that keeps us from a field, if any.

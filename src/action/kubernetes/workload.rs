@@ -1,5 +1,6 @@
 //! A Deployment, StatefulSet or DaemonSet as far as actions read it, and the facts it gives.
 
+use super::ownership::ManagedField;
 use crate::{
     model::{
         observation::Facts,
@@ -77,7 +78,7 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
     pub owner_references: Vec<Owner>,
     pub deletion_timestamp: Option<String>,
-    pub creation_timestamp: Option<String>,
+    pub managed_fields: Vec<ManagedField>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
