@@ -423,6 +423,22 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
             assert!(problem.contains("which the set does not list"), "{problem}");
         }
     }
+
+    // What was done to a member is put back although it left the set.
+    let mut hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", json!({"replicas": 2})).await;
+    if let Object::Workload { selector, .. } = &mut hand.rung.target.object {
+        *selector = Some("managed=true".to_owned());
+    }
+    let (before, plan) = hand.plan().await;
+    assert_eq!(hand.apply(&plan).await, Outcome::Applied);
+    namespace.patch("deployment", "web", &json!({"metadata": {"labels": {"managed": null}}})).await;
+    assert!(hand.action.observe(&hand.rung, hand.now, WITHIN).await.is_err());
+    assert_eq!(hand.read_back(&plan).await, Outcome::Applied);
+    hand.until_well(&plan, &before).await;
+    let Proposed::Made(back) = hand.undo(&plan, None).await else { panic!() };
+    let undo = hand.seal(*back);
+    assert_eq!(hand.holds(&undo).await, Holds::Yes);
+    assert_eq!(hand.apply(&undo).await, Outcome::Applied);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! so a third writer's change in between makes it fail instead of being overwritten.
 
 use super::{
-    amount::{Amount, Resolved},
+    amount::{self, Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
     deadline, dry_run, outcome, own, ownership,
     rollout::{self, Rollout},
@@ -59,7 +59,7 @@ impl Scale {
     }
 
     async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
-        let amount = amount_of(&rung.with)?;
+        let amount = amount::of_with(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
         let mut seen = self.see(named, now, within).await?;
         let proposal = propose(&mut seen, named, amount, rung.bounds);
@@ -78,7 +78,7 @@ impl Scale {
         if !left.is_same_field(&back) {
             return Err(format!("{} was set, and {} is to be put back", left.words(), back.words()));
         }
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let mut seen = self.see(named, now, within).await?;
         let proposal = match difference_since(&seen, &plan.proposal, &left, LEFT) {
             Some(why) => Proposed::Refused { why },
@@ -96,7 +96,9 @@ impl Scale {
 
     async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
         let from = Setting::read(&plan.proposal.from)?;
-        let mut seen = self.see(Named::of(&plan.target.object)?, now, within).await?;
+        let named = Named::of(&plan.target.object)?;
+        let is_undo = plan.proposal.undo.is_null();
+        let mut seen = self.see(if is_undo { named.by_name() } else { named }, now, within).await?;
         seen.facts.owner = not_ours(&seen.owned, &from);
         let proposal = &plan.proposal;
         let generation = seen.workload.metadata.generation;
@@ -117,7 +119,7 @@ impl Scale {
         let proposal = &plan.proposal;
         let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
         let precondition = precondition(proposal)?;
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let until = deadline(within);
         let workload = Workload::read(&self.cluster, named, until).await?;
         let (uid, value) = match &to {
@@ -147,7 +149,7 @@ impl Scale {
     async fn read_target(&self, plan: &Plan, before: &Facts, within: Duration) -> Result<TargetReading, String> {
         let proposal = &plan.proposal;
         let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let seen = self.see(named, Micros::default(), within).await?;
         if let Some(says) = difference_since(&seen, proposal, &to, LEFT) {
             return Ok(TargetReading::NotYet { says });
@@ -300,22 +302,6 @@ fn not_ours(owned: &Owned, setting: &Setting) -> Option<String> {
     }
 }
 
-fn amount_of(with: &Value) -> Result<Amount, String> {
-    let replicas = with.get("replicas").ok_or_else(|| format!("{NAME} needs `with: {{replicas: …}}`"))?;
-    Amount::parse(replicas, with.get("down") == Some(&Value::Bool(true)))
-}
-
-fn lease_of(with: &Value) -> Result<Option<Span>, String> {
-    match with.get("lease") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => match Span::parse(text)? {
-            span if span.0 < Span::minutes(1).0 => Err(format!("`lease: {text}` is under a minute")),
-            span => Ok(Some(span)),
-        },
-        Some(other) => Err(format!("`lease: {other}` is not a duration like 2h")),
-    }
-}
-
 impl Action for Scale {
     fn name(&self) -> &'static str {
         NAME
@@ -333,7 +319,7 @@ impl Action for Scale {
         if bounds.is_none() {
             problems.push(format!("{NAME} needs bounds on its target: `replicas: {{min: 2, max: 20}}`"));
         }
-        match amount_of(with) {
+        match amount::of_with(with) {
             Err(problem) => problems.push(problem),
             Ok(Amount::Exactly { replicas, .. }) => {
                 if let Some(Bounds { min, max }) = bounds
@@ -350,17 +336,17 @@ impl Action for Scale {
         if with.get("down").is_some_and(|down| !down.is_boolean()) {
             problems.push("`down` is true or false".to_owned());
         }
-        problems.extend(lease_of(with).err());
+        problems.extend(amount::lease_of_with(with).err());
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }
 
     fn lease(&self, with: &Value) -> Option<Span> {
-        lease_of(with).ok().flatten()
+        amount::lease_of_with(with).ok().flatten()
     }
 
     fn may_destroy(&self, with: &Value) -> bool {
-        match amount_of(with) {
+        match amount::of_with(with) {
             Ok(Amount::More(_) | Amount::MorePercent(_)) => false,
             Ok(Amount::Exactly { down, .. }) => down,
             Ok(Amount::Fewer(_) | Amount::FewerPercent(_)) | Err(_) => true,

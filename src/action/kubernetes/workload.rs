@@ -47,6 +47,13 @@ impl<'a> Named<'a> {
         }
     }
 
+    /// By its name alone, for what was done to it already: that it left its set since must not keep us from reading it
+    /// or putting it back.
+    #[must_use]
+    pub fn by_name(self) -> Named<'a> {
+        Named { selector: None, ..self }
+    }
+
     #[must_use]
     pub fn place(&self) -> Place<'a> {
         Place::one(Resource::Workload(self.kind), self.namespace, self.name)
