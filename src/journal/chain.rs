@@ -99,6 +99,10 @@ impl Verifier {
         if row.seq != expected {
             return Err(Damage { seq: expected, what: format!("is missing: the next one held is {}", row.seq) });
         }
+        if row.incident == Some(0) {
+            // Hashed like none, so the hash can't tell them apart.
+            return Err(Damage { seq: row.seq, what: "its incident is 0; they are counted from 1".to_owned() });
+        }
         if row.seal(&previous) != row.hash {
             let what = "its hash does not fit: it, or the hash of the entry before it, was changed".to_owned();
             return Err(Damage { seq: row.seq, what });
@@ -224,6 +228,20 @@ mod tests {
             change(&mut rows[3]);
             assert_eq!(verify(&rows, GENESIS).map_err(|damage| damage.seq), Err(4), "change {number}");
         }
+    }
+
+    #[test]
+    fn an_incident_of_zero_is_damage_and_not_the_same_as_none() {
+        let mut rows = chain(3);
+        assert_eq!(rows[2].incident.replace(0), None);
+        assert_eq!(verify(&rows, GENESIS).map_err(|damage| damage.seq), Err(3));
+    }
+
+    #[test]
+    fn time_that_goes_back_is_named_even_where_the_hashes_fit() {
+        let mut rows = chain(2);
+        rows.push(Row::sealed(&rows[1].hash, 3, rows[1].at - 1, 1, None, "wake".into(), "{}".into()));
+        assert_eq!(verify(&rows, GENESIS).map_err(|damage| damage.seq), Err(3));
     }
 
     #[test]

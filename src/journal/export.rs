@@ -22,6 +22,8 @@ use std::{
 
 /// More findings than this say nothing new.
 const MAX_DAMAGES: usize = 20;
+/// A daemon prunes about once a day; that it does so during two verifications running is no accident.
+const PRUNED_MEANWHILE: usize = 2;
 /// An exported line: a body of at most some MB, escaped.
 const MAX_LINE: u64 = 64 << 20;
 
@@ -30,6 +32,8 @@ const MAX_LINE: u64 = 64 << 20;
 pub struct Report {
     /// Where the chain begins: [`GENESIS`], or the snapshot below which entries were pruned.
     pub anchor: Head,
+    /// The first entry held (the anchor's next one if none is).
+    pub oldest: u64,
     /// The last entry held.
     pub head: Head,
     /// Entries that were verified.
@@ -61,10 +65,23 @@ pub async fn verify(journal: &dyn Journal, head_path: Option<&Path>) -> Result<R
     // The side file first: read after the journal it could be ahead of it by what was just appended.
     let remembered = match head_path {
         None => None,
-        Some(path) => Some(head_file::read(path).map_err(|error| Error::Unavailable {
+        Some(path) => head_file::read(path).map_err(|error| Error::Unavailable {
             reason: format!("reading the side file {}: {error}", path.display()),
-        })?),
+        })?,
     };
+    let mut report = look(journal, remembered, head_path.is_some()).await?;
+    for _ in 0..PRUNED_MEANWHILE {
+        let oldest = journal.extent().await?.map(|extent| extent.oldest);
+        // Damage in a journal whose front moved while it was read may be nothing but that.
+        if report.damage.is_empty() || oldest.is_none_or(|oldest| oldest <= report.oldest) {
+            break;
+        }
+        report = look(journal, remembered, head_path.is_some()).await?;
+    }
+    Ok(report)
+}
+
+async fn look(journal: &dyn Journal, remembered: Option<Head>, has_head_file: bool) -> Result<Report, Error> {
     let mut snapshots = journal.snapshots().await?;
     let (anchor, mut damage) = anchor(journal, &snapshots).await?;
     snapshots.retain(|seq| *seq >= anchor.seq);
@@ -81,11 +98,8 @@ pub async fn verify(journal: &dyn Journal, head_path: Option<&Path>) -> Result<R
     }
     damage.sort_by_key(|found| found.seq);
     damage.truncate(MAX_DAMAGES);
-    let head_file = match remembered {
-        None => None,
-        Some(remembered) => Some(head_file::compare(journal, remembered).await?),
-    };
-    Ok(Report { anchor, head, entries, leftovers, snapshots: whole_snapshots, head_file, damage })
+    let head_file = if has_head_file { Some(head_file::compare(journal, remembered).await?) } else { None };
+    Ok(Report { anchor, oldest, head, entries, leftovers, snapshots: whole_snapshots, head_file, damage })
 }
 
 /// Follows the entries behind `anchor`; the last one, and how many were whole.
@@ -129,6 +143,11 @@ async fn follow(journal: &dyn Journal, anchor: Head, damage: &mut Vec<Damage>) -
         }
     }
     Ok((verifier.head(), entries))
+}
+
+/// The first entry held, 0 if there is none.
+async fn oldest(journal: &dyn Journal) -> Result<u64, Error> {
+    Ok(journal.extent().await?.map_or(0, |extent| extent.oldest))
 }
 
 /// Where the chain can be followed from, and what is wrong already if from nowhere.
@@ -208,13 +227,18 @@ pub enum ExportError {
 /// As reading and writing have them.
 pub async fn export(journal: &dyn Journal, out: &mut (dyn Write + Send)) -> Result<Head, ExportError> {
     let snapshots = journal.snapshots().await?;
+    let from = oldest(journal).await?;
     let (anchor, _) = anchor(journal, &snapshots).await?;
     let heading = Heading { format: FORMAT.to_owned(), version: VERSION, anchor };
     writeln!(out, "{}", serde_json::to_string(&heading).map_err(io::Error::from)?)?;
     let mut head = anchor;
     loop {
         let page = journal.rows(head.seq.saturating_add(1), PAGE_ROWS).await?;
-        let Some(last) = page.last() else { break };
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
+        if first.seq > head.seq.saturating_add(1) && oldest(journal).await? > from {
+            let reason = "entries were pruned while they were exported: export again".to_owned();
+            return Err(Error::Unavailable { reason }.into());
+        }
         head = last.head();
         for row in &page {
             writeln!(out, "{}", serde_json::to_string(row).map_err(io::Error::from)?)?;

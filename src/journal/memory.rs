@@ -116,7 +116,9 @@ impl Memory {
             return Err(AppendError::Clash);
         }
         kept.rows.extend(rows.iter().map(|row| (row.seq, row.clone())));
-        kept.inbox.retain(|id, _| !inbox_ids.contains(id));
+        for id in inbox_ids {
+            kept.inbox.remove(id);
+        }
         if fault == Some(Fault::AfterCommit) {
             return Err(unavailable("injected: the answer to the commit was lost"));
         }

@@ -307,7 +307,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Removes evidence whose `until` is at or before `now`; how many.
     fn prune_evidence(&self, now: i64) -> Answer<'_, u64>;
 
-    /// Takes in a delivery for whoever leads. Durable when it returns; the id.
+    /// Takes in a delivery for whoever leads. Durable when it returns; the id. As in a row, no NUL in `body`.
     fn push_inbox<'a>(&'a self, at: i64, body: &'a str) -> Answer<'a, u64>;
 
     /// Up to `limit` (at most [`PAGE_ROWS`]) items by id. Ids may appear below ones already seen: always read all that

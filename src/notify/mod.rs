@@ -3,6 +3,10 @@
 //! Which letters are owed, in which order and how often to try again is the state's and the courier's affair. A notifier
 //! makes one call for one letter and says what became of it.
 
+pub mod message;
+pub mod plain;
+pub mod slack;
+
 use crate::{
     action::Boxed,
     decide::state::DueLetter,

@@ -13,6 +13,7 @@ use sqlx::{
 };
 use std::{
     ffi::OsString,
+    fmt,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
@@ -35,10 +36,22 @@ pub struct Options {
     pub(super) head_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Place {
     Sqlite(Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>),
+}
+
+/// Without what the URL says besides: it may hold a password.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(sqlite) => write!(f, "SQLite {}", sqlite.get_filename().display()),
+            Self::Postgres(postgres) => {
+                write!(f, "PostgreSQL {} {}", postgres.get_host(), postgres.get_database().unwrap_or_default())
+            }
+        }
+    }
 }
 
 impl Options {
@@ -127,14 +140,15 @@ impl Sql {
                 (sqlite_readers(sqlite.as_ref().clone(), false), Some(lock))
             }
             Place::Postgres(postgres) => {
-                let mut conn = postgres.connect().await.map_err(super::failed)?;
+                // Migrating may take its time; being reached may not.
+                let mut conn = super::in_time(postgres.connect()).await?;
                 POSTGRES_MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(not_migrated)?;
                 conn.close().await.map_err(super::failed)?;
                 (postgres_readers(postgres.as_ref().clone()), None)
             }
         };
         let mut journal = Self::new(options.place.clone(), readers, false, lock);
-        journal.give_back(journal.connect().await?).await;
+        journal.turn().await?.give_back();
         let head_check = match &options.head_file {
             None => HeadCheck::Fine,
             Some(path) => {
@@ -253,6 +267,44 @@ fn not_migrated(error: MigrateError) -> Error {
         ),
         other => {
             refused(&format!("the journal can't be migrated: {other}"), "restore it from a backup, or ask for help")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_on_sqlite_is_synced_and_checkpoints_stay_frequent() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Sql::open(&Options::sqlite(&folder.path().join("nightshift.db"))).await.unwrap().journal;
+        let mut turn = journal.turn().await.unwrap();
+        let Conn::Sqlite(conn) = &mut turn.conn else { panic!() };
+        for (pragma, wanted) in [("synchronous", 2), ("wal_autocheckpoint", 1_000), ("busy_timeout", 5_000)] {
+            let text = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
+            assert_eq!(sqlx::query_scalar::<_, i64>(text).fetch_one(&mut *conn).await.unwrap(), wanted, "{pragma}");
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *conn).await.unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let options = Options::parse("postgres://u:hunter2@db.example/night?sslmode=require").unwrap();
+        let shown = format!("{options:?}");
+        assert!(shown.contains("db.example night") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_sqlite_url_names_its_file_and_the_side_file_beside_it() {
+        for (url, path) in [("sqlite:nightshift.db", "nightshift.db"), ("sqlite:///var/lib/n.db", "/var/lib/n.db")] {
+            let options = Options::parse(url).unwrap();
+            assert!(
+                matches!(&options.place, Place::Sqlite(sqlite) if sqlite.get_filename() == Path::new(path)),
+                "{url}"
+            );
+            assert_eq!(options.head_file_path(), Some(Path::new(&format!("{path}.head"))));
         }
     }
 }

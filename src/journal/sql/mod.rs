@@ -97,10 +97,6 @@ impl Sql {
         }
     }
 
-    async fn give_back(&self, conn: Conn) {
-        *self.writer.lock().await = Some(conn);
-    }
-
     async fn turn(&self) -> Result<Turn<'_>, Error> {
         if self.read_only {
             return Err(Error::Refused {
@@ -119,10 +115,7 @@ impl Sql {
     async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
         match self.dialect() {
             Dialect::Sqlite => work.await.map_err(failed),
-            Dialect::Postgres => match tokio::time::timeout(POSTGRES_DEADLINE, work).await {
-                Ok(answer) => answer.map_err(failed),
-                Err(_) => Err(Error::Unavailable { reason: "PostgreSQL did not answer in time".to_owned() }),
-            },
+            Dialect::Postgres => in_time(work).await,
         }
     }
 
@@ -131,6 +124,14 @@ impl Sql {
         if let Err(error) = file.write(head) {
             tracing::warn!(%error, seq = head.seq, "the journal's side file could not be written; a cut tail may go unnoticed");
         }
+    }
+}
+
+/// Bounds what PostgreSQL, or the way to it, may take.
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(POSTGRES_DEADLINE, work).await {
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => Err(Error::Unavailable { reason: "PostgreSQL did not answer in time".to_owned() }),
     }
 }
 

@@ -1,0 +1,171 @@
+//! A message as Slack shows it: Block Kit and the text for lock screens, within all of Slack's limits.
+//!
+//! Anybody's words stand in `plain_text`, where Slack reads no markup, or in a code span with `&`, `<`, `>` and the
+//! backtick replaced; so no label can mention, link, or format. `verbatim` keeps Slack from finding links by itself.
+
+use crate::notify::message::{Mention, Message, Part, Piece};
+use serde_json::{Value, json};
+
+/// Slack's own limits: <https://docs.slack.dev/reference/block-kit/blocks>.
+pub const BLOCKS: usize = 50;
+pub const HEADER: usize = 150;
+pub const SECTION: usize = 3000;
+/// `text`: chat.update refuses more.
+pub const TEXT: usize = 4000;
+/// All blocks together: Slack refuses at some 13,200 characters, which is nowhere documented.
+pub const ALL_BLOCKS: usize = 12_000;
+
+/// Kept free for the line that says that something was left out.
+const FOR_THE_REST: usize = 200;
+/// One part's share, so that none can push out the others.
+const PART: usize = 2400;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// For notifications and screen readers.
+    pub text: String,
+    pub blocks: Vec<Value>,
+}
+
+#[must_use]
+pub fn render(message: &Message) -> Rendered {
+    let mut blocks = Vec::new();
+    let mut used = 0;
+    if !message.headline.is_empty() {
+        let headline = plain(&message.headline, HEADER);
+        used += length(&headline);
+        blocks.push(json!({"type": "header", "text": plain_text(&headline)}));
+    }
+    let mut left_out = 0;
+    for part in &message.parts {
+        let Some((size, block)) = block(part) else { continue };
+        if left_out > 0 || blocks.len() + 1 >= BLOCKS || used + size > ALL_BLOCKS - FOR_THE_REST {
+            left_out += 1;
+            continue;
+        }
+        used += size;
+        blocks.push(block);
+    }
+    if left_out > 0 {
+        let rest = format!("… {left_out} more parts are not shown here");
+        blocks.push(json!({"type": "context", "elements": [plain_text(&rest)]}));
+    }
+    Rendered { text: or_dash(joined(&message.summary, TEXT)), blocks }
+}
+
+/// The block and its characters. None: there is nothing to show.
+fn block(part: &Part) -> Option<(usize, Value)> {
+    match part {
+        Part::Lines(lines) => {
+            let text = lines_within(lines, PART);
+            (!text.is_empty()).then(|| (length(&text), json!({"type": "section", "text": mrkdwn(&text)})))
+        }
+        Part::Sentence(sentence) => {
+            let text = plain(sentence, PART);
+            (!text.is_empty()).then(|| (length(&text), json!({"type": "section", "text": plain_text(&text)})))
+        }
+        Part::Commands(commands) => {
+            let lines: Vec<Vec<Piece>> = commands.iter().map(|command| vec![Piece::Value(command.clone())]).collect();
+            block(&Part::Lines(lines))
+        }
+        Part::Small(pieces) => {
+            // A context element takes 2000 characters.
+            let text = joined(pieces, 1900);
+            (!text.is_empty()).then(|| (length(&text), json!({"type": "context", "elements": [mrkdwn(&text)]})))
+        }
+    }
+}
+
+fn lines_within(lines: &[Vec<Piece>], most: usize) -> String {
+    let mut text = String::new();
+    for (at, pieces) in lines.iter().enumerate() {
+        let next = joined(pieces, most);
+        let room = most.saturating_sub(length(&text) + FOR_THE_REST);
+        if at > 0 && length(&next) + 1 > room {
+            text.push_str(&format!("\n… and {} more lines", lines.len() - at));
+            return text;
+        }
+        if at > 0 {
+            text.push('\n');
+        }
+        text.push_str(&next);
+    }
+    text
+}
+
+/// Whole pieces only: half a code span would let its words out.
+fn joined(pieces: &[Piece], most: usize) -> String {
+    let mut text = String::new();
+    for piece in pieces {
+        let next = piece_text(piece);
+        if length(&text) + length(&next) + 2 > most {
+            text.push_str(" …");
+            return text;
+        }
+        text.push_str(&next);
+    }
+    text.trim_end().to_owned()
+}
+
+fn piece_text(piece: &Piece) -> String {
+    match piece {
+        Piece::Word(word) => escape(word),
+        Piece::Strong(word) => format!("*{}*", escape(word)),
+        Piece::Value(value) => code(value),
+        Piece::Link { words, url } => format!("<{}|{}>", escape(url), escape(words)),
+        Piece::Mention(Mention::User(id)) => format!("<@{id}>"),
+        Piece::Mention(Mention::Group(id)) => format!("<!subteam^{id}>"),
+        Piece::Mention(Mention::Channel(id)) => format!("<#{id}>"),
+    }
+}
+
+/// A code span: Slack reads no formatting, link or emoji in it. An empty one would be read as two backticks.
+fn code(value: &str) -> String {
+    let inside = escape(&value.replace('`', "'"));
+    let inside = inside.trim();
+    if inside.is_empty() { "`-`".to_owned() } else { format!("`{inside}`") }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Text of a `plain_text` object, at most `most` long. Slack reads no markup there; what looks like its control
+/// sequences (`<!channel>`) is bent all the same, for clients that read more than they should.
+fn plain(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    let mut used = 0;
+    let mut rest = text.chars().peekable();
+    while let Some(next) = rest.next() {
+        let opens = next == '<' && rest.peek().is_some_and(|after| !matches!(after, ' ' | '=' | '0'..='9'));
+        let next = if opens { '‹' } else { next };
+        if used + next.len_utf16() + 1 > most {
+            shown.push('…');
+            return shown;
+        }
+        used += next.len_utf16();
+        shown.push(next);
+    }
+    shown
+}
+
+/// As the strictest reader of the limits counts: an emoji is two.
+fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn plain_text(text: &str) -> Value {
+    json!({"type": "plain_text", "text": text, "emoji": false})
+}
+
+fn mrkdwn(text: &str) -> Value {
+    json!({"type": "mrkdwn", "text": text, "verbatim": true})
+}
+
+#[cfg(test)]
+#[path = "blocks_tests.rs"]
+mod tests;

@@ -1,0 +1,333 @@
+//! Slack: one message per incident, updated in place; everything that follows goes into its thread.
+//!
+//! - [`blocks`] renders a message within Slack's limits; [`client`] calls; [`errors`] knows Slack's words; [`pace`]
+//!   keeps its rate limits.
+//!
+//! **A lost answer.** chat.postMessage has no idempotency key, so a post whose answer is lost may or may not be there.
+//! Every post carries metadata (incident and slot). The next try of that letter first looks for it, where the token may
+//! read the channel's history (`channels:history`, `groups:history`) and the channel's id is known; where it may not,
+//! or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
+//! a post and the journal's recording it can leave one message twice, never none. Updates are idempotent.
+//!
+//! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
+
+pub mod blocks;
+pub mod client;
+pub mod errors;
+mod pace;
+
+use self::client::{Call, Failure, SlackClient};
+use super::{
+    Notifier, Transient,
+    message::{self, Message},
+};
+use crate::{
+    action::Boxed,
+    decide::state::DueLetter,
+    http::client::Client,
+    model::{
+        id::IncidentId,
+        letter::{External, LetterKey, Note, Receiver, Slot, Told},
+        time::{Micros, Span},
+        view::IncidentView,
+    },
+};
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The kind of our messages' metadata.
+const EVENT_TYPE: &str = "nightshift_incident";
+/// Letters in doubt that are remembered; beyond that a lost answer costs a duplicate.
+const IN_DOUBT: usize = 4096;
+/// Names of channels whose id was learned.
+const CHANNELS: usize = 1024;
+/// Slack's clock and ours differ by less.
+const SKEW: Span = Span::minutes(2);
+/// A letter without a note: a mistake of ours.
+const NO_NOTE: &str = "no_note";
+
+pub struct Slack {
+    client: SlackClient,
+    zone: TimeZone,
+    in_doubt: Mutex<BTreeSet<LetterKey>>,
+    /// From a channel's name, as configured, to its id, as Slack answered.
+    channel_ids: Mutex<BTreeMap<String, String>>,
+    /// Until Slack says that the token may not.
+    may_look: AtomicBool,
+}
+
+impl Notifier for Slack {
+    fn send<'a>(
+        &'a self,
+        letter: &'a DueLetter,
+        view: &'a IncidentView,
+        within: Duration,
+    ) -> Boxed<'a, Result<Told, Transient>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            let sent = match letter.key.slot {
+                Slot::Card => self.send_card(letter, view, deadline).await,
+                Slot::Post(_) => match letter.note.as_ref().or(view.note.as_ref()) {
+                    Some(note) => self.send_post(letter, view, note, deadline).await,
+                    None => Err(Failure::Permanent { reason: NO_NOTE }),
+                },
+            };
+            told(sent)
+        })
+    }
+}
+
+/// Where something is to be posted.
+struct Place<'a> {
+    channel: &'a str,
+    thread: Option<&'a str>,
+    /// A reply that is shown in the channel too.
+    broadcast: bool,
+}
+
+impl Slack {
+    /// `api_url`: `https://slack.com/api`. `zone`: for the times that people read.
+    #[must_use]
+    pub fn new(http: Client, api_url: &str, token: SecretString, zone: TimeZone) -> Slack {
+        Slack {
+            client: SlackClient::new(http, api_url, token),
+            zone,
+            in_doubt: Mutex::default(),
+            channel_ids: Mutex::default(),
+            may_look: AtomicBool::new(true),
+        }
+    }
+
+    async fn send_card(
+        &self,
+        letter: &DueLetter,
+        view: &IncidentView,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        let Receiver::Slack { channel } = &letter.key.receiver;
+        let message = message::card(view, &self.zone);
+        let place = Place { channel, thread: None, broadcast: false };
+        let known = match &letter.card {
+            Some(card) => Some(card.clone()),
+            None => self.find(&letter.key, &place, view.opened_at, deadline).await?,
+        };
+        if let Some(card) = known {
+            match self.update(&card, &message, deadline).await {
+                Err(Failure::Gone) => {}
+                Ok(()) => {
+                    self.set_in_doubt(&letter.key, false);
+                    return Ok(Some(card));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.post(&letter.key, &place, &message, deadline).await
+    }
+
+    async fn send_post(
+        &self,
+        letter: &DueLetter,
+        view: &IncidentView,
+        note: &Note,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        let Receiver::Slack { channel } = &letter.key.receiver;
+        let message = message::post(view, note, &self.zone);
+        let card = letter.card.as_ref().filter(|_| letter.key.incident != IncidentId::ITSELF);
+        let place = match card {
+            Some(card) => {
+                let broadcast = !note.mentions.is_empty();
+                Place { channel: &card.channel, thread: Some(&card.ts), broadcast }
+            }
+            None => Place { channel, thread: None, broadcast: false },
+        };
+        if let Some(found) = self.find(&letter.key, &place, note.at, deadline).await? {
+            self.set_in_doubt(&letter.key, false);
+            return Ok(Some(found));
+        }
+        match self.post(&letter.key, &place, &message, deadline).await {
+            Err(Failure::NoThread) => {
+                let alone = Place { channel: place.channel, thread: None, broadcast: false };
+                self.post(&letter.key, &alone, &message, deadline).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn post(
+        &self,
+        key: &LetterKey,
+        place: &Place<'_>,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        let rendered = blocks::render(message);
+        let mut body = json!({
+            "channel": place.channel,
+            "text": rendered.text,
+            "blocks": rendered.blocks,
+            "parse": "none",
+            "link_names": false,
+            "unfurl_links": false,
+            "unfurl_media": false,
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": payload(key)},
+        });
+        if let (Some(thread), Some(fields)) = (place.thread, body.as_object_mut()) {
+            fields.insert("thread_ts".to_owned(), thread.into());
+            if place.broadcast {
+                fields.insert("reply_broadcast".to_owned(), true.into());
+            }
+        }
+        let lane = self.channel_id(place.channel).unwrap_or_else(|| place.channel.to_owned());
+        let answer = self.client.write(Call::Post, &lane, &body, deadline).await;
+        match answer {
+            Ok(answer) => {
+                self.set_in_doubt(key, false);
+                let external = external(&answer);
+                if let Some(external) = &external {
+                    self.learn(place.channel, &external.channel);
+                }
+                Ok(external)
+            }
+            Err(failure) => {
+                // A refusal says nothing about an earlier try that is still in doubt.
+                if matches!(failure, Failure::Transient { maybe_done: true, .. }) {
+                    self.set_in_doubt(key, true);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn update(&self, card: &External, message: &Message, deadline: Instant) -> Result<(), Failure> {
+        let rendered = blocks::render(message);
+        let body = json!({
+            "channel": card.channel,
+            "ts": card.ts,
+            "text": rendered.text,
+            "blocks": rendered.blocks,
+            "parse": "none",
+            "link_names": false,
+        });
+        self.client.write(Call::Update, &card.channel, &body, deadline).await.map(|_| ())
+    }
+
+    /// Looks for a letter that may have been posted by a call whose answer was lost. `since`: when it was written.
+    async fn find(
+        &self,
+        key: &LetterKey,
+        place: &Place<'_>,
+        since: Micros,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        if !lock(&self.in_doubt).contains(key) || !self.may_look.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(channel) = self.channel_id(place.channel) else { return Ok(None) };
+        let oldest = (since - SKEW).0.max(0) / 1_000_000;
+        let oldest = format!("{oldest}.000000");
+        let mut query = vec![
+            ("channel", channel.as_str()),
+            ("oldest", oldest.as_str()),
+            ("limit", "200"),
+            ("include_all_metadata", "true"),
+        ];
+        let call = match place.thread {
+            Some(thread) => {
+                query.push(("ts", thread));
+                Call::Replies
+            }
+            None => Call::History,
+        };
+        match self.client.read(call, &channel, &query, deadline).await {
+            Ok(answer) => Ok(ours(&answer, key).map(|ts| External { channel, ts })),
+            Err(failure @ Failure::Transient { .. }) => Err(failure),
+            Err(failure) => {
+                tracing::debug!(?failure, "cannot look for a message whose answer was lost; it is posted again");
+                if matches!(failure, Failure::Permanent { reason: "missing_scope" | "not_allowed_token_type" }) {
+                    self.may_look.store(false, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn set_in_doubt(&self, key: &LetterKey, is_in_doubt: bool) {
+        let mut in_doubt = lock(&self.in_doubt);
+        if !is_in_doubt {
+            in_doubt.remove(key);
+        } else if in_doubt.len() < IN_DOUBT {
+            in_doubt.insert(key.clone());
+        }
+    }
+
+    fn learn(&self, channel: &str, id: &str) {
+        let mut ids = lock(&self.channel_ids);
+        if channel != id && ids.len() < CHANNELS {
+            ids.insert(channel.to_owned(), id.to_owned());
+        }
+    }
+
+    /// The id of a configured channel, where it is one or was learned.
+    fn channel_id(&self, channel: &str) -> Option<String> {
+        let is_id = channel.len() >= 7
+            && channel.starts_with(['C', 'G', 'D'])
+            && channel.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        if is_id { Some(channel.to_owned()) } else { lock(&self.channel_ids).get(channel).cloned() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which letter a message is: enough to know it again, and nothing that must not be read by other apps.
+fn payload(key: &LetterKey) -> Value {
+    let slot = match key.slot {
+        Slot::Card => "card".to_owned(),
+        Slot::Post(number) => format!("post-{number}"),
+    };
+    json!({"incident": key.incident.to_string(), "slot": slot})
+}
+
+fn external(answer: &Value) -> Option<External> {
+    let text = |name| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(External { channel: text("channel")?, ts: text("ts")? })
+}
+
+/// The time of the message that carries this letter's metadata.
+fn ours(answer: &Value, key: &LetterKey) -> Option<String> {
+    let wanted = payload(key);
+    answer.get("messages")?.as_array()?.iter().find_map(|message| {
+        let metadata = message.get("metadata")?;
+        let is_ours = metadata.get("event_type")? == EVENT_TYPE && *metadata.get("event_payload")? == wanted;
+        message.get("ts").filter(|_| is_ours)?.as_str().map(str::to_owned)
+    })
+}
+
+fn told(sent: Result<Option<External>, Failure>) -> Result<Told, Transient> {
+    match sent {
+        Ok(external) => Ok(Told::Sent { external }),
+        Err(Failure::Permanent { reason }) => Ok(Told::Failed { reason: reason.to_owned() }),
+        // A post that has neither a message to change nor a thread cannot miss one.
+        Err(Failure::Gone) => Ok(Told::Failed { reason: "message_not_found".to_owned() }),
+        Err(Failure::NoThread) => Ok(Told::Failed { reason: "thread_not_found".to_owned() }),
+        Err(Failure::Transient { reason, retry_after, .. }) => Err(Transient { reason, retry_after }),
+    }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+#[path = "slack_tests.rs"]
+mod tests;
