@@ -51,7 +51,9 @@ impl Hand {
             Object::Workload { namespace: namespace.name.clone(), kind, name: name.to_owned(), selector: None };
         let bounds = (action == "kubernetes/scale").then_some(Bounds { min: 1, max: 20 });
         let action = registry.get(action).unwrap().clone();
-        assert_eq!(action.check(&with, &object, bounds), Vec::<String>::new());
+        // Its own Deployment is refused here already, and seen again when it is observed.
+        let refused = action.check(&with, &object, bounds);
+        assert_eq!(refused.len(), usize::from(name == itself.deployment), "{refused:?}");
         let rung = Rung {
             action: action.name().to_owned(),
             target: Target { name: name.to_owned(), object },
@@ -241,7 +243,7 @@ async fn a_scale_is_put_back_and_not_over_somebody_elses_change() {
 
     namespace.patch("deployment", "web", &json!({"spec": {"replicas": 7}})).await;
     let Proposed::Refused { why } = hand.undo(&plan, None).await else { panic!("somebody else's 7") };
-    assert_eq!(why, "replicas are 7, nightshift left 4");
+    assert!(why.starts_with("replicas are 7 (set by ") && why.ends_with("), nightshift left 4"), "{why}");
     namespace.patch("deployment", "web", &json!({"spec": {"replicas": 4}})).await;
 
     // A lease goes back to its baseline, an undo to what its own step found.
@@ -306,7 +308,7 @@ async fn an_autoscaler_is_asked_for_more_and_never_fought() {
     // The floor goes back, unless somebody moved it.
     namespace.patch("hpa", "web", &json!({"spec": {"minReplicas": 3}})).await;
     let Proposed::Refused { why } = hand.undo(&plan, None).await else { panic!() };
-    assert!(why.ends_with("is 3, nightshift left 4"), "{why}");
+    assert!(why.contains(" is 3 (set by ") && why.ends_with("), nightshift left 4"), "{why}");
     namespace.patch("hpa", "web", &json!({"spec": {"minReplicas": 4}})).await;
     let Proposed::Made(back) = hand.undo(&plan, None).await else { panic!() };
     assert_eq!(hand.apply(&hand.seal(*back)).await, Outcome::Applied);
@@ -314,6 +316,27 @@ async fn an_autoscaler_is_asked_for_more_and_never_fought() {
     let acts = namespace.acts().await;
     assert!(acts.iter().all(|act| act.resource == "horizontalpodautoscalers"), "{acts:?}");
     assert_eq!(acts.len(), 2);
+}
+
+#[tokio::test]
+async fn what_gitops_keeps_in_its_manifests_is_not_fought_over() {
+    if support::hermetic() {
+        return;
+    }
+    let namespace = ControlPlane::shared().await.namespace("gitops").await;
+    let manifest = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 2, \
+                    selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, \
+                    spec: {containers: [{name: app, image: 'example.invalid/app:1'}]}}}}";
+    let arguments = ["-n", &namespace.name, "apply", "--server-side", "--field-manager=argocd-controller", "-f", "-"];
+    let output = namespace.plane().kubectl(&arguments, Some(manifest)).await;
+    assert!(output.status.success(), "{output:?}");
+    let hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", json!({"replicas": "+1"})).await;
+    let (facts, why) = hand.refusal().await;
+    assert_eq!(facts.owner.as_deref(), Some("Argo CD (argocd-controller)"));
+    assert!(why.contains("would put them back"), "{why}");
+    // It has no say about restarts.
+    let hand = Hand::new(&namespace, "kubernetes/restart", Kind::Deployment, "web", Value::Null).await;
+    assert_eq!(hand.plan().await.0.owner, None);
 }
 
 #[tokio::test]
@@ -339,7 +362,11 @@ async fn what_keeps_guards_away_is_seen() {
     namespace.deployment("api", 2).ready().await;
     let hand = Hand::new(&namespace, "kubernetes/restart", Kind::Deployment, "api", Value::Null).await;
     let (before, plan) = hand.plan().await;
-    let pod = namespace.list("pod", "app=api").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    assert_eq!(hand.apply(&plan).await, Outcome::Applied);
+    hand.until_well(&plan, &before).await;
+    let pods = namespace.list("pod", "app=api").await;
+    let pod = pods.iter().find(|pod| pod["metadata"]["deletionTimestamp"].is_null()).unwrap();
+    let pod = pod["metadata"]["name"].as_str().unwrap().to_owned();
     namespace.patch("pod", &pod, &json!({"metadata": {"labels": {"test/ready": "false"}}})).await;
     wait_until("the broken pod is seen", Duration::from_secs(10), async || {
         let facts = hand.observe().await.facts;
@@ -363,6 +390,9 @@ async fn a_failed_rollout_is_told_from_an_unfinished_one() {
     namespace.deployment("web", 1).spec("progressDeadlineSeconds", json!(3)).ready().await;
     let hand = Hand::new(&namespace, "kubernetes/restart", Kind::Deployment, "web", Value::Null).await;
     let (before, plan) = hand.plan().await;
+    assert!(matches!(hand.action.measure(&plan, &before, WITHIN).await, TargetReading::NotYet { .. }), "not restarted");
+    assert_eq!(hand.apply(&plan).await, Outcome::Applied);
+    hand.until_well(&plan, &before).await;
     let bad = json!({"spec": {"template": {"metadata": {"labels": {"test/ready": "false"}}}}});
     namespace.patch("deployment", "web", &bad).await;
     wait_until("the deadline has passed", Duration::from_secs(20), async || {
@@ -393,6 +423,22 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
             assert!(problem.contains("which the set does not list"), "{problem}");
         }
     }
+
+    // What was done to a member is put back although it left the set.
+    let mut hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", json!({"replicas": 2})).await;
+    if let Object::Workload { selector, .. } = &mut hand.rung.target.object {
+        *selector = Some("managed=true".to_owned());
+    }
+    let (before, plan) = hand.plan().await;
+    assert_eq!(hand.apply(&plan).await, Outcome::Applied);
+    namespace.patch("deployment", "web", &json!({"metadata": {"labels": {"managed": null}}})).await;
+    assert!(hand.action.observe(&hand.rung, hand.now, WITHIN).await.is_err());
+    assert_eq!(hand.read_back(&plan).await, Outcome::Applied);
+    hand.until_well(&plan, &before).await;
+    let Proposed::Made(back) = hand.undo(&plan, None).await else { panic!() };
+    let undo = hand.seal(*back);
+    assert_eq!(hand.holds(&undo).await, Holds::Yes);
+    assert_eq!(hand.apply(&undo).await, Outcome::Applied);
 }
 
 #[tokio::test]

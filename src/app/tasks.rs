@@ -1,6 +1,6 @@
 //! Background tasks by name, each with an owner and a meaning of its end.
 //!
-//! Started in order, stopped in the opposite order: what gives work stops before what does it.
+//! Stopped in stages: first all that takes or does work, together; then what keeps the journal; the engine last.
 
 use std::{future::Future, time::Duration};
 use tokio::task::JoinHandle;
@@ -19,8 +19,20 @@ pub enum OnExit {
     Ignore,
 }
 
+/// When a task stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// First: listeners, driver, courier, watchers.
+    Work,
+    /// Then what keeps the journal and the leadership.
+    Keep,
+    /// Last: the one writer.
+    Core,
+}
+
 struct Task {
     name: &'static str,
+    stage: Stage,
     stop: CancellationToken,
     handle: JoinHandle<Result<(), String>>,
 }
@@ -41,8 +53,13 @@ impl Tasks {
     }
 
     /// Starts a task; it is given the token that tells it to stop.
-    pub fn spawn<F>(&mut self, name: &'static str, on_exit: OnExit, task: impl FnOnce(CancellationToken) -> F)
-    where
+    pub fn spawn<F>(
+        &mut self,
+        name: &'static str,
+        stage: Stage,
+        on_exit: OnExit,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let stop = CancellationToken::new();
@@ -56,41 +73,48 @@ impl Tasks {
             let _guard = EndsProcess { on_exit, told: told.clone(), ending };
             let result = work.await;
             if let Err(problem) = &result {
-                why.send_if_modified(|first| {
-                    let is_first = first.is_none();
-                    if is_first {
-                        *first = Some(format!("{name}: {problem}"));
-                    }
-                    is_first
-                });
+                note_first(&why, name, problem);
             }
             result
         });
-        self.running.push(Task { name, stop, handle });
+        self.running.push(Task { name, stage, stop, handle });
     }
 
-    /// Stops all tasks, the last started first, each for at most `each`. The first failure, if one failed.
-    pub async fn stop(self, each: Duration) -> Result<(), String> {
-        for task in self.running.into_iter().rev() {
-            task.stop.cancel();
-            match tokio::time::timeout(each, task.handle).await {
-                Ok(Ok(Ok(()) | Err(_))) => {}
-                Ok(Err(error)) => {
-                    (self.on_panic)(task.name);
-                    tracing::error!(task = task.name, %error, "a background task panicked");
-                    self.why.send_if_modified(|first| {
-                        let is_first = first.is_none();
-                        if is_first {
-                            *first = Some(format!("{}: {error}", task.name));
-                        }
-                        is_first
-                    });
+    /// Stops all tasks, stage by stage, each stage within `within`. The first failure, if one failed.
+    pub async fn stop(self, within: Duration) -> Result<(), String> {
+        let mut running = self.running;
+        for stage in [Stage::Work, Stage::Keep, Stage::Core] {
+            let (now, later): (Vec<Task>, Vec<Task>) = running.into_iter().partition(|task| task.stage == stage);
+            running = later;
+            for task in &now {
+                task.stop.cancel();
+            }
+            let deadline = tokio::time::Instant::now() + within;
+            for task in now {
+                match tokio::time::timeout_at(deadline, task.handle).await {
+                    Ok(Ok(Ok(()) | Err(_))) => {}
+                    Ok(Err(error)) => {
+                        (self.on_panic)(task.name);
+                        tracing::error!(task = task.name, %error, "a background task panicked");
+                        note_first(&self.why, task.name, &error.to_string());
+                    }
+                    Err(_) => tracing::warn!(task = task.name, "a background task did not end in time; it is let go"),
                 }
-                Err(_) => tracing::warn!(task = task.name, "a background task did not end in time; it is let go"),
             }
         }
         self.why.borrow().clone().map_or(Ok(()), Err)
     }
+}
+
+/// The first failure is the cause; what follows is its consequence.
+fn note_first(why: &tokio::sync::watch::Sender<Option<String>>, name: &str, problem: &str) {
+    why.send_if_modified(|first| {
+        let is_first = first.is_none();
+        if is_first {
+            *first = Some(format!("{name}: {problem}"));
+        }
+        is_first
+    });
 }
 
 struct EndsProcess {
@@ -116,19 +140,19 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn tasks_stop_in_the_opposite_order() {
+    async fn what_works_stops_first_and_the_engine_last() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Tasks::new(CancellationToken::new(), |_| {});
-        for name in ["engine", "driver", "webhooks"] {
+        for (name, stage) in [("engine", Stage::Core), ("driver", Stage::Work), ("lead", Stage::Keep)] {
             let order = Arc::clone(&order);
-            tasks.spawn(name, OnExit::Stop, |stop| async move {
+            tasks.spawn(name, stage, OnExit::Stop, |stop| async move {
                 stop.cancelled().await;
                 order.lock().unwrap().push(name);
                 Ok(())
             });
         }
         tasks.stop(Duration::from_secs(5)).await.unwrap();
-        assert_eq!(*order.lock().unwrap(), ["webhooks", "driver", "engine"]);
+        assert_eq!(*order.lock().unwrap(), ["driver", "lead", "engine"]);
     }
 
     #[tokio::test]
@@ -140,7 +164,7 @@ mod tests {
             let mut tasks = Tasks::new(ending.clone(), move |_| {
                 seen.fetch_add(1, Ordering::SeqCst);
             });
-            tasks.spawn("engine", OnExit::Stop, |_| async move {
+            tasks.spawn("engine", Stage::Core, OnExit::Stop, |_| async move {
                 assert!(!panicking, "on purpose");
                 Err("fenced".to_owned())
             });
@@ -154,7 +178,7 @@ mod tests {
     async fn a_task_that_may_end_ends_nothing() {
         let ending = CancellationToken::new();
         let mut tasks = Tasks::new(ending.clone(), |_| {});
-        tasks.spawn("signals", OnExit::Ignore, |_| async { Ok(()) });
+        tasks.spawn("signals", Stage::Work, OnExit::Ignore, |_| async { Ok(()) });
         tasks.stop(Duration::from_secs(5)).await.unwrap();
         assert!(!ending.is_cancelled());
     }

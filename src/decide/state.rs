@@ -264,7 +264,7 @@ pub struct DueLetter {
 /// Counts for metrics and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// (severity, state word) → incidents.
+    /// (severity, state word) → incidents. One that is open and acknowledged counts as `acknowledged`.
     pub incidents: BTreeMap<(String, &'static str), u64>,
     pub alerts_known: u64,
     pub acting: u64,
@@ -390,7 +390,11 @@ impl State {
             ..Counts::default()
         };
         for incident in self.incidents.values() {
-            *counts.incidents.entry((incident.severity.clone(), incident.phase.word())).or_default() += 1;
+            let word = match (incident.phase, &incident.acknowledged_by) {
+                (IncidentPhase::Open, Some(_)) => "acknowledged",
+                (phase, _) => phase.word(),
+            };
+            *counts.incidents.entry((incident.severity.clone(), word)).or_default() += 1;
         }
         counts
     }

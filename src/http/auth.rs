@@ -22,6 +22,8 @@ pub enum WebhookAuth {
     Basic(Vec<SecretDigest>),
     /// A client certificate that the listener verified and that bears one of these names; none listed: any verified one.
     ClientCertificate { names: Vec<String> },
+    /// Any one of these suffices; none of them: nobody is let in.
+    AnyOf(Vec<WebhookAuth>),
 }
 
 /// Why a secret can't serve.
@@ -83,6 +85,18 @@ impl WebhookAuth {
                 Some(shown) if names.iter().any(|name| shown.has_name(name)) => Ok(()),
                 Some(_) => Err(AuthRefused::WrongCertificate),
             },
+            WebhookAuth::AnyOf(ways) => {
+                let mut told = AuthRefused::NoCredentials;
+                for way in ways {
+                    match way.check(headers, peer) {
+                        Ok(()) => return Ok(()),
+                        // What was shown and is wrong says more than what was not shown.
+                        Err(refused) if refused.was_shown() => told = refused,
+                        Err(_) => {}
+                    }
+                }
+                Err(told)
+            }
         }
     }
 }
@@ -103,6 +117,10 @@ pub enum AuthRefused {
 }
 
 impl AuthRefused {
+    fn was_shown(self) -> bool {
+        matches!(self, AuthRefused::WrongCredentials | AuthRefused::WrongCertificate)
+    }
+
     /// The metric's label.
     #[must_use]
     pub fn reason(self) -> &'static str {

@@ -115,6 +115,12 @@ impl Client {
         }
     }
 
+    /// The client underneath, for peers that have their own classes of errors. Clones share one pool.
+    #[must_use]
+    pub fn raw(&self) -> reqwest::Client {
+        self.inner.clone()
+    }
+
     /// Begins a request; end it with [`Client::exchange`] or [`Client::send`].
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
         self.inner.request(method, url)

@@ -204,6 +204,32 @@ impl Guard {
         Guard::Mode,
     ];
 
+    /// All of [`Guard::word`]'s words.
+    pub const WORDS: [&'static str; 22] = [
+        "pause",
+        "settle",
+        "for",
+        "veto",
+        "lock",
+        "firing",
+        "silence",
+        "staleness",
+        "cooldown",
+        "limits",
+        "observed",
+        "fresh",
+        "itself",
+        "switched_off",
+        "rollout",
+        "ownership",
+        "plan",
+        "bounds",
+        "changed_since",
+        "concurrency",
+        "acknowledged",
+        "mode",
+    ];
+
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -283,4 +309,14 @@ pub struct GuardLine {
     /// What it compares with, for people: `3 per 1h`.
     pub limit: String,
     pub verdict: Verdict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guards_words_are_their_words() {
+        assert_eq!(Guard::ALL.map(Guard::word), Guard::WORDS);
+    }
 }

@@ -8,7 +8,11 @@ use super::url;
 use crate::model::target::Kind;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, header};
-use kube::{Client, Config, client::Body, config::KubeConfigOptions, config::Kubeconfig};
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{InClusterError, KubeConfigOptions, Kubeconfig},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{error::Error, path::Path, time::Duration};
@@ -202,8 +206,14 @@ impl Cluster {
     /// From a configured kubeconfig; without one, from the pod's service account; without that, [`Cluster::absent`].
     pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster, String> {
         let Some(path) = kubeconfig else {
-            // Not in a cluster: that is no error, only nothing to ask.
-            return Config::incluster().map_or_else(|_| Ok(Cluster::absent()), Cluster::from_config);
+            return match Config::incluster() {
+                Ok(config) => Cluster::from_config(config),
+                // Not in a cluster, or in a pod without a service account: no error, only nothing to ask.
+                Err(InClusterError::ReadEnvironmentVariable(_) | InClusterError::ReadDefaultNamespace(_)) => {
+                    Ok(Cluster::absent())
+                }
+                Err(error) => Err(format!("the pod's service account: {}", sentence(&error))),
+            };
         };
         let problem = |error: &dyn Error| format!("kubeconfig {}: {}", path.display(), sentence(error));
         let file = Kubeconfig::read_from(path).map_err(|error| problem(&error))?;

@@ -58,6 +58,7 @@ struct All {
     registry: Registry,
     webhooks: Closed<Counter, 2>,
     alerts: Closed<Counter, 1>,
+    truncated: Counter,
     lanes: Closed<Gauge, 1>,
     batch_inputs: Histogram,
     commit_seconds: Histogram,
@@ -118,6 +119,7 @@ impl Metrics {
                 "Alerts of accepted webhooks by what they turned out to be",
                 [("outcome", AlertOutcome::WORDS.to_vec())],
             ),
+            truncated: make.plain("alerts_truncated", "Alerts that webhooks left out because of `max_alerts`"),
             lanes: make.closed(
                 "queue_depth",
                 "Inputs that wait for the engine, by lane",
@@ -205,6 +207,10 @@ impl Metrics {
     }
     pub fn alert_seen(&self, outcome: AlertOutcome) {
         self.all.alerts.of([outcome.word()]).inc();
+    }
+    /// A webhook said that it left out this many alerts: nothing is known about them.
+    pub fn alerts_truncated(&self, alerts: u64) {
+        self.all.truncated.inc_by(alerts);
     }
     pub fn connection_opened(&self, listener: Listener) {
         self.all.connections.of([listener.word()]).inc();

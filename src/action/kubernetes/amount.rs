@@ -12,7 +12,7 @@
 //!
 //! Steps and percentages stop at the target's bounds; an exact number does not: a guard judges it.
 
-use crate::model::rung::Bounds;
+use crate::model::{rung::Bounds, time::Span};
 use serde_json::Value;
 
 /// No Deployment of sense has more; keeps the arithmetic far from overflow.
@@ -125,6 +125,24 @@ impl Amount {
             None => format!("{wanted} wanted"),
         };
         Resolved::Refused { why: format!("there are {now} replicas already, and the target has {limit}") }
+    }
+}
+
+/// What stands in `with`.
+pub fn of_with(with: &Value) -> Result<Amount, String> {
+    let replicas = with.get("replicas").ok_or_else(|| "kubernetes/scale needs `with: {replicas: …}`".to_owned())?;
+    Amount::parse(replicas, with.get("down") == Some(&Value::Bool(true)))
+}
+
+/// `lease: 2h`, if it stands in `with`.
+pub fn lease_of_with(with: &Value) -> Result<Option<Span>, String> {
+    match with.get("lease") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => match Span::parse(text)? {
+            span if span.0 < Span::minutes(1).0 => Err(format!("`lease: {text}` is under a minute")),
+            span => Ok(Some(span)),
+        },
+        Some(other) => Err(format!("`lease: {other}` is not a duration like 2h")),
     }
 }
 

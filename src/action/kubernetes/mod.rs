@@ -1,11 +1,13 @@
 //! Actions on Kubernetes workloads: one file an action, besides what they share.
 //!
-//! [`workload`] reads a target, [`rollout`] says how it stands, [`autoscaler`] who else decides about it. The client,
+//! [`workload`] reads a target, [`rollout`] says how it stands, [`autoscaler`] and [`ownership`] who else
+//! decides about it. The client,
 //! with its deadlines and classes of errors, is [`crate::peer::kubernetes`].
 
 pub mod amount;
 pub mod autoscaler;
 pub mod itself;
+pub mod ownership;
 pub mod restart;
 pub mod rollout;
 pub mod scale;

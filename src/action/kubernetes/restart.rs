@@ -93,7 +93,7 @@ impl Restart {
     }
 
     async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let (from, to) = (read(&plan.proposal.from)?, read(&plan.proposal.to)?);
         let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
         let value = workload.template_annotation(ANNOTATION);
@@ -110,10 +110,15 @@ impl Restart {
     }
 
     async fn read_target(&self, plan: &Plan, before: &Facts, within: Duration) -> Result<TargetReading, String> {
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
         if workload.metadata.uid != plan.proposal.uid {
             return Ok(TargetReading::NotYet { says: "it was deleted and made anew".to_owned() });
+        }
+        // A later restart by somebody else is no harm; that ours is gone is.
+        let (from, value) = (read(&plan.proposal.from)?, workload.template_annotation(ANNOTATION));
+        if value.is_none() || value == from.restarted_at.as_deref() {
+            return Ok(TargetReading::NotYet { says: "somebody took the restart back".to_owned() });
         }
         let (ready, wanted) = (workload.ready(named.kind), before.ready);
         Ok(match rollout::status(named.kind, &workload) {

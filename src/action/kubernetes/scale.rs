@@ -6,9 +6,9 @@
 //! so a third writer's change in between makes it fail instead of being overwritten.
 
 use super::{
-    amount::{Amount, Resolved},
+    amount::{self, Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
-    deadline, dry_run, outcome, own,
+    deadline, dry_run, outcome, own, ownership,
     rollout::{self, Rollout},
     setting::{Precondition, Setting, patch, precondition},
     unknown_keys,
@@ -59,7 +59,7 @@ impl Scale {
     }
 
     async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
-        let amount = amount_of(&rung.with)?;
+        let amount = amount::of_with(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
         let mut seen = self.see(named, now, within).await?;
         let proposal = propose(&mut seen, named, amount, rung.bounds);
@@ -78,7 +78,7 @@ impl Scale {
         if !left.is_same_field(&back) {
             return Err(format!("{} was set, and {} is to be put back", left.words(), back.words()));
         }
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let mut seen = self.see(named, now, within).await?;
         let proposal = match difference_since(&seen, &plan.proposal, &left, LEFT) {
             Some(why) => Proposed::Refused { why },
@@ -96,7 +96,9 @@ impl Scale {
 
     async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
         let from = Setting::read(&plan.proposal.from)?;
-        let mut seen = self.see(Named::of(&plan.target.object)?, now, within).await?;
+        let named = Named::of(&plan.target.object)?;
+        let is_undo = plan.proposal.undo.is_null();
+        let mut seen = self.see(if is_undo { named.by_name() } else { named }, now, within).await?;
         seen.facts.owner = not_ours(&seen.owned, &from);
         let proposal = &plan.proposal;
         let generation = seen.workload.metadata.generation;
@@ -117,7 +119,7 @@ impl Scale {
         let proposal = &plan.proposal;
         let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
         let precondition = precondition(proposal)?;
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let until = deadline(within);
         let workload = Workload::read(&self.cluster, named, until).await?;
         let (uid, value) = match &to {
@@ -147,7 +149,7 @@ impl Scale {
     async fn read_target(&self, plan: &Plan, before: &Facts, within: Duration) -> Result<TargetReading, String> {
         let proposal = &plan.proposal;
         let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
-        let named = Named::of(&plan.target.object)?;
+        let named = Named::of(&plan.target.object)?.by_name();
         let seen = self.see(named, Micros::default(), within).await?;
         if let Some(says) = difference_since(&seen, proposal, &to, LEFT) {
             return Ok(TargetReading::NotYet { says });
@@ -182,6 +184,15 @@ fn propose(seen: &mut Seen, named: Named<'_>, amount: Amount, bounds: Option<Bou
     if let Owned::NotShared(owner) = &seen.owned {
         seen.facts.owner = Some(owner.clone());
         return refused(format!("its replicas belong to {owner}"));
+    }
+    let gitops = match &seen.owned {
+        Owned::By(hpa) => ownership::gitops(&hpa.metadata, ownership::MIN_REPLICAS),
+        Owned::ByNobody | Owned::NotShared(_) => ownership::gitops(&seen.workload.metadata, ownership::REPLICAS),
+    };
+    if let Some(owner) = gitops {
+        let why = format!("{owner} has its replicas in its manifests and would put them back");
+        seen.facts.owner = Some(owner);
+        return refused(why);
     }
     let (wanted, clamped) = match amount.resolve(replicas, bounds) {
         Resolved::Refused { why } => return refused(why),
@@ -271,8 +282,15 @@ fn difference_since(seen: &Seen, proposal: &Proposal, expected: &Setting, whose:
         (_, Owned::NotShared(owner)) => return Some(format!("its replicas belong to {owner} now")),
         (Setting::Floor { hpa, .. }, _) => return Some(format!("HorizontalPodAutoscaler {hpa} scales it no more")),
     };
-    let verb = if matches!(expected, Setting::Replicas { .. }) { "are" } else { "is" };
-    (value != expected.value()).then(|| format!("{} {verb} {value}, {whose} {}", expected.words(), expected.value()))
+    let (verb, writer) = match (expected, &seen.owned) {
+        (Setting::Floor { .. }, Owned::By(hpa)) => {
+            ("is", ownership::last_other(&hpa.metadata, ownership::MIN_REPLICAS))
+        }
+        _ => ("are", ownership::last_other(&seen.workload.metadata, ownership::REPLICAS)),
+    };
+    let writer = writer.map(|writer| format!(" (set by {writer})")).unwrap_or_default();
+    (value != expected.value())
+        .then(|| format!("{} {verb} {value}{writer}, {whose} {}", expected.words(), expected.value()))
 }
 
 /// The owner that keeps us from a field, if any.
@@ -281,22 +299,6 @@ fn not_ours(owned: &Owned, setting: &Setting) -> Option<String> {
         (Owned::NotShared(owner), _) => Some(owner.clone()),
         (Owned::By(hpa), Setting::Replicas { .. }) => Some(Autoscaler::words(hpa)),
         _ => None,
-    }
-}
-
-fn amount_of(with: &Value) -> Result<Amount, String> {
-    let replicas = with.get("replicas").ok_or_else(|| format!("{NAME} needs `with: {{replicas: …}}`"))?;
-    Amount::parse(replicas, with.get("down") == Some(&Value::Bool(true)))
-}
-
-fn lease_of(with: &Value) -> Result<Option<Span>, String> {
-    match with.get("lease") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => match Span::parse(text)? {
-            span if span.0 < Span::minutes(1).0 => Err(format!("`lease: {text}` is under a minute")),
-            span => Ok(Some(span)),
-        },
-        Some(other) => Err(format!("`lease: {other}` is not a duration like 2h")),
     }
 }
 
@@ -317,7 +319,7 @@ impl Action for Scale {
         if bounds.is_none() {
             problems.push(format!("{NAME} needs bounds on its target: `replicas: {{min: 2, max: 20}}`"));
         }
-        match amount_of(with) {
+        match amount::of_with(with) {
             Err(problem) => problems.push(problem),
             Ok(Amount::Exactly { replicas, .. }) => {
                 if let Some(Bounds { min, max }) = bounds
@@ -334,17 +336,17 @@ impl Action for Scale {
         if with.get("down").is_some_and(|down| !down.is_boolean()) {
             problems.push("`down` is true or false".to_owned());
         }
-        problems.extend(lease_of(with).err());
+        problems.extend(amount::lease_of_with(with).err());
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }
 
     fn lease(&self, with: &Value) -> Option<Span> {
-        lease_of(with).ok().flatten()
+        amount::lease_of_with(with).ok().flatten()
     }
 
     fn may_destroy(&self, with: &Value) -> bool {
-        match amount_of(with) {
+        match amount::of_with(with) {
             Ok(Amount::More(_) | Amount::MorePercent(_)) => false,
             Ok(Amount::Exactly { down, .. }) => down,
             Ok(Amount::Fewer(_) | Amount::FewerPercent(_)) | Err(_) => true,

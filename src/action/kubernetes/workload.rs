@@ -1,5 +1,6 @@
 //! A Deployment, StatefulSet or DaemonSet as far as actions read it, and the facts it gives.
 
+use super::ownership::ManagedField;
 use crate::{
     model::{
         observation::Facts,
@@ -46,6 +47,13 @@ impl<'a> Named<'a> {
         }
     }
 
+    /// By its name alone, for what was done to it already: that it left its set since must not keep us from reading it
+    /// or putting it back.
+    #[must_use]
+    pub fn by_name(self) -> Named<'a> {
+        Named { selector: None, ..self }
+    }
+
     #[must_use]
     pub fn place(&self) -> Place<'a> {
         Place::one(Resource::Workload(self.kind), self.namespace, self.name)
@@ -77,7 +85,7 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
     pub owner_references: Vec<Owner>,
     pub deletion_timestamp: Option<String>,
-    pub creation_timestamp: Option<String>,
+    pub managed_fields: Vec<ManagedField>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

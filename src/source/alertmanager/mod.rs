@@ -1,5 +1,6 @@
 //! Alertmanager's webhooks.
 //!
-//! - [`payload`] parses a body, purely.
+//! - [`payload`] parses a body, purely; [`route`] takes it in over HTTP.
 
 pub mod payload;
+pub mod route;

@@ -1,0 +1,37 @@
+//! Opening the journal, and the name under which this instance leads.
+
+use crate::{
+    config::{Settings, settings::Journal},
+    journal::{self, sql},
+};
+use anyhow::Context as _;
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+
+/// Opens the journal that the settings name. The second: what its side file says is wrong with it.
+pub async fn journal(settings: &Settings) -> anyhow::Result<(journal::Handle, Option<String>)> {
+    let options = options(settings)?;
+    let opened = sql::Sql::open(&options).await.context("opening the journal")?;
+    let check = opened.head_check;
+    let damage = check.is_damage().then(|| format!("its side file does not fit it ({check:?})"));
+    Ok((Arc::new(opened.journal), damage))
+}
+
+/// Where the journal is.
+pub fn options(settings: &Settings) -> Result<sql::Options, journal::Error> {
+    match &settings.journal {
+        Journal::Sqlite(path) => Ok(sql::Options::sqlite(path)),
+        Journal::Postgres(url) => sql::Options::parse(url.expose_secret()),
+    }
+}
+
+/// One name for one instance that cannot run twice. SQLite's file lock sees to that, so a restart leads at once; with
+/// PostgreSQL each process has a name of its own, and a second waits until the first's time is over.
+pub fn holder(settings: &Settings) -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
+    match &settings.journal {
+        Journal::Sqlite(_) => host.to_owned(),
+        Journal::Postgres(_) => format!("{host}/{}", std::process::id()),
+    }
+}

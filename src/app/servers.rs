@@ -1,0 +1,187 @@
+//! The two listeners, with their authentication: who may send alerts, who may ask and command.
+
+use super::{
+    reload::Reload,
+    tasks::{OnExit, Stage, Tasks},
+};
+use crate::{
+    config::{Settings, process_variables, settings::Right as WrittenRight},
+    engine::EngineHandle,
+    http::{
+        api_auth::{ApiAuth, Right, Rights},
+        auth::{WebhookAuth, refuse_unauthenticated},
+        intake::Intake,
+        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight},
+        reloadable::Reloadable,
+        senders::SenderLimiter,
+        server::{Server, ServerLimits},
+        tls::{ClientCertificates, ReloadableTls, TlsFiles},
+    },
+    journal,
+    model::problem::Problem,
+    source::alertmanager::route::{self, AlertmanagerRoute},
+    telemetry::metrics::Metrics,
+};
+use anyhow::{Context as _, anyhow};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+
+/// Both sockets, bound before anything else is touched: a second daemon fails here, loudly.
+pub struct Ports {
+    webhooks: (TcpListener, SocketAddr),
+    admin: (TcpListener, SocketAddr),
+}
+
+impl Ports {
+    #[must_use]
+    pub fn webhooks(&self) -> SocketAddr {
+        self.webhooks.1
+    }
+
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.1
+    }
+}
+
+pub async fn bind(settings: &Settings) -> anyhow::Result<Ports> {
+    Ok(Ports {
+        webhooks: listen(settings.listen.webhooks, "webhooks").await?,
+        admin: listen(settings.listen.admin, "admin").await?,
+    })
+}
+
+async fn listen(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address} (listen.{name}): is another nightshift running?"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Everything that decides who is let in, reloadable in place.
+pub struct Servers {
+    intake: Intake,
+    webhook_auth: Arc<Reloadable<WebhookAuth>>,
+    api_auth: Arc<Reloadable<ApiAuth>>,
+    tls: Option<Arc<ReloadableTls>>,
+    settings: Settings,
+}
+
+impl Servers {
+    pub fn build(settings: &Settings) -> anyhow::Result<Servers> {
+        let webhook_auth = route::auth_of(&settings.alertmanager_source).map_err(|problem| anyhow!("{problem}"))?;
+        refuse_unauthenticated(settings.listen.webhooks, &webhook_auth).map_err(|problem| anyhow!(problem))?;
+        let api_auth = api_auth(settings)?;
+        api_auth.refuse_open(settings.listen.admin).map_err(|problem| anyhow!(problem))?;
+        let tls = match &settings.listen.tls {
+            None => None,
+            Some(files) => {
+                let clients = match &files.client_ca_file {
+                    None => ClientCertificates::None,
+                    Some(ca_file) => ClientCertificates::Optional { ca_file: ca_file.clone() },
+                };
+                let (cert_file, key_file) = (files.cert_file.clone(), files.key_file.clone());
+                Some(Arc::new(ReloadableTls::load(TlsFiles { cert_file, key_file, clients })?))
+            }
+        };
+        Ok(Servers {
+            intake: Intake {
+                senders: Arc::new(SenderLimiter::default()),
+                in_flight: InFlight::new(IN_FLIGHT_BYTES),
+                max_body: ALERTMANAGER_MAX_BODY,
+            },
+            webhook_auth: Arc::new(Reloadable::new(webhook_auth)),
+            api_auth: Arc::new(Reloadable::new(api_auth)),
+            tls,
+            settings: settings.clone(),
+        })
+    }
+
+    /// Reads tokens, passwords and certificates anew. What can't be read keeps the old, and is a problem.
+    pub fn secrets(&self) -> impl Fn() -> Vec<Problem> + Send + Sync + 'static {
+        let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
+        let (tls, settings) = (self.tls.clone(), self.settings.clone());
+        move || {
+            let mut problems = Vec::new();
+            match Settings::load(settings.read_from.as_deref(), process_variables()) {
+                Err(more) => problems.extend(more),
+                Ok((fresh, _)) => {
+                    match route::auth_of(&fresh.alertmanager_source) {
+                        Ok(auth) => webhook_auth.replace(auth),
+                        Err(problem) => {
+                            problems.push(Problem::error("sources.alertmanager", 0, 0, problem.to_string()))
+                        }
+                    }
+                    match api_auth(&fresh) {
+                        Ok(auth) => shown.replace(auth),
+                        Err(problem) => problems.push(Problem::error("api.tokens", 0, 0, problem.to_string())),
+                    }
+                }
+            }
+            if let Some(Err(problem)) = tls.as_ref().map(|tls| tls.reload()) {
+                problems.push(Problem::error("listen.tls", 0, 0, problem.to_string()));
+            }
+            problems
+        }
+    }
+
+    /// Lets the world in: from here on webhooks are taken.
+    pub fn spawn(
+        self,
+        tasks: &mut Tasks,
+        ports: Ports,
+        engine: &EngineHandle,
+        journal: &journal::Handle,
+        metrics: &Metrics,
+        reload: &Arc<Reload>,
+    ) {
+        let webhooks = route::router(AlertmanagerRoute {
+            intake: self.intake,
+            auth: self.webhook_auth,
+            engine: engine.clone(),
+            metrics: metrics.clone(),
+        });
+        let _ = (journal, reload, &self.api_auth);
+        let shown = metrics.clone();
+        let admin = axum::Router::new().route("/metrics", axum::routing::get(move || async move { shown.encode() }));
+        let limits = ServerLimits { ..ServerLimits::default() };
+        for (name, (listener, _), router) in [("admin", ports.admin, admin), ("webhooks", ports.webhooks, webhooks)] {
+            let mut server = Server::new(listener, router).with_limits(limits.clone());
+            if let Some(tls) = &self.tls {
+                server = server.with_tls(Arc::clone(tls));
+            }
+            tasks.spawn(name, Stage::Work, OnExit::Stop, |stop| async move {
+                let drained = server.run(async move { stop.cancelled().await }).await;
+                if drained.cut > 0 {
+                    tracing::warn!(listener = name, cut = drained.cut, "connections were cut at the end");
+                }
+                Ok(())
+            });
+        }
+    }
+}
+
+fn api_auth(settings: &Settings) -> anyhow::Result<ApiAuth> {
+    if settings.tokens.is_empty() {
+        return Ok(ApiAuth::loopback());
+    }
+    let rights = |may: &[WrittenRight]| {
+        let rights: Vec<Right> = may.iter().map(|right| right_of(*right)).collect();
+        Rights::of(&rights)
+    };
+    let tokens =
+        settings.tokens.iter().map(|token| (token.name.clone(), token.token.clone(), rights(&token.may))).collect();
+    ApiAuth::with_tokens(tokens).map_err(|problem| anyhow!("{problem}"))
+}
+
+fn right_of(written: WrittenRight) -> Right {
+    match written {
+        WrittenRight::Read => Right::Read,
+        WrittenRight::Ack => Right::Ack,
+        WrittenRight::Approve => Right::Approve,
+        WrittenRight::Undo => Right::Undo,
+        WrittenRight::Pause => Right::Pause,
+        WrittenRight::Admin => Right::Admin,
+    }
+}
