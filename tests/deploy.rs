@@ -43,7 +43,8 @@ fn alertmanager_takes_its_file_and_tells_nightshift_first() {
     let (content, said) = run("amtool", "alertmanager", &["check-config", "alertmanager.yml"]);
     assert!(content, "{said}");
     // Every alert goes to nightshift, and goes on to people.
-    let arguments = ["config", "routes", "test", "--config.file=alertmanager.yml", "alertname=Any", "severity=critical"];
+    let arguments =
+        ["config", "routes", "test", "--config.file=alertmanager.yml", "alertname=Any", "severity=critical"];
     let (content, said) = run("amtool", "alertmanager", &arguments);
     assert!(content && said.lines().any(|line| line == "nightshift,people"), "{said}");
 }

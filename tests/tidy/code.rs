@@ -80,7 +80,9 @@ pub fn test_files(files: &[File]) -> BTreeSet<String> {
                 found.insert(format!("{folder}/{name}/"));
             }
             // Another attribute may stand between the two.
-            under = line.starts_with("#[cfg(test") || line.starts_with("#[cfg(any(test") || (under && line.starts_with("#["));
+            under = line.starts_with("#[cfg(test")
+                || line.starts_with("#[cfg(any(test")
+                || (under && line.starts_with("#["));
         }
     }
     found
@@ -88,7 +90,8 @@ pub fn test_files(files: &[File]) -> BTreeSet<String> {
 
 pub fn is_test(path: &str, tests: &BTreeSet<String>) -> bool {
     // A file that is named so is declared by `#[path]`.
-    path.ends_with("_tests.rs") || tests.iter().any(|test| path == test || (test.ends_with('/') && path.starts_with(test.as_str())))
+    path.ends_with("_tests.rs")
+        || tests.iter().any(|test| path == test || (test.ends_with('/') && path.starts_with(test.as_str())))
 }
 
 /// The text before the tests that stand at the end of it.

@@ -84,9 +84,12 @@ fn every_dependency_may_be_used() {
 
 #[test]
 fn what_may_not_be_used_is_seen() {
-    let allowed = allowed("x\n[licenses]\nallow = [\n  \"MIT\",\n  \"Apache-2.0\",\n]\n[bans]\nallow = [\"GPL-3.0\"]\n");
+    let allowed =
+        allowed("x\n[licenses]\nallow = [\n  \"MIT\",\n  \"Apache-2.0\",\n]\n[bans]\nallow = [\"GPL-3.0\"]\n");
     assert_eq!(allowed, ["MIT", "Apache-2.0"]);
-    for met in ["MIT", "MIT OR GPL-3.0", "MIT/GPL-3.0", "(MIT OR GPL-3.0) AND Apache-2.0", "GPL-3.0 OR MIT AND Apache-2.0"] {
+    for met in
+        ["MIT", "MIT OR GPL-3.0", "MIT/GPL-3.0", "(MIT OR GPL-3.0) AND Apache-2.0", "GPL-3.0 OR MIT AND Apache-2.0"]
+    {
         assert!(is_met(met, &allowed), "{met}");
     }
     for unmet in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT AND GPL-3.0) OR ISC", "MIT WITH x", "", "(MIT"] {

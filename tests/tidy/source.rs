@@ -11,8 +11,11 @@ const LONGEST: usize = 600;
 /// The two closed enums and their fold may be longer: a reader wants them whole.
 const LONGER: &[&str] = &["src/decide/apply.rs", "src/model/event.rs", "src/model/input.rs"];
 
-/// Where tasks begin, each with an owner that knows what their end means. Anything else asks these.
-const SPAWNS: &[&str] = &["src/app/tasks.rs"];
+/// Where tasks begin, each with an owner that knows what their end means.
+const SPAWNS: &[(&str, &str)] = &[
+    ("src/app/tasks.rs", "background tasks, by name"),
+    ("src/source/alertmanager/route.rs", "a large body is parsed aside and awaited where it is asked for"),
+];
 
 fn has_head(file: &File) -> Option<String> {
     let first = file.text.lines().next().unwrap_or_default();
@@ -29,12 +32,16 @@ fn is_too_long(file: &File) -> Option<String> {
 
 /// Words for what is left undone. Put together here, so that this file is not one of them.
 fn unfinished() -> Vec<String> {
-    [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["unimplemen", "ted!"], ["to", "do!"]].map(|parts| parts.concat()).to_vec()
+    [["TO", "DO"], ["FIX", "ME"], ["XX", "X"], ["unimplemen", "ted!"], ["to", "do!"]]
+        .map(|parts| parts.concat())
+        .to_vec()
 }
 
 /// Places of one machine.
 fn machine_paths() -> Vec<String> {
-    [["/ho", "me/"], ["/ro", "ot/"], ["/wo", "rk/"], ["/Use", "rs/"], ["/tmp/", "wt/"]].map(|parts| parts.concat()).to_vec()
+    [["/ho", "me/"], ["/ro", "ot/"], ["/wo", "rk/"], ["/Use", "rs/"], ["/tmp/", "wt/"]]
+        .map(|parts| parts.concat())
+        .to_vec()
 }
 
 /// Every line that has one of the words, on its own.
@@ -44,7 +51,8 @@ fn lines_with(file: &File, words: &[String]) -> Vec<String> {
         for word in words {
             let stands_alone = |(begin, _): (usize, &str)| {
                 !line[..begin].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.')
-                    && !line[begin + word.len()..].starts_with(|c: char| word.ends_with(char::is_alphabetic) && (c.is_alphanumeric() || c == '_'))
+                    && !line[begin + word.len()..]
+                        .starts_with(|c: char| word.ends_with(char::is_alphabetic) && (c.is_alphanumeric() || c == '_'))
             };
             if line.match_indices(word.as_str()).any(stands_alone) {
                 found.push(format!("{}:{}: has {word:?}", file.path, at + 1));
@@ -110,11 +118,11 @@ fn every_task_has_an_owner() {
     let tests = test_files(&all);
     let problems: Vec<String> = all
         .iter()
-        .filter(|file| !is_test(&file.path, &tests) && !SPAWNS.contains(&file.path.as_str()))
+        .filter(|file| !is_test(&file.path, &tests) && !SPAWNS.iter().any(|(path, _)| *path == file.path))
         .flat_map(|file| spawns(&file.path, without_tests(&bare(&file.text))))
         .collect();
     none(&problems);
-    for path in SPAWNS {
+    for (path, _) in SPAWNS {
         assert!(all.iter().any(|file| file.path == *path), "{path} is gone: take it from the list");
     }
 }
@@ -133,7 +141,8 @@ fn what_breaks_these_rules_is_seen() {
     for place in machine_paths() {
         assert_eq!(lines_with(&file(&format!("let a = \"{place}x\";")), &machine_paths()).len(), 1, "{place}");
     }
-    assert_eq!(spawns("src/a.rs", "\n  tokio::spawn(async {});\n let a = set.spawn(b);"), [
-        "src/a.rs:2: begins a task that nobody owns: see src/app/tasks.rs"
-    ]);
+    assert_eq!(
+        spawns("src/a.rs", "\n  tokio::spawn(async {});\n let a = set.spawn(b);"),
+        ["src/a.rs:2: begins a task that nobody owns: see src/app/tasks.rs"]
+    );
 }

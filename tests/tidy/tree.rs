@@ -1,7 +1,7 @@
 //! What a contributor expects to find beside the code, and whether documents still say the truth about paths.
 
 use crate::{File, documents, files, none, text, top};
-use std::fs;
+use std::{fs, path::Path};
 
 /// Folders that are not (only) source code.
 const FOLDERS: &[&str] = &["benches", "deploy", "fixtures", "migrations", "rules", "tests"];
@@ -14,9 +14,10 @@ fn dead_paths(document: &File, is_there: impl Fn(&str) -> bool) -> Vec<String> {
     for (at, line) in document.text.lines().enumerate() {
         for quoted in line.split('`').skip(1).step_by(2) {
             let path = quoted.trim_end_matches('/');
-            let is_path = FOLDERS.iter().chain(&["src", ".ci"]).any(|folder| {
-                path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-            });
+            let is_path = FOLDERS
+                .iter()
+                .chain(&["src", ".ci"])
+                .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
             // A pattern, a placeholder or a command line is no path.
             if is_path && !path.contains(['*', '<', '{', ' ', '…']) && !path.contains("NAME") && !is_there(path) {
                 found.push(format!("{}:{}: names `{path}`, which is not there", document.path, at + 1));
@@ -30,8 +31,17 @@ fn dead_paths(document: &File, is_there: impl Fn(&str) -> bool) -> Vec<String> {
 fn has_unreleased(changelog: &str) -> bool {
     let mut sections = changelog.split("\n## ").skip(1);
     sections.next().is_some_and(|first| {
-        first.starts_with("[Unreleased]") && first.contains("\n### ") && first.lines().any(|line| line.starts_with("- "))
+        first.starts_with("[Unreleased]")
+            && first.contains("\n### ")
+            && first.lines().any(|line| line.starts_with("- "))
     })
+}
+
+/// Modules of a test binary: nothing but Rust, on the first level at least.
+fn is_source(folder: &Path) -> bool {
+    let is_rust = |path: &Path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
+    let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).peekable();
+    entries.peek().is_some() && entries.all(|path| is_rust(&path))
 }
 
 #[test]
@@ -55,7 +65,7 @@ fn every_folder_beside_the_source_has_a_readme() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let told = says.contains(&format!("`{name}/")) || path.join("README.md").is_file();
-            if path.is_dir() && !told {
+            if path.is_dir() && !told && !is_source(&path) {
                 problems.push(format!("{folder}/{name}: has no README.md, and {readme} does not name it"));
             }
         }
@@ -85,6 +95,7 @@ fn what_breaks_these_rules_is_seen() {
     let document = File { path: "README.md".to_owned(), text };
     let dead = dead_paths(&document, |path| path == "src/a.rs");
     assert_eq!(dead, ["README.md:1: names `src/gone.rs`, which is not there"]);
+    assert!(is_source(&top().join("src/model")) && !is_source(&top().join("rules")));
     assert!(has_unreleased("# Changelog\n\n## [Unreleased]\n\n### Added\n- this\n\n## [1.0.0]\n"));
     assert!(!has_unreleased("# Changelog\n\n## [1.0.0]\n\n### Added\n- this\n"));
     assert!(!has_unreleased("# Changelog\n\n## [Unreleased]\n"));
