@@ -67,9 +67,9 @@ pub fn test_files(files: &[File]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in files {
         let bare = bare(&file.text);
-        let mut lines = bare.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines = bare.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut under = false;
-        while let Some(line) = lines.next() {
+        for line in lines {
             let declared = line.rsplit("mod ").next().and_then(|name| name.strip_suffix(';'));
             if under
                 && line.contains("mod ")
