@@ -17,7 +17,7 @@ use std::{
     process::Command,
     time::Duration,
 };
-use support::{ControlPlane, wait_until};
+use support::{ControlPlane, peers::Alertmanager, stub::Stub, wait_until};
 
 fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
@@ -47,6 +47,56 @@ fn alertmanager_takes_its_file_and_tells_nightshift_first() {
         ["config", "routes", "test", "--config.file=alertmanager.yml", "alertname=Any", "severity=critical"];
     let (content, said) = run("amtool", "alertmanager", &arguments);
     assert!(content && said.lines().any(|line| line == "nightshift,people"), "{said}");
+}
+
+#[tokio::test]
+async fn a_real_alertmanager_sends_every_alert_to_both_with_the_token() {
+    if support::hermetic() {
+        return;
+    }
+    let (nightshift, people) = (Stub::accepting(), Stub::accepting());
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "the-token").unwrap();
+    // The shipped file, at addresses of this test. Nobody waits 30 s for people.
+    let config = text("alertmanager/alertmanager.yml")
+        .replace("http://nightshift.nightshift.svc:9393", &nightshift.url())
+        .replace("/etc/alertmanager/secrets/nightshift/token", &token.display().to_string())
+        .replace("group_by: [alertname, cluster]", "group_by: [alertname, cluster]\n  group_wait: 0s")
+        .replace(
+            "  - name: people\n",
+            &format!("  - name: people\n    webhook_configs: [{{url: '{}'}}]\n", people.url()),
+        );
+    let alertmanager = Alertmanager::start(&config).await;
+    alertmanager
+        .post_alerts(&json!([{"labels": {"alertname": "A", "pod": "1"}}, {"labels": {"alertname": "A", "pod": "2"}}]))
+        .await;
+    // Each alert alone to nightshift, both together to people.
+    for (receiver, webhooks) in [(&nightshift, 2), (&people, 1)] {
+        wait_until("the webhooks came", Duration::from_secs(10), async || {
+            let received = receiver.received().len();
+            if received >= webhooks { Ok(()) } else { Err(format!("{received} of {webhooks}")) }
+        })
+        .await;
+    }
+    for webhook in nightshift.received() {
+        assert_eq!((webhook.method.as_str(), webhook.uri.as_str()), ("POST", "/webhooks/alertmanager"));
+        assert_eq!(webhook.headers["authorization"], "Bearer the-token");
+        assert_eq!(webhook.json()["alerts"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn the_image_holds_the_binary_alone_and_is_built_with_our_rust() {
+    let text = text("container/Containerfile");
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
+    assert_eq!(lines[last], "FROM scratch");
+    let user = lines[last..].iter().find_map(|line| line.strip_prefix("USER ")).expect("a user");
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "not by number, or root: {user}");
+    let toolchain = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("rust-toolchain.toml")).unwrap();
+    let version = toolchain.split('"').nth(1).unwrap().trim_end_matches(".0");
+    assert!(text.contains(&format!("/rust:{version}-")), "rust-toolchain.toml says {version}");
 }
 
 #[test]
