@@ -50,6 +50,9 @@ pub fn render(message: &Message) -> Rendered {
         let rest = format!("… {left_out} more parts are not shown here");
         blocks.push(json!({"type": "context", "elements": [plain_text(&rest)]}));
     }
+    if blocks.is_empty() {
+        blocks.push(json!({"type": "section", "text": plain_text("-")}));
+    }
     Rendered { text: or_dash(joined(&message.summary, TEXT)), blocks }
 }
 
