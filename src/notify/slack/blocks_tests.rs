@@ -241,6 +241,7 @@ proptest! {
         lines in proptest::collection::vec(proptest::collection::vec(runs(), 0..12), 0..70),
     ) {
         let parts = lines.iter().enumerate().map(|(at, values)| match at % 4 {
+            _ if at % 9 == 8 => Part::Lines(vec![vec![Piece::Value("a\n<!channel>\u{202e}\u{0}*b*".to_owned())]]),
             0 => Part::Lines(values.iter().map(|text| vec![Piece::Value(text.clone())]).collect()),
             1 => Part::Sentence(values.concat()),
             2 => Part::Commands(values.clone()),
@@ -250,6 +251,7 @@ proptest! {
         let message = Message { headline: lines.concat().concat(), summary, parts: parts.collect() };
         let rendered = render(&message);
         prop_assert_eq!(judge::limits(&rendered), Ok(()));
+        prop_assert_eq!(judge::inert(&rendered), Ok(()));
         if rendered.blocks.len() < lines.iter().filter(|values| values.iter().any(|text| !text.is_empty())).count() {
             prop_assert!(rendered.blocks.last().unwrap().to_string().contains("are not shown here"));
         }

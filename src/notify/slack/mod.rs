@@ -330,4 +330,4 @@ fn told(sent: Result<Option<External>, Failure>) -> Result<Told, Transient> {
 #[path = "slack_tests.rs"]
 mod tests;
 #[cfg(test)]
-mod tests_support;
+pub(crate) mod tests_support;
