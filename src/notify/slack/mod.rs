@@ -327,7 +327,7 @@ fn told(sent: Result<Option<External>, Failure>) -> Result<Told, Transient> {
 }
 
 #[cfg(test)]
-mod fake;
-#[cfg(test)]
 #[path = "slack_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;
