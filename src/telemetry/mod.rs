@@ -4,4 +4,5 @@ mod closed;
 pub mod labels;
 pub mod log;
 pub mod metrics;
+pub mod observer;
 pub mod text;

@@ -123,7 +123,10 @@ async fn a_journal_that_hangs_is_503_within_a_second_and_what_it_took_is_known_l
     clock.advance(crate::model::time::Span::millis(999));
     settle().await;
     let (status, text) = posts.join_next().await.unwrap().unwrap();
-    assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the journal does not answer; send it again\n"));
+    assert_eq!(
+        (status, text.as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "the journal does not answer; send it again\n")
+    );
     gated.open.send_replace(true);
     settle().await;
     assert_eq!(post_to(&asked, FIRING, None).await.0, StatusCode::OK);
