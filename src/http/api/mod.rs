@@ -9,6 +9,10 @@ pub mod list;
 pub mod read;
 pub mod routes;
 pub mod shapes;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 pub mod write;
 
