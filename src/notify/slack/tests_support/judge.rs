@@ -125,7 +125,7 @@ fn markup_line(text: &str) -> Result<(), String> {
             return wrong("a bare &");
         }
     }
-    if text.split('`').count() % 2 == 0 {
+    if text.split('`').count().is_multiple_of(2) {
         return wrong("an open code span");
     }
     for word in OURS {
