@@ -153,7 +153,7 @@ fn markup_line(text: &str) -> Result<(), String> {
     if words.len() > 2
         && words[1..words.len() - 1]
             .iter()
-            .any(|word| is_emoji(&word) && word.contains(|next: char| next.is_ascii_lowercase()))
+            .any(|word| is_emoji(word) && word.contains(|next: char| next.is_ascii_lowercase()))
     {
         return wrong("an emoji's name");
     }
