@@ -38,3 +38,11 @@ pub fn holder(settings: &Settings) -> String {
         Journal::Postgres(_) => format!("{host}/{}", std::process::id()),
     }
 }
+
+/// For people: never a URL, which may hold a password.
+pub fn words(settings: &Settings) -> String {
+    match &settings.journal {
+        Journal::Sqlite(path) => format!("SQLite {}", path.display()),
+        Journal::Postgres(_) => "PostgreSQL".to_owned(),
+    }
+}

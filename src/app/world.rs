@@ -19,6 +19,8 @@ pub struct Abilities {
     pub evidence: evidence::Registry,
     /// nightshift's own workload, never a target.
     pub itself: Option<Object>,
+    /// There is a cluster to act on.
+    pub sees_kubernetes: bool,
 }
 
 impl Abilities {
@@ -58,7 +60,7 @@ impl Abilities {
             name: itself.deployment,
             selector: None,
         });
-        Abilities { actions, evidence: collectors, itself }
+        Abilities { actions, evidence: collectors, itself, sees_kubernetes: cluster.is_configured() }
     }
 }
 
