@@ -64,6 +64,7 @@ pub struct Ladder {
     pub rule_hash: String,
     pub fires_for: Span,
     pub live: bool,
+    pub began_at: Micros,
 }
 
 pub struct Step {
@@ -164,7 +165,8 @@ impl Ledger {
             }
             Event::LadderBegan { incident, rule_hash, fires_for, .. } => {
                 if let Some(known) = self.incidents.get_mut(incident) {
-                    known.ladder = Some(Ladder { rule_hash: rule_hash.clone(), fires_for: *fires_for, live: true });
+                    let (rule_hash, fires_for) = (rule_hash.clone(), *fires_for);
+                    known.ladder = Some(Ladder { rule_hash, fires_for, live: true, began_at: at });
                 }
             }
             Event::LadderEnded { incident, .. } => self.ladder_ended(*incident, at),
@@ -267,15 +269,16 @@ impl Ledger {
     /// The cool-down of every target that the ladder started on counts from here.
     fn ladder_ended(&mut self, id: IncidentId, at: Micros) {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
-        if let Some(ladder) = &mut incident.ladder {
-            ladder.live = false;
-        }
+        let Some(ladder) = &mut incident.ladder else { return };
+        ladder.live = false;
+        let began_at = ladder.began_at;
         let rule = incident.rule.clone();
         let cooldown = self.policy.as_ref().and_then(|policy| policy.rule(&rule).map(|rule| rule.cooldown));
         let Some(cooldown) = cooldown else { return };
         let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
         for (_, step) in self.steps.range(range) {
-            if step.purpose.is_fix() && step.took_effect > 0 {
+            let of_this = step.started_at.is_some_and(|started| started >= began_at);
+            if step.purpose.is_fix() && step.took_effect > 0 && of_this {
                 self.cooldowns.insert((rule.clone(), step.rung.target.key()), at + cooldown);
             }
         }

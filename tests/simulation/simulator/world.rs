@@ -248,10 +248,10 @@ impl World for ModelWorld {
 
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            locked(&self.shared).moment(Moment::Calling);
-            self.wait(Span::ZERO).await;
             let began_at = locked(&self.shared).now();
             let step = oracle::call_begins(&mut locked(&self.shared), plan, self.process);
+            locked(&self.shared).moment(Moment::Calling);
+            self.wait(Span::ZERO).await;
             let (lands, answers, hears) = self.write_fate(span_of(within));
             let call = {
                 let mut model = locked(&self.shared);
