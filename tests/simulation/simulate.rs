@@ -1,5 +1,5 @@
 //! Many scenarios, or one with its whole story:
-//! `cargo run --release --example simulate -- [--seeds N] [--first N] [--seed N] [--without GUARD]`.
+//! `cargo run --release --example simulate -- [--seeds N] [--first N] [--most FAILURES] [--seed N] [--without GUARD]`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,13 +15,14 @@ use simulator::{Options, end_of_story, run, run_many};
 use std::process::{Command, ExitCode};
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (mut first, mut seeds, mut one, mut options) = (1, 10_000, None, Options::default());
+    let (mut first, mut seeds, mut most, mut one, mut options) = (1, 10_000, 10, None, Options::default());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().context(format!("{argument} needs a value"));
         match argument.as_str() {
             "--seeds" => seeds = value()?.parse()?,
             "--first" => first = value()?.parse()?,
+            "--most" => most = value()?.parse()?,
             "--seed" => one = Some(value()?.parse()?),
             "--without" => match value()?.as_str() {
                 // The API server's own part: taken out of the model world.
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("seed {seed}: {} entries, {} broken promises", outcome.entries, outcome.violations.len());
         return Ok(if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let sum = run_many(first, seeds, 10, options);
+    let sum = run_many(first, seeds, most, options);
     println!("{}", sum.line());
     if let Some((seed, _)) = sum.failed.first() {
         println!("the end of seed {seed}:\n{}", end_of_story(*seed, options));

@@ -33,6 +33,8 @@ pub struct Ledger {
     /// (rule, target) → nothing by that rule before.
     pub cooldowns: BTreeMap<(String, TargetKey), Micros>,
     pub bars: BTreeMap<(String, TargetKey), IncidentId>,
+    /// Targets of steps whose outcome stayed unknown: nobody has looked yet.
+    pub unknown: BTreeMap<TargetKey, IncidentId>,
     pub paused: bool,
     pub settles_until: Micros,
     pub starts_of_process: u64,
@@ -81,6 +83,9 @@ pub struct Step {
     pub started_by: u64,
     pub calls: u32,
     pub took_effect: u32,
+    pub verify_by: Micros,
+    /// Its window passed while no process lived.
+    pub missed: bool,
 }
 
 impl Ledger {
@@ -157,7 +162,20 @@ impl Ledger {
                     known.acknowledged = true;
                 }
             }
-            Event::IncidentResolved { incident, .. } => {
+            Event::StepApplied { step, verify_by, .. } => {
+                if let Some(known) = self.steps.get_mut(step) {
+                    known.verify_by = *verify_by;
+                }
+            }
+            Event::StepUnknown { step, .. } => {
+                if let Some(known) = self.steps.get(step) {
+                    self.unknown.insert(known.rung.target.key(), step.incident);
+                }
+            }
+            Event::IncidentResolved { incident, how, .. } => {
+                if !is_quiet(how) {
+                    self.unknown.retain(|_, by| by != incident);
+                }
                 if let Some(known) = self.incidents.get_mut(incident) {
                     known.resolved = true;
                 }
@@ -184,6 +202,8 @@ impl Ledger {
                     started_by: 0,
                     calls: 0,
                     took_effect: 0,
+                    verify_by: Micros(0),
+                    missed: false,
                 };
                 self.steps.insert(*step, planned);
             }
@@ -222,6 +242,7 @@ impl Ledger {
             Event::Rearmed { rule, targets, .. } => {
                 for target in targets {
                     self.bars.remove(&(rule.clone(), target.clone()));
+                    self.unknown.remove(target);
                 }
             }
             Event::Paused { .. } => self.paused = true,
@@ -256,6 +277,9 @@ impl Ledger {
             self.policy = policies.get(policy).cloned();
         }
         self.starts_of_process += 1;
+        for step in self.steps.values_mut() {
+            step.missed |= step.phase == Phase::Verifying && step.verify_by <= at;
+        }
         if self.starts_of_process > 1 {
             self.settles(at);
         }

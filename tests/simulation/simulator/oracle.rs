@@ -138,6 +138,7 @@ fn fix_started(
         return require(false, "a step belongs to an incident", "it has none");
     };
     let key = (incident.rule.clone(), step.rung.target.key());
+    require(!ledger.unknown.contains_key(&key.1), "I-10 an unknown outcome keeps its target", "nobody has looked");
     require(at >= ledger.settles_until, "I-15 nothing acts before it has settled", "it settles");
     let firing: Vec<Micros> =
         ledger.alerts_of(id.incident).filter(|held| held.firing).map(|held| held.fired_at).collect();
@@ -206,6 +207,10 @@ fn would_have(model: &mut Model, at: Micros, id: StepId, input: &Input) {
 fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
     let Some(step) = model.ledger.steps.get(&id) else { return };
     if !step.purpose.is_fix() {
+        return;
+    }
+    if step.missed && matches!(answer, Answer::Helped | Answer::DidNot) {
+        model.breaks("I-23 a missed window is inconclusive", format!("step {id}: {answer:?}"));
         return;
     }
     let reading = if let Input::Measured { reading, .. } = input { Some(reading) } else { None };
