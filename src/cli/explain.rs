@@ -103,7 +103,11 @@ pub(super) fn explained(policy: &Policy, body: &[u8], now: Micros) -> Result<Str
         let events = decide(policy, &mut state, input, now).map_err(ours)?;
         let (tried, not_listed) = tried(policy, &alert.labels);
         indent(&mut text, &trace::classification(&tried, not_listed));
+        let opened = events.iter().any(|event| matches!(event, Event::IncidentOpened { .. }));
         for event in &events {
+            if opened && matches!(event, Event::AlertJoined { .. }) {
+                continue;
+            }
             tell(policy, &mut state, &mut text, event, now).map_err(ours)?;
         }
     }

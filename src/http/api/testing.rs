@@ -98,7 +98,7 @@ pub(crate) async fn slow_fires(bench: &Bench) -> StepId {
 pub(crate) async fn it_is_observed(bench: &Bench, step: StepId, replicas: u32) {
     let now: Micros = bench.handle.clock().now();
     let print = Fingerprint::new("00000000000000aa");
-    let listed = Firing::Active { starts_at: MORNING, updated_at: now };
+    let listed = Firing::Active { starts_at: MORNING };
     let proposal = Proposal {
         uid: "uid-1".to_owned(),
         generation: 7,

@@ -136,7 +136,7 @@ fn blocks(verdict: &Verdict) -> bool {
 }
 
 fn blocked_by(line: &GuardLine, step: &StepView, zone: &TimeZone) -> String {
-    let word = line.guard.word();
+    let word = line.guard.word().replace('_', " ");
     match &line.verdict {
         Verdict::Deny { reason } => match reason.until() {
             Some(until) => format!("{word}, for good: another step may start after {}", until.in_zone(zone)),
@@ -146,7 +146,7 @@ fn blocked_by(line: &GuardLine, step: &StepView, zone: &TimeZone) -> String {
             Some(until) => format!("{word}, looked at again at {}", until.in_zone(zone)),
             None => format!("{word}, until that is free"),
         },
-        Verdict::Allow | Verdict::WouldHave | Verdict::Ask { .. } => word.to_owned(),
+        Verdict::Allow | Verdict::WouldHave | Verdict::Ask { .. } => word,
     }
 }
 

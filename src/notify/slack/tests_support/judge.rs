@@ -125,7 +125,7 @@ fn markup_line(text: &str) -> Result<(), String> {
             return wrong("a bare &");
         }
     }
-    if text.split('`').count() % 2 == 0 {
+    if text.split('`').count().is_multiple_of(2) {
         return wrong("an open code span");
     }
     for word in OURS {
@@ -153,7 +153,7 @@ fn markup_line(text: &str) -> Result<(), String> {
     if words.len() > 2
         && words[1..words.len() - 1]
             .iter()
-            .any(|word| is_emoji(&word) && word.contains(|next: char| next.is_ascii_lowercase()))
+            .any(|word| is_emoji(word) && word.contains(|next: char| next.is_ascii_lowercase()))
     {
         return wrong("an emoji's name");
     }
