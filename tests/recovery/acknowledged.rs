@@ -58,7 +58,7 @@ impl Load {
                 let Ok(mut sender) = Sender::connect(address).await else { return };
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let alert = Alert::firing(number, &[("alertname", "Load"), ("number", &number.to_string())]);
+                    let alert = Alert::firing(&[("alertname", "Load"), ("number", &number.to_string())]);
                     match sender.post(&body(std::slice::from_ref(&alert))).await {
                         Ok(200) => drop(acknowledged.lock().unwrap().insert(alert.fingerprint)),
                         Ok(503) => {}

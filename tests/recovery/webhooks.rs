@@ -1,5 +1,6 @@
 //! A small sender of webhooks: one connection, one request at a time, and what became of each.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,15 +24,10 @@ pub struct Alert {
 
 impl Alert {
     /// Firing since just now.
-    pub fn firing(number: u64, labels: &[(&str, &str)]) -> Alert {
-        let labels: serde_json::Map<String, Value> =
-            labels.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-        Alert {
-            fingerprint: format!("{number:016x}"),
-            labels: Value::Object(labels),
-            starts_at: now(),
-            ends_at: None,
-        }
+    pub fn firing(labels: &[(&str, &str)]) -> Alert {
+        let labels: BTreeMap<String, String> =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Alert { fingerprint: fingerprint(&labels), labels: json!(labels), starts_at: now(), ends_at: None }
     }
 
     pub fn resolved(&self) -> Alert {
@@ -47,6 +43,17 @@ impl Alert {
             "generatorURL": "", "fingerprint": self.fingerprint,
         })
     }
+}
+
+/// As Alertmanager names an alert: FNV-1a over its sorted labels. Another one is refused.
+fn fingerprint(labels: &BTreeMap<String, String>) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        for byte in text.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
 }
 
 /// RFC 3339 with milliseconds, UTC.
