@@ -277,17 +277,21 @@ fn tell(what: &str, sum: &Tally, seed: u64, began: Instant) {
     assert!(sum.kills * 2 >= sum.trials, "most kills must strike: {sum:?}");
 }
 
-fn trial(judge: Judge, alertmanager: &Arc<Played>, namespace: &str, kubeconfig: &str) -> Trial {
-    let home = Home::new(&rules(namespace, "200ms"));
+/// A home whose daemon acts on the played cluster.
+pub fn home(rules: &str, kubeconfig: &str, alertmanager: &str) -> Home {
+    let home = Home::new(rules);
     std::fs::write(home.path("kubeconfig"), kubeconfig).expect("written");
     let path = home.path("kubeconfig");
-    let home = home
-        .set("mode", json!("auto"))
+    home.set("mode", json!("auto"))
         .set("kubernetes", json!({"kubeconfig": path}))
-        .set("alertmanager", json!({"urls": [alertmanager.url()]}));
+        .set("alertmanager", json!({"urls": [alertmanager]}))
+}
+
+fn trial(judge: Judge, alertmanager: &Arc<Played>, namespace: &str, kubeconfig: &str) -> Trial {
+    let home = home(&rules(namespace, "200ms"), kubeconfig, &alertmanager.url());
     let alert = Alert::firing(&[("alertname", "HighLoad"), ("namespace", namespace)]);
     if let Judge::Played(played, namespace) = &judge {
-        played.deploy(namespace, BEFORE, home.path("nightshift.db.head"));
+        played.deploy(namespace, BEFORE, home.head_file());
     }
     Trial { home, alert, judge, alertmanager: alertmanager.clone(), address: Arc::default(), resolved: Arc::default() }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -33,12 +33,7 @@ pub struct Home {
 impl Home {
     /// With these rules, in YAML. The listeners are on free ports of loopback, logs are JSON.
     pub fn new(rules: &str) -> Home {
-        Home::inside(&std::env::temp_dir(), rules)
-    }
-
-    /// The same in a folder of `parent`, for a file system of its own.
-    pub fn inside(parent: &Path, rules: &str) -> Home {
-        let folder = tempfile::Builder::new().prefix("nightshift-recovery-").tempdir_in(parent).expect("a folder");
+        let folder = tempfile::Builder::new().prefix("nightshift-recovery-").tempdir().expect("a folder");
         std::fs::write(folder.path().join("rules.yaml"), rules).expect("written");
         let settings = json!({
             "journal": format!("sqlite:{}", folder.path().join("nightshift.db").display()),
@@ -62,7 +57,15 @@ impl Home {
 
     /// The SQLite journal.
     pub fn journal(&self) -> PathBuf {
-        self.path("nightshift.db")
+        let named = self.settings["journal"].as_str().and_then(|journal| journal.strip_prefix("sqlite:"));
+        PathBuf::from(named.expect("this journal is SQLite's"))
+    }
+
+    /// The journal's side file.
+    pub fn head_file(&self) -> PathBuf {
+        let mut path = self.journal().into_os_string();
+        path.push(".head");
+        path.into()
     }
 
     pub fn options(&self) -> Options {
@@ -78,7 +81,7 @@ impl Home {
     /// The last seq that the side file remembers: it is written after each commit and before anything that the commit
     /// allows.
     pub fn head(&self) -> u64 {
-        let text = std::fs::read_to_string(self.path("nightshift.db.head")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.head_file()).unwrap_or_default();
         text.get(..20).and_then(|seq| seq.parse().ok()).unwrap_or(0)
     }
 
@@ -119,6 +122,13 @@ impl Home {
             panic!("the daemon ended before it was ready: {end}");
         }
         daemon
+    }
+
+    /// Runs `nightshift ARGUMENTS` as a person at this machine would.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nightshift"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.output().expect("it runs")
     }
 
     /// All log lines of one level, of all starts.

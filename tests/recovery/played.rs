@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ pub struct Write {
     pub to: u64,
     /// What the side file of the journal said when the write arrived.
     pub head: u64,
+    pub at: Instant,
 }
 
 /// What the API server does to the daemon when its write arrives; once.
@@ -28,6 +30,8 @@ pub enum Strike {
     BeforeIt(u32),
     /// The write is done, and killed before the answer.
     AfterIt(u32),
+    /// It is done, and answered late.
+    Slowly(Duration),
 }
 
 #[derive(Default)]
@@ -176,11 +180,15 @@ impl World {
             kill(pid);
             return (500, json!({}));
         }
-        web.writes.push(Write { from: web.replicas, to, head });
+        web.writes.push(Write { from: web.replicas, to, head, at: Instant::now() });
         (web.replicas, web.generation) = (to, web.generation + 1);
         if let Some(Strike::AfterIt(pid)) = strike {
             self.struck += 1;
             kill(pid);
+        }
+        if let Some(Strike::Slowly(time)) = strike {
+            self.struck += 1;
+            std::thread::sleep(time);
         }
         (200, json!({"spec": {"replicas": to}}))
     }
@@ -195,7 +203,7 @@ fn kill(pid: u32) {
         if state.is_empty() || state.starts_with('Z') {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     panic!("{pid} does not die");
 }
