@@ -148,8 +148,8 @@ fn family(first: u32) -> Vec<u32> {
 }
 
 fn signal(signal: &str, pids: &[u32]) {
-    let status = Command::new("kill").arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).status();
-    assert!(status.expect("kill is in PATH").success());
+    // One that ends by itself at this moment is no fault; the first one is there.
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).output();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,7 +67,9 @@ fn support_free_port() -> [u16; 1] {
 /// Pauses at a moment of the story; no write may come later than a second after.
 async fn pause_after(wait: Duration, by_file: bool) -> (bool, Daemon, Home, Arc<Played>, Alert) {
     let played = Arc::new(Played::start());
-    let home = acting::home(&acting::rules("paused", "200ms"), &played.kubeconfig(), &played.url());
+    // Queued for a while, so that there are moments before, in and after the action.
+    let rules = acting::rules("paused", "200ms").replace("  mode: auto\n", "  mode: auto\n  for: 500ms\n");
+    let home = acting::home(&rules, &played.kubeconfig(), &played.url());
     played.deploy("paused", 2, home.head_file());
     let daemon = home.start().await;
     let alert = Alert::firing(&[("alertname", "HighLoad")]);
@@ -101,7 +103,7 @@ async fn a_pause_at_any_moment_stops_what_is_queued_until_a_person_resumes() {
     let mut stopped = 0;
     for number in 0..8 {
         let (nothing_written, mut daemon, home, played, alert) =
-            pause_after(dice.millis(0, 250), number % 2 == 0).await;
+            pause_after(dice.millis(0, 700), number % 2 == 0).await;
         if !nothing_written {
             continue;
         }
