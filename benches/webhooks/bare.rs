@@ -47,7 +47,10 @@ pub async fn start(database: &Path) -> SocketAddr {
     address
 }
 
-async fn receive(request: Request<Incoming>, bodies: mpsc::Sender<Waiting>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn receive(
+    request: Request<Incoming>,
+    bodies: mpsc::Sender<Waiting>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let webhook: Webhook = match payload::parse(&body) {
         Ok(webhook) => webhook,

@@ -40,9 +40,12 @@ impl Template {
         let holes = [(NUMBER, Hole::Number), (NAME, Hole::Name), (FINGERPRINT, Hole::Fingerprint)];
         let mut pieces = Vec::new();
         loop {
-            let next = holes.iter().filter_map(|(mark, hole)| Some((text.find(mark)?, *mark, *hole))).min_by_key(|next| next.0);
+            let next = holes
+                .iter()
+                .filter_map(|(mark, hole)| Some((text.find(mark)?, *mark, *hole)))
+                .min_by_key(|next| next.0);
             let Some((at, mark, hole)) = next else { break };
-            pieces.push((text[..at].as_bytes().to_vec(), Some(hole)));
+            pieces.push((text.as_bytes()[..at].to_vec(), Some(hole)));
             text = &text[at + mark.len()..];
         }
         pieces.push((text.as_bytes().to_vec(), None));
@@ -86,7 +89,10 @@ impl Bodies {
              \"endsAt\":\"0001-01-01T00:00:00Z\",\"generatorURL\":\"{}\",\"fingerprint\":\"{FINGERPRINT}\"}}",
             list(&LABELS),
             list(&[
-                ("description", "Container checkout of pod web-######## has used more than 90 % of its memory limit for ten minutes. It will be killed soon, and the requests that it answers are lost."),
+                (
+                    "description",
+                    "Container checkout of pod web-######## has used more than 90 % of its memory limit for ten minutes. It will be killed soon, and the requests that it answers are lost."
+                ),
                 ("runbook_url", "https://runbooks.example.org/payments/pod-memory-near-limit"),
                 ("summary", "web-######## is close to its memory limit"),
             ]),

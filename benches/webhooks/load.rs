@@ -3,9 +3,9 @@
 
 use super::bodies::Bodies;
 use std::{
+    cell::Cell,
     net::SocketAddr,
     rc::Rc,
-    cell::Cell,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -16,6 +16,8 @@ use tokio::{
 
 /// An answer that is no answer of ours is cut here.
 const LONGEST_ANSWER: usize = 64 * 1024;
+/// After a 503, where the number of requests counts and not the time.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What one run gave.
 #[derive(Default, Clone)]
@@ -73,6 +75,7 @@ async fn run_all(to: SocketAddr, connections: usize, bodies: &Bodies, first: u64
         Until::Time { warm, counted } => (began + warm, began + warm + counted, u64::MAX),
         Until::Requests(count) => (began, began + Duration::from_secs(600), first + count * bodies.alerts),
     };
+    let is_counted = matches!(until, Until::Requests(_));
     let mut all = JoinSet::new();
     for _ in 0..connections {
         let (bodies, next) = (Rc::clone(&bodies), Rc::clone(&next));
@@ -83,7 +86,10 @@ async fn run_all(to: SocketAddr, connections: usize, bodies: &Bodies, first: u64
                 let number = next.replace(next.get() + bodies.alerts);
                 bodies.request(number, &mut request, &mut scratch);
                 let sent = Instant::now();
-                connection.exchange(&request).await;
+                while !connection.exchange(&request).await {
+                    assert!(is_counted, "a webhook was refused while the rate was measured");
+                    tokio::time::sleep(RETRY).await;
+                }
                 let answered = Instant::now();
                 if sent >= from && answered <= end {
                     micros.push(u32::try_from((answered - sent).as_micros()).unwrap_or(u32::MAX));
@@ -116,8 +122,8 @@ impl Connection {
         Connection { stream, answer: Vec::with_capacity(4096) }
     }
 
-    /// Sends and waits for the whole answer, which must be a 200: a refused webhook is no decided one.
-    pub async fn exchange(&mut self, request: &[u8]) {
+    /// Sends and waits for the whole answer, which must be a 200; false for a 503: a refused webhook is no decided one.
+    pub async fn exchange(&mut self, request: &[u8]) -> bool {
         self.stream.write_all(request).await.unwrap();
         self.answer.clear();
         loop {
@@ -128,7 +134,9 @@ impl Connection {
             }
         }
         let text = String::from_utf8_lossy(&self.answer);
-        assert!(self.answer.starts_with(b"HTTP/1.1 200"), "not taken: {text}");
+        let taken = self.answer.starts_with(b"HTTP/1.1 200");
+        assert!(taken || self.answer.starts_with(b"HTTP/1.1 503"), "not taken: {text}");
+        taken
     }
 }
 

@@ -47,13 +47,8 @@ const WHOLE: Plan = Plan {
     reactions: 300,
     starts: 7,
 };
-const QUICK: Plan = Plan {
-    warm: Duration::from_millis(300),
-    counted: Duration::from_millis(1000),
-    turns: 1,
-    reactions: 50,
-    starts: 3,
-};
+const QUICK: Plan =
+    Plan { warm: Duration::from_millis(300), counted: Duration::from_millis(1000), turns: 1, reactions: 50, starts: 3 };
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

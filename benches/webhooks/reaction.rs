@@ -105,7 +105,7 @@ async fn send_and_wait(
         let request = request(number as u64);
         ticks.tick().await;
         sent.push(Instant::now());
-        connection.exchange(&request).await;
+        assert!(connection.exchange(&request).await, "a webhook was refused");
     }
     let mut micros = Vec::with_capacity(alerts);
     for received in 0..alerts {
