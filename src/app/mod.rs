@@ -3,7 +3,6 @@
 //! [`App::start`] reads as the story of a start: journal, policy, engine, then what gives it work, then what lets the
 //! world in. [`App::stop`] is the same story backwards.
 
-pub mod gauges;
 pub mod open;
 pub mod pause_file;
 pub mod policy;
@@ -17,15 +16,20 @@ use crate::{
     config::Settings,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
-    http::client::{Client, ClientSettings, install_crypto},
-    journal,
+    http::{
+        api::Facts,
+        client::{Client, ClientSettings, install_crypto},
+    },
     model::problem::Problem,
     notify::{Notifiers, slack::Slack},
-    telemetry::metrics::{Metrics, Words},
+    telemetry::{
+        metrics::{Metrics, Words},
+        observer::{MetricsObserver, keep_gauges},
+    },
 };
 use anyhow::{Context as _, anyhow};
 use reload::Reload;
-use servers::Servers;
+use servers::{Admin, Servers};
 use signals::Signals;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tasks::{OnExit, Stage, Tasks};
@@ -73,7 +77,8 @@ impl App {
     pub async fn start(settings: Settings, signals: Option<Signals>) -> anyhow::Result<App> {
         install_crypto();
         let clock: Arc<dyn Clock> = Arc::new(RealClock::default());
-        let metrics = Metrics::new(VERSION, clock.now(), WORDS);
+        let started_at = clock.now();
+        let metrics = Metrics::new(VERSION, started_at, WORDS);
         let ports = servers::bind(&settings).await?;
         let abilities = Abilities::connect(&settings).await.map_err(|error| anyhow!(error))?;
         let loaded = policy::load(&settings, &abilities).map_err(Refused)?;
@@ -86,10 +91,11 @@ impl App {
             pause.set();
         }
         let holder = open::holder(&settings);
+        let replica = holder.clone();
         let options = StartOptions {
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
-            observer: Arc::new(crate::telemetry::observer::Observer::new(metrics.clone())),
+            observer: MetricsObserver::new(metrics.clone(), WORDS),
             policy: Arc::clone(&loaded.policy),
             holder: holder.clone(),
             version: VERSION.to_owned(),
@@ -148,7 +154,7 @@ impl App {
         });
         let (watched, shown) = (engine.clone(), metrics.clone());
         tasks.spawn("gauges", Stage::Work, OnExit::Stop, |stop| async move {
-            gauges::run(watched, shown, stop).await;
+            keep_gauges(shown, watched, async move { stop.cancelled().await }).await;
             Ok(())
         });
         if let Some(path) = settings.pause_file.clone() {
@@ -162,7 +168,21 @@ impl App {
         let secrets = servers.secrets();
         let reload = Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
-        servers.spawn(&mut tasks, ports, &engine, &journal, &metrics, &reload);
+        let facts = Facts {
+            version: VERSION.to_owned(),
+            started_at,
+            replica: replica.clone(),
+            journal: open::words(&settings),
+            rules: loaded.files.join(", "),
+            webhooks: webhooks.to_string(),
+            admin: admin.to_string(),
+            peers: servers::peers(&settings, &reload),
+        };
+        servers.spawn(
+            &mut tasks,
+            ports,
+            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload },
+        );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());
             tasks.spawn("signals", Stage::Work, OnExit::Stop, |stop| async move {
@@ -198,9 +218,3 @@ impl App {
 #[derive(Debug, thiserror::Error)]
 #[error("the rules have problems")]
 pub struct Refused(pub Vec<Problem>);
-
-impl From<journal::Error> for Refused {
-    fn from(error: journal::Error) -> Refused {
-        Refused(vec![Problem::error("journal", 0, 0, error.to_string())])
-    }
-}

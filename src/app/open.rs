@@ -2,7 +2,8 @@
 
 use crate::{
     config::{Settings, settings::Journal},
-    journal::{self, sql},
+    engine::start::damage_of,
+    journal::{self, head_file::HeadCheck, sql},
 };
 use anyhow::Context as _;
 use secrecy::ExposeSecret;
@@ -13,8 +14,10 @@ pub async fn journal(settings: &Settings) -> anyhow::Result<(journal::Handle, Op
     let options = options(settings)?;
     let opened = sql::Sql::open(&options).await.context("opening the journal")?;
     let check = opened.head_check;
-    let damage = check.is_damage().then(|| format!("its side file does not fit it ({check:?})"));
-    Ok((Arc::new(opened.journal), damage))
+    if check == HeadCheck::Missing {
+        tracing::warn!("the journal's side file is missing: a tail that was cut could not be noticed this time");
+    }
+    Ok((Arc::new(opened.journal), damage_of(check)))
 }
 
 /// Where the journal is.
@@ -33,5 +36,13 @@ pub fn holder(settings: &Settings) -> String {
     match &settings.journal {
         Journal::Sqlite(_) => host.to_owned(),
         Journal::Postgres(_) => format!("{host}/{}", std::process::id()),
+    }
+}
+
+/// For people: never a URL, which may hold a password.
+pub fn words(settings: &Settings) -> String {
+    match &settings.journal {
+        Journal::Sqlite(path) => format!("SQLite {}", path.display()),
+        Journal::Postgres(_) => "PostgreSQL".to_owned(),
     }
 }

@@ -7,19 +7,12 @@ use super::{
 use crate::{
     config::Settings,
     engine::EngineHandle,
+    http::api::Reloaded,
     model::{input::Input, problem::Problem},
     telemetry::metrics::Metrics,
 };
 use std::sync::Arc;
 use tokio::sync::Mutex;
-
-/// What a reload brought.
-#[derive(Debug, Clone)]
-pub struct Reloaded {
-    pub policy: String,
-    pub rules: usize,
-    pub warnings: Vec<Problem>,
-}
 
 pub struct Reload {
     settings: Settings,
@@ -42,6 +35,12 @@ impl Reload {
     ) -> Arc<Reload> {
         let secrets = Box::new(secrets);
         Arc::new(Reload { settings, abilities, engine, metrics, secrets, turn: Mutex::new(()) })
+    }
+
+    /// Whether there is a cluster to act on.
+    #[must_use]
+    pub fn sees_kubernetes(&self) -> bool {
+        self.abilities.sees_kubernetes
     }
 
     /// Reads everything that can be reloaded. `Err`: every problem; the old rules run on.

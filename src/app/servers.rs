@@ -8,6 +8,7 @@ use crate::{
     config::{Settings, process_variables, settings::Right as WrittenRight},
     engine::EngineHandle,
     http::{
+        api::{self, AdminState, Facts},
         api_auth::{ApiAuth, Right, Rights},
         auth::{WebhookAuth, refuse_unauthenticated},
         intake::Intake,
@@ -57,6 +58,26 @@ async fn listen(address: SocketAddr, name: &str) -> anyhow::Result<(TcpListener,
         .with_context(|| format!("listening on {address} (listen.{name}): is another nightshift running?"))?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
+}
+
+/// What the admin listener shows.
+pub struct Admin<'a> {
+    pub engine: &'a EngineHandle,
+    pub journal: &'a journal::Handle,
+    pub metrics: &'a Metrics,
+    pub facts: Facts,
+    pub reload: &'a Arc<Reload>,
+}
+
+/// The peers that are configured, by name.
+pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
+    let peers = [
+        (!settings.alertmanager.urls.is_empty(), "alertmanager"),
+        (reload.sees_kubernetes(), "kubernetes"),
+        (settings.prometheus_url.is_some(), "prometheus"),
+        (settings.slack.is_some(), "slack"),
+    ];
+    peers.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// Everything that decides who is let in, reloadable in place.
@@ -127,24 +148,27 @@ impl Servers {
     }
 
     /// Lets the world in: from here on webhooks are taken.
-    pub fn spawn(
-        self,
-        tasks: &mut Tasks,
-        ports: Ports,
-        engine: &EngineHandle,
-        journal: &journal::Handle,
-        metrics: &Metrics,
-        reload: &Arc<Reload>,
-    ) {
+    pub fn spawn(self, tasks: &mut Tasks, ports: Ports, shown: Admin<'_>) {
         let webhooks = route::router(AlertmanagerRoute {
             intake: self.intake,
             auth: self.webhook_auth,
-            engine: engine.clone(),
-            metrics: metrics.clone(),
+            engine: shown.engine.clone(),
+            metrics: shown.metrics.clone(),
         });
-        let _ = (journal, reload, &self.api_auth);
-        let shown = metrics.clone();
-        let admin = axum::Router::new().route("/metrics", axum::routing::get(move || async move { shown.encode() }));
+        let reload = Arc::clone(shown.reload);
+        let admin = api::routes::router(AdminState {
+            engine: shown.engine.clone(),
+            journal: Arc::clone(shown.journal),
+            metrics: shown.metrics.clone(),
+            auth: self.api_auth,
+            reload: Arc::new(move |by| {
+                let reload = Arc::clone(&reload);
+                Box::pin(async move { reload.run(&by).await })
+            }),
+            pause_file: self.settings.pause_file.clone(),
+            facts: Arc::new(shown.facts),
+            in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
+        });
         let limits = ServerLimits { ..ServerLimits::default() };
         for (name, (listener, _), router) in [("admin", ports.admin, admin), ("webhooks", ports.webhooks, webhooks)] {
             let mut server = Server::new(listener, router).with_limits(limits.clone());

@@ -1,26 +1,13 @@
 //! What this process can see and do: actions, collectors, Alertmanager, Prometheus, built from the settings.
 
 use crate::{
-    action::{self, Boxed, kubernetes::workload::Itself, noop::Noop},
+    action::{self, kubernetes::workload::Itself, noop::Noop},
     config::Settings,
-    decide::work::AskedAlert,
-    driver::{
-        RealWorld,
-        world::{EvidencePeer, FiringPeer, HealthPeer},
-    },
+    driver::RealWorld,
     evidence, journal,
-    model::{
-        firing::FiringAnswer,
-        input::Gathered,
-        observation::{QueryReading, RuleReading},
-        plan::hex,
-        rung::Collector,
-        target::{Kind, Object},
-        time::{Micros, Span},
-    },
+    model::target::{Kind, Object},
     peer::{alertmanager::Alertmanagers, kubernetes::Cluster, prometheus::Prometheus},
 };
-use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 
 /// How long the start waits for the API server to say which Deployment this is.
@@ -32,6 +19,8 @@ pub struct Abilities {
     pub evidence: evidence::Registry,
     /// nightshift's own workload, never a target.
     pub itself: Option<Object>,
+    /// There is a cluster to act on.
+    pub sees_kubernetes: bool,
 }
 
 impl Abilities {
@@ -71,7 +60,7 @@ impl Abilities {
             name: itself.deployment,
             selector: None,
         });
-        Abilities { actions, evidence: collectors, itself }
+        Abilities { actions, evidence: collectors, itself, sees_kubernetes: cluster.is_configured() }
     }
 }
 
@@ -100,56 +89,12 @@ pub fn build(
     journal: &journal::Handle,
 ) -> RealWorld {
     let urls = &settings.alertmanager.urls;
-    let alertmanager =
-        (!urls.is_empty()).then(|| Arc::new(Alertmanagers::new(http.clone(), urls)) as Arc<dyn FiringPeer>);
-    let prometheus = settings.prometheus_url.as_ref();
-    let prometheus = prometheus.map(|url| Arc::new(Prometheus::new(http.clone(), url)) as Arc<dyn HealthPeer>);
-    let evidence =
-        Evidence { collectors: abilities.evidence.clone(), journal: Arc::clone(journal), keep: settings.evidence_keep };
-    RealWorld { actions: abilities.actions.clone(), alertmanager, prometheus, evidence: Some(Arc::new(evidence)) }
-}
-
-impl FiringPeer for Alertmanagers {
-    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer> {
-        Box::pin(self.ask(alerts, now, within))
-    }
-}
-
-impl HealthPeer for Prometheus {
-    fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading> {
-        Box::pin(Prometheus::rules(self, names, within))
-    }
-
-    fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading> {
-        Box::pin(Prometheus::query(self, query, within))
-    }
-}
-
-/// Collects evidence and keeps it in the journal's store, outside the chain, under its digest.
-struct Evidence {
-    collectors: evidence::Registry,
-    journal: journal::Handle,
-    keep: Span,
-}
-
-impl EvidencePeer for Evidence {
-    fn gather<'a>(
-        &'a self,
-        collector: &'a Collector,
-        now: Micros,
-        within: Duration,
-    ) -> Boxed<'a, Result<Gathered, String>> {
-        Box::pin(async move {
-            let name = &collector.collect;
-            let found =
-                self.collectors.get(name).ok_or_else(|| format!("this nightshift has no collector `{name}`"))?;
-            let collected = found.collect(&collector.target.object, &collector.with, within).await?;
-            let digest = Sha256::digest(&collected.body);
-            let until = (now + self.keep).0;
-            let bytes = collected.body.len() as u64;
-            let kept = self.journal.put_evidence(journal::Hash(digest.into()), &collected.body, until).await;
-            kept.map_err(|error| format!("collected, but not kept: {error}"))?;
-            Ok(Gathered { digest: hex(&digest), bytes, summary: collected.summary })
-        })
+    RealWorld {
+        actions: abilities.actions.clone(),
+        collectors: abilities.evidence.clone(),
+        alertmanager: (!urls.is_empty()).then(|| Alertmanagers::new(http.clone(), urls)),
+        prometheus: settings.prometheus_url.as_ref().map(|url| Prometheus::new(http.clone(), url)),
+        journal: Arc::clone(journal),
+        evidence_keep: settings.evidence_keep,
     }
 }

@@ -53,7 +53,8 @@ impl State {
                 self.set_timer(Timer::ForgetAlert(print), *forget_at);
             }
             Event::AlertStale | Event::CommandRefused { .. } | Event::PolicyKept { .. } | Event::Stopped => {}
-            Event::Poisoned { .. } | Event::ClockStepped { .. } => {}
+            Event::Poisoned { .. } => self.drop_poisoned_timer(input),
+            Event::ClockStepped { .. } => {}
             Event::ConfirmAsked { fingerprint } => {
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
                 self.confirming.insert(fingerprint.clone());
@@ -383,6 +384,16 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// A wake that could not be decided would come again for ever: its timer goes, and people were paged.
+    fn drop_poisoned_timer(&mut self, input: &Input) {
+        if let Input::Poisoned { cause, .. } = input
+            && cause == Input::Wake.cause()
+            && let Some((_, timer)) = self.timers.first().cloned()
+        {
+            self.clear_timer(&timer);
+        }
     }
 
     /// Moves a step through the one table of phases.

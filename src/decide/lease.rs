@@ -6,6 +6,7 @@ use crate::model::{
     id::{IncidentId, StepId},
     mode::Mode,
     plan::Plan,
+    reason::Reason,
     rung::Rung,
     step::{LeaseKey, Purpose},
     time::Span,
@@ -92,7 +93,11 @@ impl Decider<'_> {
                     id,
                     format!("The lease on {target} ended, and it could not be put back: {says}. It is yours now."),
                 )?;
-                self.page(id, reason)
+                match reason {
+                    // Whoever rejected it knows.
+                    Reason::Rejected { .. } => Ok(()),
+                    other => self.page(id, other),
+                }
             }
             LeaseEnd::Superseded | LeaseEnd::Undone => Ok(()),
         }

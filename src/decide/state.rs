@@ -442,6 +442,16 @@ impl State {
             .collect()
     }
 
+    /// The step other than `except` that has started on the target and has no verdict yet, and when it is due.
+    pub(super) fn working_on(&self, target: &TargetKey, except: StepId) -> Option<(StepId, Micros)> {
+        let started = [Phase::Acting, Phase::ReadBack, Phase::Verifying].into_iter();
+        let mut ids = started.flat_map(|phase| self.live.get(&phase).into_iter().flatten()).map(|(_, id)| *id);
+        let id =
+            ids.find(|id| *id != except && self.steps.get(id).is_some_and(|step| step.rung.target.key() == *target))?;
+        let due = self.steps.get(&id).and_then(|step| step.verify_by.or(step.perform_by));
+        Some((id, due.unwrap_or_default()))
+    }
+
     /// Some alert of an open incident whose ladder works on the target fires.
     pub(super) fn fires_on(&self, target: &TargetKey) -> bool {
         self.incidents.values().any(|incident| {

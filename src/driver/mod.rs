@@ -52,6 +52,11 @@ pub struct Context {
 }
 
 impl Context {
+    #[must_use]
+    pub fn new(engine: EngineHandle, world: Arc<dyn World>) -> Context {
+        Context { engine, world }
+    }
+
     fn now(&self) -> Micros {
         self.engine.clock().now()
     }

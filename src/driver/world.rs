@@ -5,40 +5,21 @@
 use crate::{
     action::{Boxed, Observed, Registry},
     decide::work::{AskedAlert, Observe, ObserveWhat},
+    evidence, journal,
     model::{
         firing::FiringAnswer,
         input::Gathered,
         observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Plan, Proposal},
         rung::{Collector, Rung},
-        time::Micros,
+        time::{Micros, Span},
     },
+    peer::{alertmanager::Alertmanagers, prometheus::Prometheus},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-/// Alertmanager, asked whether alerts still fire.
-pub trait FiringPeer: Send + Sync {
-    fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer>;
-}
-
-/// Prometheus, asked whether "resolved" can be believed.
-pub trait HealthPeer: Send + Sync {
-    /// The health of all alerting rules of these names.
-    fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading>;
-
-    fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading>;
-}
-
-/// Evidence collectors, and the store for what they bring.
-pub trait EvidencePeer: Send + Sync {
-    /// Collects, stores, and gives the digest; reads only.
-    fn gather<'a>(
-        &'a self,
-        collector: &'a Collector,
-        now: Micros,
-        within: Duration,
-    ) -> Boxed<'a, Result<Gathered, String>>;
-}
+/// Evidence is kept in one statement; a journal that takes longer has other worries.
+const KEEP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What an observation of the target gave, before the alerts are asked about.
 pub struct Sight {
@@ -84,12 +65,16 @@ pub trait World: Send + Sync {
 }
 
 /// The actions and peers of this process. A peer that is not configured is not asked, and that is an answer too.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct RealWorld {
     pub actions: Registry,
-    pub alertmanager: Option<Arc<dyn FiringPeer>>,
-    pub prometheus: Option<Arc<dyn HealthPeer>>,
-    pub evidence: Option<Arc<dyn EvidencePeer>>,
+    pub collectors: evidence::Registry,
+    pub alertmanager: Option<Alertmanagers>,
+    pub prometheus: Option<Prometheus>,
+    /// Where evidence is kept, beside the chain.
+    pub journal: journal::Handle,
+    /// `evidence_keep`.
+    pub evidence_keep: Span,
 }
 
 impl RealWorld {
@@ -141,7 +126,7 @@ impl World for RealWorld {
             Some(_) if alerts.is_empty() => {
                 Box::pin(std::future::ready(FiringAnswer::Answered { at: now, alerts: BTreeMap::new() }))
             }
-            Some(peer) => peer.firing(alerts, now, within),
+            Some(peer) => Box::pin(peer.ask(alerts, now, within)),
             None => Box::pin(std::future::ready(FiringAnswer::NotAsked)),
         }
     }
@@ -172,14 +157,14 @@ impl World for RealWorld {
 
     fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading> {
         match &self.prometheus {
-            Some(peer) => peer.rules(names, within),
+            Some(peer) => Box::pin(peer.rules(names, within)),
             None => Box::pin(std::future::ready(RuleReading::NotAsked)),
         }
     }
 
     fn query<'a>(&'a self, query: &'a str, within: Duration) -> Boxed<'a, QueryReading> {
         match &self.prometheus {
-            Some(peer) => peer.query(query, within),
+            Some(peer) => Box::pin(peer.query(query, within)),
             None => Box::pin(std::future::ready(QueryReading::NotAsked)),
         }
     }
@@ -190,9 +175,21 @@ impl World for RealWorld {
         now: Micros,
         within: Duration,
     ) -> Boxed<'a, Result<Gathered, String>> {
-        match &self.evidence {
-            Some(peer) => peer.gather(collector, now, within),
-            None => Box::pin(std::future::ready(Err("no evidence can be collected here".to_owned()))),
-        }
+        Box::pin(async move {
+            let name = collector.collect.as_str();
+            let found =
+                self.collectors.get(name).ok_or_else(|| format!("this nightshift has no collector `{name}`"))?;
+            let collected = found.collect(&collector.target.object, &collector.with, within).await?;
+            let digest = journal::chain::digest(&collected.body);
+            let until = now + self.evidence_keep;
+            let kept = tokio::time::timeout(KEEP_WITHIN, self.journal.put_evidence(digest, &collected.body, until.0));
+            match kept.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(format!("it was collected, but not kept: {error}")),
+                Err(_) => return Err("it was collected, but not kept in time".to_owned()),
+            }
+            let bytes = u64::try_from(collected.body.len()).unwrap_or(u64::MAX);
+            Ok(Gathered { digest: digest.to_string(), bytes, summary: collected.summary })
+        })
     }
 }

@@ -14,6 +14,8 @@ pub mod entry;
 pub mod fold;
 mod handle;
 mod lanes;
+#[cfg(test)]
+mod load;
 mod narrate;
 pub mod pause;
 mod publish;

@@ -7,8 +7,10 @@
 //! - [`secret`] reads secret files; [`reloadable`] swaps what is read again upon reload.
 //! - [`client`] is the only place where a client is built.
 //!
-//! Nothing here knows what a body means: the routes live with their sources and with the API.
+//! - [`api`] is the admin listener: routes, shapes and texts. It alone knows what a body means; the webhooks' routes
+//!   live with their sources.
 
+pub mod api;
 pub mod api_auth;
 pub mod auth;
 pub mod client;

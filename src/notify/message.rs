@@ -7,6 +7,7 @@ use super::plain::line;
 use crate::model::{
     id::IncidentId,
     letter::Note,
+    reason::Reason,
     time::Micros,
     view::{AlertView, IncidentView, StepView},
 };
@@ -322,18 +323,14 @@ fn annotation(view: &IncidentView) -> Option<String> {
 
 fn step_parts(step: &StepView, zone: &TimeZone) -> Vec<Part> {
     let mut what = vec![Piece::Strong("Step"), word(format!(" {} ", step.id)), value(&step.action)];
-    what.extend([word(" on "), value(&step.target), word(" · mode "), value(&step.mode)]);
+    let mode = if is_shadow(step) { "shadow" } else { &step.mode };
+    what.extend([word(" on "), value(&step.target), word(" · mode "), value(mode)]);
     if step.purpose != "fix" {
         what.extend([word(" · "), value(&step.purpose)]);
     }
     let mut lines = vec![what];
     if let Some(summary) = &step.summary {
-        let is_wish = step.started_at.is_none();
-        let mut plan =
-            vec![Piece::Strong(if is_wish { "Wants" } else { "Did" }), word(" "), Piece::Value(line(summary, SUMMARY))];
-        if step.mode == "shadow" {
-            plan = vec![Piece::Strong("Would do"), word(" "), Piece::Value(line(summary, SUMMARY))];
-        }
+        let mut plan = vec![Piece::Strong(tense(step)), word(" "), Piece::Value(line(summary, SUMMARY))];
         if let Some(until) = step.lease_until {
             plan.push(word(format!(" until {}, then it is put back", until.time_of_day(zone))));
         }
@@ -350,7 +347,11 @@ fn step_parts(step: &StepView, zone: &TimeZone) -> Vec<Part> {
         lines.push(undo);
     }
     let mut parts = vec![Part::Lines(lines)];
-    let says = line(&step.says, SENTENCE);
+    let says = match step.phase.as_str() {
+        // "Helped" is for fixes: an undo is verified when what it undid is gone.
+        "verified" if step.purpose != "fix" => "put back, verified".to_owned(),
+        _ => line(&step.says, SENTENCE),
+    };
     if !says.is_empty() {
         let mark = match step.phase.as_str() {
             "verified" => "✅ ",
@@ -365,6 +366,22 @@ fn step_parts(step: &StepView, zone: &TimeZone) -> Vec<Part> {
         parts.push(Part::Commands(step.commands.iter().map(|command| line(command, NAME)).collect()));
     }
     parts
+}
+
+/// The mode in effect, which may be less than the step's own.
+fn is_shadow(step: &StepView) -> bool {
+    step.mode == "shadow" || step.reason == Some(Reason::Shadow)
+}
+
+fn tense(step: &StepView) -> &'static str {
+    match step.phase.as_str() {
+        _ if is_shadow(step) => "Would do",
+        "acting" | "read_back" => "Doing",
+        "failed" | "unknown" => "Tried",
+        "verifying" | "verified" | "ineffective" | "inconclusive" => "Did",
+        "dropped" => "Wanted",
+        _ => "Wants",
+    }
 }
 
 fn evidence(view: &IncidentView) -> Option<Part> {
@@ -431,7 +448,11 @@ fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
+/// A sentence's first letter; our own name stays small.
 fn capital(text: &str) -> String {
+    if text.starts_with("nightshift") {
+        return text.to_owned();
+    }
     let mut rest = text.chars();
     rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }

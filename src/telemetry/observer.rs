@@ -1,108 +1,142 @@
-//! Metrics of what the engine commits: counted from the journalled events, so that both always say the same.
+//! Counts what the engine commits: the metrics and the journal say the same, because both are made from one entry.
+//!
+//! Gauges of the state are read from it now and then, by [`keep_gauges`]: they show what is, not what happened.
 
 use super::{
-    labels::{AlertOutcome, LetterFailure, Receiver, StepOutcome, Verdict},
-    metrics::Metrics,
+    labels::{AlertOutcome, IncidentState, Receiver, Restraint, StepOutcome, Verdict as Said},
+    metrics::{Metrics, Words},
 };
 use crate::{
-    engine::EngineObserver,
+    decide::state::Counts,
+    engine::{EngineHandle, EngineObserver, Seen},
     model::{
         event::Event,
         id::StepId,
         input::Input,
-        letter::{self, LetterKey},
+        letter::LetterKey,
+        mode::Mode,
         reason::Reason,
-        step::{self, Answer},
+        step::{Answer, Verdict},
         time::{Micros, Span},
     },
 };
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// Hears of every commit.
-pub struct Observer {
+/// How often the gauges are read from the state.
+pub const GAUGES_EVERY: Span = Span::seconds(5);
+/// Steps and letters whose beginning is remembered. More are live only if something is very wrong; then the rest
+/// counts as `other`, or without its lag.
+const REMEMBERED: usize = 10_000;
+
+/// [`Metrics`] as the engine's observer.
+pub struct MetricsObserver {
     metrics: Metrics,
-    /// The action of each step that is not over, and when its call was allowed to begin.
-    steps: Mutex<BTreeMap<StepId, Running>>,
-    /// When each owed letter was first wanted.
-    letters: Mutex<BTreeMap<LetterKey, Micros>>,
+    words: Words,
     head: AtomicU64,
+    live: Mutex<Live>,
 }
 
-struct Running {
-    action: &'static str,
-    started: Option<Micros>,
+/// What an event that ends something does not say again. Lost by a restart: what began before it counts as `other`.
+#[derive(Default)]
+struct Live {
+    actions: BTreeMap<StepId, &'static str>,
+    wanted: BTreeMap<LetterKey, Micros>,
 }
 
-impl Observer {
+impl MetricsObserver {
+    /// `words`: those that the metrics were made with.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Observer {
-        Observer { metrics, steps: Mutex::default(), letters: Mutex::default(), head: AtomicU64::new(0) }
+    pub fn new(metrics: Metrics, words: Words) -> Arc<MetricsObserver> {
+        Arc::new(MetricsObserver { metrics, words, head: AtomicU64::new(0), live: Mutex::default() })
     }
 
-    fn step_event(&self, at: Micros, id: StepId, event: &Event) {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::StepPlanned { rung, .. } = event {
-            steps.insert(id, Running { action: known(&rung.action), started: None });
-            return;
-        }
-        // A step of before the start is counted under its own name only if it was planned since.
-        let running = steps.entry(id).or_insert(Running { action: "other", started: None });
-        let action = running.action;
-        let outcome = match event {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        // Only maps of what is live: whole after every statement.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step_ended(&self, step: StepId, outcome: StepOutcome) {
+        let action = self.live().actions.remove(&step).unwrap_or(super::closed::OTHER);
+        self.metrics.step_ended(action, outcome);
+    }
+
+    fn count(&self, at: Micros, event: &Event) {
+        match event {
+            Event::AlertFired { rule: Some(_), .. } => self.metrics.alert_seen(AlertOutcome::New),
+            Event::AlertFired { rule: None, .. } => self.metrics.alert_seen(AlertOutcome::Unmatched),
+            Event::AlertResolved { .. } => self.metrics.alert_seen(AlertOutcome::Resolved),
+            Event::AlertStale => self.metrics.alert_seen(AlertOutcome::Stale),
+            Event::StepPlanned { step, rung, .. } => {
+                let mut live = self.live();
+                if live.actions.len() < REMEMBERED
+                    && let Some(action) = self.words.actions.iter().find(|word| **word == rung.action)
+                {
+                    live.actions.insert(*step, action);
+                }
+            }
             Event::StepJudged { trace, .. } => {
                 for line in trace {
-                    self.metrics.guard_said(line.guard.word(), verdict(&line.verdict));
+                    self.metrics.guard_said(line.guard.word(), said(&line.verdict));
                 }
-                None
             }
-            Event::StepStarted { .. } => {
-                running.started = Some(at);
-                self.metrics.call_began();
-                None
+            Event::StepDropped { step, reason: Reason::Shadow } => self.step_ended(*step, StepOutcome::WouldHave),
+            Event::StepDropped { step, .. } => self.step_ended(*step, StepOutcome::Dropped),
+            Event::StepFailed { step, .. } => self.step_ended(*step, StepOutcome::Failed),
+            Event::StepUnknown { step, .. } => self.step_ended(*step, StepOutcome::Unknown),
+            Event::StepVerified { step, answer } => self.step_ended(
+                *step,
+                match answer {
+                    Answer::Helped => StepOutcome::Verified,
+                    Answer::DidNot => StepOutcome::Ineffective,
+                    Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => StepOutcome::Inconclusive,
+                },
+            ),
+            Event::PageReleased { .. } => self.metrics.paged(),
+            Event::Tell { letter, .. } => {
+                let mut live = self.live();
+                if live.wanted.len() < REMEMBERED {
+                    live.wanted.entry(letter.clone()).or_insert(at);
+                }
             }
-            Event::StepApplied { .. } => {
-                self.call_ended(running, at);
-                None
+            Event::LetterTold { letter, .. } => {
+                let wanted = self.live().wanted.remove(letter);
+                self.metrics.letter_sent(Receiver::Slack, wanted.map_or(Span::ZERO, |wanted| at - wanted));
             }
-            Event::StepFailed { .. } => Some(StepOutcome::Failed),
-            Event::StepUnknown { .. } => Some(StepOutcome::Unknown),
-            Event::StepDropped { reason: Reason::Shadow, .. } => Some(StepOutcome::WouldHave),
-            Event::StepDropped { .. } => Some(StepOutcome::Dropped),
-            Event::StepVerified { answer, .. } => Some(match answer {
-                Answer::Helped => StepOutcome::Verified,
-                Answer::DidNot => StepOutcome::Ineffective,
-                Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => StepOutcome::Inconclusive,
-            }),
-            _ => None,
-        };
-        if let Some(outcome) = outcome {
-            self.call_ended(running, at);
-            steps.remove(&id);
-            self.metrics.step_ended(action, outcome);
-        }
-    }
-
-    fn wanted(&self, letter: &LetterKey) -> Option<Micros> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).remove(letter)
-    }
-
-    fn call_ended(&self, running: &mut Running, at: Micros) {
-        if let Some(started) = running.started.take() {
-            self.metrics.call_ended(running.action, at - started);
+            Event::LetterFailed { letter, .. } => {
+                self.live().wanted.remove(letter);
+                self.metrics.letter_failed(Receiver::Slack, super::labels::LetterFailure::Refused);
+            }
+            Event::PolicyKept { .. } => self.metrics.rules_refused(),
+            // The rest changes gauges, which are read from the state, or nothing that is counted.
+            _ => {}
         }
     }
 }
 
-impl EngineObserver for Observer {
-    fn batch(&self, inputs: usize, _entries: usize, commit_micros: u64) {
-        let took = Span(i64::try_from(commit_micros).unwrap_or(i64::MAX));
-        self.metrics.batch_committed(inputs, took, self.head.load(Ordering::Relaxed));
+fn said(verdict: &Verdict) -> Said {
+    match verdict {
+        // A guard of a shadow step lets through what would have been done.
+        Verdict::Allow | Verdict::WouldHave => Said::Allow,
+        Verdict::Ask { .. } => Said::Ask,
+        Verdict::Hold { .. } => Said::Hold,
+        Verdict::Deny { .. } => Said::Deny,
+    }
+}
+
+impl EngineObserver for MetricsObserver {
+    fn batch(&self, inputs: usize, entries: usize, commit_micros: u64) {
+        // A batch of known alerts commits nothing, and would make commits look fast.
+        if entries > 0 {
+            let took = Span(i64::try_from(commit_micros).unwrap_or(i64::MAX));
+            self.metrics.batch_committed(inputs, took, self.head.load(Ordering::Relaxed));
+        }
     }
 
     fn input(&self, cause: &'static str, known: bool) {
@@ -115,29 +149,7 @@ impl EngineObserver for Observer {
     fn entry(&self, seq: u64, at: Micros, _input: &Input, events: &[Event]) {
         self.head.store(seq, Ordering::Relaxed);
         for event in events {
-            if let Some(id) = event.step() {
-                self.step_event(at, id, event);
-            }
-            match event {
-                Event::AlertFired { rule: Some(_), .. } => self.metrics.alert_seen(AlertOutcome::New),
-                Event::AlertFired { rule: None, .. } => self.metrics.alert_seen(AlertOutcome::Unmatched),
-                Event::AlertResolved { .. } => self.metrics.alert_seen(AlertOutcome::Resolved),
-                Event::AlertStale => self.metrics.alert_seen(AlertOutcome::Stale),
-                Event::PageReleased { .. } => self.metrics.paged(),
-                Event::Tell { letter, .. } => {
-                    let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-                    letters.entry(letter.clone()).or_insert(at);
-                }
-                Event::LetterTold { letter, .. } => {
-                    let lag = self.wanted(letter).map_or(Span::ZERO, |wanted| at - wanted);
-                    self.metrics.letter_sent(receiver(&letter.receiver), lag);
-                }
-                Event::LetterFailed { letter, reason } => {
-                    self.wanted(letter);
-                    self.metrics.letter_failed(receiver(&letter.receiver), failure(reason));
-                }
-                _ => {}
-            }
+            self.count(at, event);
         }
     }
 
@@ -146,32 +158,122 @@ impl EngineObserver for Observer {
     }
 }
 
-fn known(action: &str) -> &'static str {
-    ["kubernetes/scale", "kubernetes/restart", "noop"].into_iter().find(|name| *name == action).unwrap_or("other")
-}
-
-fn verdict(verdict: &step::Verdict) -> Verdict {
-    match verdict {
-        step::Verdict::Allow | step::Verdict::WouldHave => Verdict::Allow,
-        step::Verdict::Ask { .. } => Verdict::Ask,
-        step::Verdict::Hold { .. } => Verdict::Hold,
-        step::Verdict::Deny { .. } => Verdict::Deny,
+/// Reads the gauges every [`GAUGES_EVERY`] until `stop`.
+pub async fn keep_gauges(metrics: Metrics, engine: EngineHandle, stop: impl Future<Output = ()> + Send) {
+    let clock = Arc::clone(engine.clock());
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        refresh_gauges(&metrics, &engine).await;
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = clock.sleep_until(clock.now() + GAUGES_EVERY) => {}
+        }
     }
 }
 
-fn receiver(receiver: &letter::Receiver) -> Receiver {
-    match receiver {
-        letter::Receiver::Slack { .. } => Receiver::Slack,
+/// Sets the gauges once. Where the engine does not answer, only what is known without it.
+pub async fn refresh_gauges(metrics: &Metrics, engine: &EngineHandle) {
+    let asked = engine.read(|seen| (seen.now, seen.state.counts(), restraints(seen))).await;
+    let mut reasons = Vec::new();
+    if let Ok((now, counts, seen)) = asked {
+        set_counts(metrics, &counts, now);
+        metrics.engine_alive(now);
+        reasons = seen;
     }
+    if engine.pause_flag().is_set() && !reasons.contains(&Restraint::Paused) {
+        reasons.push(Restraint::Paused);
+    }
+    if engine.health().journal_down {
+        reasons.push(Restraint::Journal);
+    }
+    metrics.set_restraints(&reasons);
 }
 
-/// The notifier's word for a permanent failure, as a closed label.
-fn failure(reason: &str) -> LetterFailure {
-    match reason {
-        "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired" | "missing_scope"
-        | "no_permission" | "access_denied" => LetterFailure::Unauthorized,
-        "channel_not_found" | "not_in_channel" | "is_archived" | "message_not_found" => LetterFailure::NotFound,
-        "invalid_blocks" | "msg_too_long" | "no_text" | "invalid_arguments" => LetterFailure::Refused,
-        _ => LetterFailure::Other,
+/// Why nothing may act, as the state has it.
+#[must_use]
+pub fn restraints(seen: &Seen<'_>) -> Vec<Restraint> {
+    let mut reasons = Vec::new();
+    if seen.state.paused().is_some() {
+        reasons.push(Restraint::Paused);
+    }
+    if seen.state.settling_until().is_some_and(|until| until > seen.now) {
+        reasons.push(Restraint::Settling);
+    }
+    if seen.policy.spec.mode == Mode::Shadow {
+        reasons.push(Restraint::Shadow);
+    }
+    reasons
+}
+
+fn set_counts(metrics: &Metrics, counts: &Counts, now: Micros) {
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let state = |word: &str| match word {
+        "open" => Some(IncidentState::Open),
+        "acknowledged" => Some(IncidentState::Acknowledged),
+        "monitoring" => Some(IncidentState::Monitoring),
+        // Those that are over are no gauge.
+        _ => None,
+    };
+    let mut incidents = BTreeMap::new();
+    for ((severity, word), count) in &counts.incidents {
+        if let Some(state) = state(word) {
+            *incidents.entry((severity.clone(), state)).or_default() += number(*count);
+        }
+    }
+    metrics.set_incidents(&incidents);
+    metrics.set_approvals_waiting(number(counts.asking));
+    metrics.set_leases_active(number(counts.leases));
+    metrics.set_letters_owed(Receiver::Slack, number(counts.letters_owed));
+    metrics.set_oldest_letter(counts.oldest_letter.map(|wanted| now - wanted));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{
+            self, FakeClock, StartOptions,
+            testing::{MORNING, firing, options, policy, resolved, rule},
+        },
+        journal::memory::Memory,
+        model::{
+            input::{Command, Via},
+            matcher::Matcher,
+        },
+    };
+
+    const WORDS: Words = Words { actions: &["noop"], guards: &["pause", "mode"], inputs: &Input::CAUSES, tasks: &[] };
+
+    #[tokio::test]
+    async fn what_is_committed_is_counted_and_what_is_known_too() {
+        let clock = FakeClock::at(MORNING);
+        let metrics = Metrics::new("0", MORNING, WORDS);
+        let mut only = rule("one", Mode::Shadow, Some("noop"));
+        only.matchers = vec![Matcher::parse("alertname=\"A\"").unwrap()];
+        let observer = MetricsObserver::new(metrics.clone(), WORDS);
+        let options = options(Arc::new(Memory::new()), &clock, policy(vec![only]));
+        let (engine, handle) = engine::start(StartOptions { observer, ..options }).await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(engine.run());
+        metrics.rules_taken(MORNING, "h", 1, &["P1".to_owned()]);
+        handle.intake(vec![firing("A", MORNING), firing("B", MORNING)]).await.unwrap();
+        handle.intake(vec![firing("A", MORNING), resolved("B", MORNING + Span::seconds(9))]).await.unwrap();
+        let pause = Command::Pause { reason: "why not".to_owned() };
+        handle.command(Input::Command { by: "ana".to_owned(), via: Via::Api, command: pause }).await.unwrap();
+        refresh_gauges(&metrics, &handle).await;
+        let text = metrics.encode();
+        for line in [
+            "nightshift_alerts_total{outcome=\"new\"} 1",
+            "nightshift_alerts_total{outcome=\"unmatched\"} 1",
+            "nightshift_alerts_total{outcome=\"known\"} 1",
+            "nightshift_alerts_total{outcome=\"resolved\"} 1",
+            "nightshift_inputs_total{kind=\"alert\"} 4",
+            "nightshift_incidents{severity=\"P1\",state=\"open\"} 1",
+            "nightshift_paused 1",
+            "nightshift_may_act 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 }

@@ -1,7 +1,10 @@
-//! One incident at a time works on a target, from its first start to its last verdict.
+//! One incident at a time works on a target, from its first start to its last verdict; and one step of it at a time.
 
 use super::{Case, Says};
-use crate::model::{reason::Reason, step::Verdict};
+use crate::model::{reason::Reason, step::Verdict, time::Span};
+
+/// A step whose window has passed is about to get its verdict.
+const LOOK_AGAIN: Span = Span::seconds(5);
 
 pub fn guard(case: &Case) -> Says {
     match case.state.locks.get(&case.target) {
@@ -15,7 +18,15 @@ pub fn guard(case: &Case) -> Says {
             let reason = Reason::TargetLocked { by: lock.incident };
             Says::verdict(format!("held by incident {}", lock.incident), "free", Verdict::Hold { until: None, reason })
         }
-        Some(_) => Says::allow("ours", "free"),
+        Some(_) => match case.state.working_on(&case.target, case.id) {
+            // Also our own: what one step did is measured before the next touches it.
+            Some((other, until)) => {
+                let reason = Reason::TargetLocked { by: case.id.incident };
+                let until = Some(until.max(case.now + LOOK_AGAIN));
+                Says::verdict(format!("step {other} works on it"), "free", Verdict::Hold { until, reason })
+            }
+            None => Says::allow("ours", "free"),
+        },
         None => Says::allow("free", "free"),
     }
 }

@@ -188,7 +188,7 @@ fn resolved_by_a_person_stays_closed_until_the_alert_fires_anew() {
 }
 
 #[test]
-fn a_lease_is_extended_and_ended_by_command() {
+fn a_lease_is_extended_and_ended_by_command_after_the_verdict() {
     let mut story =
         Story::with(|spec| spec.rules[0].remediate[0].with = serde_json::json!({"replicas": "+2", "lease": "2h"}));
     let step = story.acts_on("WebIsSlow");
@@ -197,6 +197,15 @@ fn a_lease_is_extended_and_ended_by_command() {
     assert_eq!(story.state.leases.values().next().unwrap().until, until + Span::hours(1));
     assert!(refused(&story.command("ann", Command::ExtendLease { step, by: Span::hours(24 * 30) })));
     story.command("ann", Command::EndLease { step });
+    // What the step did is still being measured: nothing else touches the target before the verdict.
+    story.observes();
+    assert_eq!(story.phase(story.last_step()), Phase::Holding);
+    assert_eq!(story.reason(story.last_step()), "target_lock");
+    let mut reading = story.after(Span::minutes(3)).reading();
+    reading.at = story.now;
+    story.measures(reading);
+    assert!(story.phase(step).is_terminal());
+    story.after(Span::minutes(1));
     story.observes();
     story.performs();
     assert_eq!(story.replicas, 4);

@@ -143,3 +143,14 @@ fn a_damaged_journal_acts_on_nothing_until_a_person_resumes() {
     story.observes();
     assert_eq!(story.reason(story.last_step()), "paused");
 }
+
+#[test]
+fn a_wake_that_could_not_be_decided_does_not_come_for_ever() {
+    let mut story = Story::with(|spec| spec.rules[0].fires_for = Span::seconds(30));
+    story.fires("WebIsSlow");
+    let timers = story.state.timers.len();
+    let poisoned = Input::Poisoned { digest: "00".into(), cause: "wake".into(), message: "on purpose".into() };
+    let events = story.input(poisoned);
+    assert!(events.iter().any(|event| matches!(event, Event::PageReleased { .. })));
+    assert_eq!(story.state.timers.len(), timers - 1);
+}

@@ -3,7 +3,10 @@
 //! Anybody's words stand in `plain_text`, where Slack reads no markup, or in a code span with `&`, `<`, `>` and the
 //! backtick replaced; so no label can mention, link, or format. `verbatim` keeps Slack from finding links by itself.
 
-use crate::notify::message::{Mention, Message, Part, Piece};
+use crate::notify::{
+    message::{Mention, Message, Part, Piece},
+    plain::line,
+};
 use serde_json::{Value, json};
 
 /// Slack's own limits: <https://docs.slack.dev/reference/block-kit/blocks>.
@@ -49,6 +52,9 @@ pub fn render(message: &Message) -> Rendered {
     if left_out > 0 {
         let rest = format!("… {left_out} more parts are not shown here");
         blocks.push(json!({"type": "context", "elements": [plain_text(&rest)]}));
+    }
+    if blocks.is_empty() {
+        blocks.push(json!({"type": "section", "text": plain_text("-")}));
     }
     Rendered { text: or_dash(joined(&message.summary, TEXT)), blocks }
 }
@@ -119,10 +125,9 @@ fn piece_text(piece: &Piece) -> String {
     }
 }
 
-/// A code span: Slack reads no formatting, link or emoji in it. An empty one would be read as two backticks.
+/// A code span: Slack reads no formatting, link or emoji in it, as long as it is one line and not empty.
 fn code(value: &str) -> String {
-    let inside = escape(&value.replace('`', "'"));
-    let inside = inside.trim();
+    let inside = escape(&line(value, usize::MAX).replace('`', "'"));
     if inside.is_empty() { "`-`".to_owned() } else { format!("`{inside}`") }
 }
 
@@ -135,6 +140,7 @@ fn escape(text: &str) -> String {
 fn plain(text: &str, most: usize) -> String {
     let mut shown = String::new();
     let mut used = 0;
+    let text = line(text, most);
     let mut rest = text.chars().peekable();
     while let Some(next) = rest.next() {
         let opens = next == '<' && rest.peek().is_some_and(|after| !matches!(after, ' ' | '=' | '0'..='9'));

@@ -1,6 +1,6 @@
 //! Slack: one message per incident, updated in place; everything that follows goes into its thread.
 //!
-//! - [`blocks`] renders a message within Slack's limits; [`client`] calls; [`errors`] knows Slack's words; [`pace`]
+//! - [`blocks`] renders a message within Slack's limits; [`client`] calls; [`errors`] knows Slack's words; `pace`
 //!   keeps its rate limits.
 //!
 //! **A lost answer.** chat.postMessage has no idempotency key, so a post whose answer is lost may or may not be there.
@@ -327,7 +327,7 @@ fn told(sent: Result<Option<External>, Failure>) -> Result<Told, Transient> {
 }
 
 #[cfg(test)]
-mod fake;
-#[cfg(test)]
 #[path = "slack_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;

@@ -1,1 +1,278 @@
+//! The notifier against a Slack that records: one card, one thread, and what each kind of failure becomes.
 
+use super::{
+    errors::Kind,
+    tests_support::{
+        fake::{CHANNEL, Fake, TOKEN, Trouble},
+        views,
+    },
+    *,
+};
+use crate::http::client::ClientSettings;
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+async fn a_slack() -> (Fake, Slack) {
+    let fake = Fake::start().await;
+    let slack = notifier(&fake.url);
+    (fake, slack)
+}
+
+fn notifier(url: &str) -> Slack {
+    let http = Client::build(&ClientSettings::default()).unwrap();
+    Slack::new(http, url, SecretString::from(TOKEN), TimeZone::UTC)
+}
+
+fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<External>) -> DueLetter {
+    let receiver = Receiver::Slack { channel: "#incidents".to_owned() };
+    let key = LetterKey { receiver, incident: IncidentId(incident), slot };
+    DueLetter { key, want: 7, note, card }
+}
+
+fn card_letter(card: Option<External>) -> DueLetter {
+    letter(1042, Slot::Card, None, card)
+}
+
+fn note(text: &str, mentions: &[&str]) -> Option<Note> {
+    let mentions = mentions.iter().map(|id| (*id).to_owned()).collect();
+    Some(Note { at: Micros::parse("2026-03-01T02:14:00Z").unwrap(), text: text.to_owned(), mentions })
+}
+
+fn place(told: Result<Told, Transient>) -> External {
+    match told {
+        Ok(Told::Sent { external: Some(external) }) => external,
+        other => panic!("not sent: {other:?}"),
+    }
+}
+
+fn transient(told: Result<Told, Transient>) -> Transient {
+    told.expect_err("it should be tried again")
+}
+
+#[tokio::test]
+async fn one_card_is_posted_once_and_then_updated_in_place() {
+    let (fake, slack) = a_slack().await;
+    let card = place(slack.send(&card_letter(None), &views::waiting_for_approval(), WITHIN).await);
+    assert_eq!(card, External { channel: CHANNEL.to_owned(), ts: "1772330000.000001".to_owned() });
+    let again = place(slack.send(&card_letter(Some(card.clone())), &views::helped(), WITHIN).await);
+    assert_eq!(again, card);
+    assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);
+    let kept = fake.kept().messages.clone();
+    assert_eq!((kept.len(), kept[0].updates), (1, 1));
+    assert!(kept[0].body["blocks"][0]["text"]["text"].as_str().unwrap().contains("P1 monitoring"));
+    fake.assert_nothing_wrong();
+}
+
+#[tokio::test]
+async fn posts_go_into_the_cards_thread_and_a_page_into_the_channel_too() {
+    let (fake, slack) = a_slack().await;
+    let view = views::handed_over();
+    let card = place(slack.send(&card_letter(None), &view, WITHIN).await);
+    let post = letter(1042, Slot::Post(1), note("It fires again: reopened.", &[]), Some(card.clone()));
+    place(slack.send(&post, &view, WITHIN).await);
+    let page = letter(1042, Slot::Post(2), note("Page: it did not help.", &["S0123ABC"]), Some(card.clone()));
+    place(slack.send(&page, &view, WITHIN).await);
+    let itself = letter(0, Slot::Post(3), note("ana paused nightshift.", &[]), Some(card.clone()));
+    place(slack.send(&itself, &view, WITHIN).await);
+    let kept = fake.kept();
+    let of = |at: usize, name: &str| kept.messages[at].body.get(name).cloned();
+    assert_eq!(of(1, "thread_ts"), Some(card.ts.as_str().into()));
+    assert_eq!(of(1, "reply_broadcast"), None);
+    assert_eq!((of(2, "thread_ts"), of(2, "reply_broadcast")), (Some(card.ts.into()), Some(true.into())));
+    assert!(of(2, "text").unwrap().as_str().unwrap().starts_with("<!subteam^S0123ABC>"));
+    assert_eq!((of(3, "thread_ts"), of(3, "channel")), (None, Some("#incidents".into())), "it has no thread");
+    drop(kept);
+    fake.assert_nothing_wrong();
+}
+
+#[tokio::test]
+async fn without_a_card_a_page_goes_to_the_channel() {
+    let (fake, slack) = a_slack().await;
+    let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), None);
+    place(slack.send(&page, &views::handed_over(), WITHIN).await);
+    let gone = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let page = letter(1042, Slot::Post(2), note("Page.", &["S0123ABC"]), Some(gone));
+    place(slack.send(&page, &views::handed_over(), WITHIN).await);
+    let kept = fake.kept();
+    assert!(kept.messages.iter().all(|message| message.body.get("thread_ts").is_none()));
+    assert_eq!((kept.messages.len(), kept.calls.len()), (2, 3), "the thread was tried first");
+}
+
+#[tokio::test]
+async fn a_card_that_is_gone_is_posted_anew_once() {
+    for error in ["message_not_found", "cant_update_message", "edit_window_closed"] {
+        let (fake, slack) = a_slack().await;
+        let old = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        fake.next(Trouble::Error(error));
+        let new = place(slack.send(&card_letter(Some(old.clone())), &views::acting(), WITHIN).await);
+        assert_ne!(new, old);
+        assert_eq!(fake.methods(), ["chat.update", "chat.postMessage"], "{error}");
+    }
+}
+
+#[tokio::test]
+async fn each_of_slacks_errors_is_tried_again_or_not() {
+    let words = [
+        ("internal_error", None),
+        ("fatal_error", None),
+        ("service_unavailable", None),
+        ("request_timeout", None),
+        ("team_added_to_org", None),
+        ("message_limit_exceeded", None),
+        ("invalid_auth", Some("invalid_auth")),
+        ("token_revoked", Some("token_revoked")),
+        ("missing_scope", Some("missing_scope")),
+        ("channel_not_found", Some("channel_not_found")),
+        ("not_in_channel", Some("not_in_channel")),
+        ("is_archived", Some("is_archived")),
+        ("restricted_action_of_tomorrow", Some("restricted_action")),
+        ("invalid_blocks", Some("invalid_blocks")),
+        ("msg_blocks_too_long", Some("msg_blocks_too_long")),
+        ("no_such_word_yet", Some("unknown_error")),
+    ];
+    for (error, failed) in words {
+        let (fake, slack) = a_slack().await;
+        fake.next(Trouble::Error(error));
+        let told = slack.send(&card_letter(None), &views::acting(), WITHIN).await;
+        match failed {
+            Some(reason) => assert_eq!(told, Ok(Told::Failed { reason: reason.to_owned() }), "{error}"),
+            None => assert_eq!(transient(told), Transient { reason: errors::kind(error).1, retry_after: None }),
+        }
+        assert_eq!(fake.kept().calls.len(), 1, "{error}: nothing is repeated here");
+    }
+    assert_eq!(errors::kind("invalid_auth"), (Kind::Auth, "invalid_auth"));
+    assert_eq!(errors::kind("is_archived"), (Kind::Target, "is_archived"));
+    assert_eq!(errors::kind("msg_too_long"), (Kind::Payload, "msg_too_long"));
+}
+
+#[tokio::test]
+async fn statuses_and_broken_answers_are_tried_again() {
+    let troubles = [
+        (Trouble::Status(500), "status_5xx"),
+        (Trouble::Status(503), "status_5xx"),
+        (Trouble::Status(403), "not_slack"),
+        (Trouble::Status(302), "not_slack"),
+        (Trouble::Body("<html>"), "bad_answer"),
+        (Trouble::Body("{}"), "bad_answer"),
+        (Trouble::Body("{\"ok\":false}"), "bad_answer"),
+    ];
+    for (trouble, reason) in troubles {
+        let (fake, slack) = a_slack().await;
+        fake.next(trouble.clone());
+        let told = slack.send(&card_letter(None), &views::acting(), WITHIN).await;
+        assert_eq!(transient(told).reason, reason, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_tried_again() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slack = notifier(&format!("http://{}/api", nobody.local_addr().unwrap()));
+    drop(nobody);
+    let told = slack.send(&card_letter(None), &views::acting(), WITHIN).await;
+    assert_eq!(transient(told).reason, "connect");
+    assert!(lock(&slack.in_doubt).is_empty(), "nothing was sent");
+}
+
+#[tokio::test]
+async fn after_a_429_slack_is_left_alone_for_as_long_as_it_asks() {
+    let (fake, slack) = a_slack().await;
+    let view = views::acting();
+    fake.next(Trouble::Limited(Some("30")));
+    let told = transient(slack.send(&card_letter(None), &view, WITHIN).await);
+    assert_eq!(told, Transient { reason: "rate_limited", retry_after: Some(Duration::from_secs(30)) });
+    let told = transient(slack.send(&card_letter(None), &view, WITHIN).await);
+    assert!(told.retry_after.is_some_and(|wait| wait > Duration::from_secs(25)), "{told:?}");
+    assert_eq!(fake.kept().calls.len(), 1, "the second never left");
+    let other = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let told = transient(slack.send(&card_letter(Some(other)), &view, WITHIN).await);
+    assert_eq!(told.reason, "paced", "an update may be tried; only the new card has to wait");
+    assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);
+}
+
+#[tokio::test]
+async fn a_short_retry_after_is_waited_for() {
+    let (fake, slack) = a_slack().await;
+    fake.next(Trouble::Limited(Some("1")));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    let began = Instant::now();
+    place(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    assert!(began.elapsed() > Duration::from_millis(800));
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_lost_is_found_and_not_doubled() {
+    let (fake, slack) = a_slack().await;
+    let view = views::handed_over();
+    let card = place(slack.send(&card_letter(None), &view, WITHIN).await);
+    let page = letter(1042, Slot::Post(2), note("Page: it did not help.", &["S0123ABC"]), Some(card.clone()));
+    for trouble in [Trouble::DoneLate(Duration::from_secs(20)), Trouble::DoneBut("internal_error")] {
+        let page = DueLetter {
+            key: LetterKey { slot: Slot::Post(fake.kept().messages.len() as u64), ..page.key.clone() },
+            ..page.clone()
+        };
+        fake.next(trouble);
+        transient(slack.send(&page, &view, Duration::from_secs(1)).await);
+        let before = fake.kept().messages.clone();
+        let found = place(slack.send(&page, &view, WITHIN).await);
+        assert_eq!(found.ts, before.last().unwrap().ts);
+        assert_eq!(fake.kept().messages.len(), before.len());
+    }
+    assert!(lock(&slack.in_doubt).is_empty());
+    let seen = fake.kept().calls.iter().find(|call| call.method == "conversations.replies").unwrap().body.clone();
+    assert_eq!(
+        seen,
+        json!({"channel": CHANNEL, "ts": card.ts, "oldest": "1772331120.000000", "limit": "200", "include_all_metadata": "true"})
+    );
+    fake.assert_nothing_wrong();
+}
+
+#[tokio::test]
+async fn a_card_whose_answer_was_lost_is_found_and_brought_up_to_date() {
+    let (fake, slack) = a_slack().await;
+    let other = letter(1041, Slot::Card, None, None);
+    place(slack.send(&other, &views::acting(), WITHIN).await);
+    fake.next(Trouble::DoneBut("fatal_error"));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    let card = place(slack.send(&card_letter(None), &views::helped(), WITHIN).await);
+    assert_eq!(fake.methods()[2..], ["conversations.history", "chat.update"]);
+    assert_eq!((fake.kept().messages.len(), card.ts.as_str()), (2, "1772330000.000002"));
+}
+
+#[tokio::test]
+async fn who_may_not_read_posts_again_and_asks_no_more() {
+    let (fake, slack) = a_slack().await;
+    fake.kept().may_not_read = true;
+    place(slack.send(&letter(1, Slot::Card, None, None), &views::acting(), WITHIN).await);
+    for incident in [2, 3] {
+        let card = letter(incident, Slot::Card, None, None);
+        fake.next(Trouble::DoneBut("internal_error"));
+        transient(slack.send(&card, &views::acting(), WITHIN).await);
+        place(slack.send(&card, &views::acting(), WITHIN).await);
+    }
+    let asked = fake.methods().iter().filter(|method| *method == "conversations.history").count();
+    assert_eq!((asked, fake.kept().messages.len()), (1, 5), "twice each, never none");
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_an_earlier_lost_answer_in_doubt() {
+    let (fake, slack) = a_slack().await;
+    place(slack.send(&letter(1, Slot::Card, None, None), &views::acting(), WITHIN).await);
+    fake.next(Trouble::Status(502));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    // It is looked for, not found, and this time refused: still not known.
+    fake.next(Trouble::Body("{\"ok\":true,\"messages\":[]}"));
+    fake.next(Trouble::Error("service_unavailable"));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    assert!(lock(&slack.in_doubt).contains(&card_letter(None).key));
+}
+
+#[tokio::test]
+async fn the_token_is_in_no_error() {
+    let fake = Fake::start().await;
+    let http = Client::build(&ClientSettings::default()).unwrap();
+    let slack = Slack::new(http, &fake.url, SecretString::from("xoxb-canary\nx"), TimeZone::UTC);
+    let told = slack.send(&card_letter(None), &views::acting(), WITHIN).await;
+    assert_eq!(told, Ok(Told::Failed { reason: "bad_request".to_owned() }));
+    assert!(fake.kept().calls.is_empty());
+}

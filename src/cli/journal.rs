@@ -1,0 +1,146 @@
+//! `journal verify` and `journal export`: beside a running daemon, read only.
+
+use super::{
+    ConfigArgs,
+    output::{Exit, Output, Told},
+};
+use crate::{
+    config::{Settings, process_variables, settings},
+    journal::{
+        self, Damage, chain,
+        export::{self, Report},
+        sql::{Options, Sql},
+    },
+};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Args)]
+pub struct Journal {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Follow the hash chain from its anchor to the last entry
+    Verify {
+        /// An export, instead of the journal of the settings
+        #[arg(value_name = "EXPORT")]
+        export: Option<PathBuf>,
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Write all entries as JSON lines
+    Export {
+        /// Where to [default: standard output]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+impl Journal {
+    pub async fn run(&self, output: &mut Output) -> Result<Exit, Told> {
+        match &self.verb {
+            Verb::Verify { export: Some(path), json, .. } => verify_export(path, *json, output),
+            Verb::Verify { export: None, json, config } => {
+                let options = options_of(config)?;
+                let journal = Sql::open_read_only(&options).await.map_err(told)?;
+                let report = export::verify(&journal, options.head_file_path()).await;
+                journal.close().await;
+                say(&report.map_err(told)?, *json, output)
+            }
+            Verb::Export { output: path, config } => {
+                let options = options_of(config)?;
+                let journal = Sql::open_read_only(&options).await.map_err(told)?;
+                let done = match path {
+                    Some(path) => export_to(&journal, path).await,
+                    None => export::export(&journal, &mut output.out).await.map_err(|error| Told::new(chained(&error))),
+                };
+                journal.close().await;
+                let head = done?;
+                if path.is_some() {
+                    output.text(&format!("exported up to entry {}\n", head.seq))?;
+                }
+                Ok(Exit::Fine)
+            }
+        }
+    }
+}
+
+async fn export_to(journal: &Sql, path: &Path) -> Result<journal::Head, Told> {
+    let wrong = |error: std::io::Error| Told::new(format!("writing {}: {error}", path.display()));
+    // Never over an older export: it may be the only copy of what was pruned.
+    let file = File::create_new(path).map_err(wrong)?;
+    let mut out = BufWriter::new(file);
+    let head = export::export(journal, &mut out).await.map_err(|error| Told::new(chained(&error)))?;
+    out.flush().map_err(wrong)?;
+    out.get_ref().sync_all().map_err(wrong)?;
+    Ok(head)
+}
+
+fn chained(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn verify_export(path: &Path, json: bool, output: &mut Output) -> Result<Exit, Told> {
+    let file = File::open(path).map_err(|error| Told::new(format!("reading {}: {error}", path.display())))?;
+    let (anchor, rows) = export::read_export(BufReader::new(file)).map_err(told)?;
+    let entries = rows.len() as u64;
+    let (head, damage): (journal::Head, Vec<Damage>) = match chain::verify(&rows, anchor) {
+        Ok(head) => (head, Vec::new()),
+        Err(damage) => (anchor, vec![damage]),
+    };
+    let oldest = rows.first().map_or(anchor.seq.saturating_add(1), |row| row.seq);
+    let report = Report { anchor, oldest, head, entries, leftovers: 0, snapshots: 0, head_file: None, damage };
+    say(&report, json, output)
+}
+
+fn say(report: &Report, json: bool, output: &mut Output) -> Result<Exit, Told> {
+    let exit = if report.is_whole() { Exit::Fine } else { Exit::Failed };
+    if json {
+        output.json(report)?;
+        return Ok(exit);
+    }
+    if exit == Exit::Fine {
+        let from = report.anchor.seq.saturating_add(1);
+        let (to, hash) = (report.head.seq, report.head.hash);
+        output.text(&format!("whole: {} entries, {from} to {to}\nhead: {hash}\n", report.entries))?;
+        return Ok(exit);
+    }
+    for damage in &report.damage {
+        output.text(&format!("entry {}: {}\n", damage.seq, damage.what))?;
+    }
+    if let Some(check) = report.head_file.filter(|check| check.is_damage()) {
+        output.text(&format!("the side file: {check:?}\n"))?;
+    }
+    Err(Told::new("the journal is not whole").hint("keep a copy of it before anything else"))
+}
+
+fn told(error: journal::Error) -> Told {
+    match error {
+        journal::Error::Refused { what, hint } => Told::new(what).hint(hint),
+        other => Told::new(other.to_string()),
+    }
+}
+
+fn options_of(config: &ConfigArgs) -> Result<Options, Told> {
+    let (settings, _) = Settings::load(config.config.as_deref(), process_variables()).map_err(Told::problems)?;
+    match &settings.journal {
+        settings::Journal::Sqlite(path) => Ok(Options::sqlite(path)),
+        settings::Journal::Postgres(url) => Options::parse(url.expose_secret()).map_err(told),
+    }
+}

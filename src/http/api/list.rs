@@ -1,0 +1,92 @@
+//! Texts of lists and of the status. Aligned with blanks, one line a thing, everything from outside made plain.
+
+use super::shapes::{IncidentLine, Status};
+use crate::telemetry::text::{plain, shortened};
+use jiff::tz::TimeZone;
+use std::fmt::Write;
+
+const LONGEST_TITLE_CHARS: usize = 60;
+
+/// Columns padded to their widest cell; the last is not padded.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}  ", width = *width);
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// Newest first.
+#[must_use]
+pub fn incidents(lines: &[IncidentLine], zone: &TimeZone) -> String {
+    if lines.is_empty() {
+        return "no incidents\n".to_owned();
+    }
+    let heading = ["ID", "SEVERITY", "STATE", "OPENED", "RULE", "TITLE", "NIGHTSHIFT"].map(str::to_owned).to_vec();
+    let row = |line: &IncidentLine| {
+        let state = match &line.acknowledged_by {
+            Some(by) if line.state != "resolved" => format!("{}, {}", line.state, plain(by)),
+            _ => line.state.clone(),
+        };
+        vec![
+            line.id.to_string(),
+            plain(&line.severity),
+            state,
+            line.opened_at.in_zone(zone),
+            plain(&line.rule),
+            shortened(&line.title, LONGEST_TITLE_CHARS),
+            plain(&line.ladder),
+        ]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(lines.iter().map(row)).collect();
+    table(&rows)
+}
+
+#[must_use]
+pub fn status(status: &Status, zone: &TimeZone) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    let facts = &status.facts;
+    row("nightshift", format!("{}, since {}", facts.version, facts.started_at.in_zone(zone)));
+    let may = match status.restraints.as_slice() {
+        _ if status.state.is_none() => "not known: the engine does not answer".to_owned(),
+        [] => "yes".to_owned(),
+        words => format!("no: {}", words.join(", ")),
+    };
+    row("may act", may);
+    if let Some(state) = &status.state {
+        if let Some(paused) = &state.paused {
+            let since = paused.since.in_zone(zone);
+            row("paused", format!("by {} since {since}: {}", plain(&paused.by), plain(&paused.reason)));
+        }
+        if let Some(until) = state.settling_until {
+            row("settling", format!("until {}", until.in_zone(zone)));
+        }
+        row("mode", state.mode.clone());
+        row("rules", format!("{} from {} ({})", state.rules, plain(&facts.rules), shortened(&state.policy, 12)));
+        let live = state.incidents.iter().filter(|count| count.state != "resolved");
+        let counts: Vec<String> =
+            live.map(|count| format!("{} {} {}", count.count, plain(&count.severity), count.state)).collect();
+        row("incidents", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") });
+        let (acting, asking, holding) = (state.acting, state.asking, state.holding);
+        row("steps", format!("{acting} acting, {asking} waiting for an approval, {holding} held"));
+        row("leases", state.leases.to_string());
+        row("letters", format!("{} not yet delivered", state.letters_owed));
+        row("alerts", format!("{} known", state.alerts_known));
+    }
+    let journal = if status.journal_up { "up" } else { "CANNOT BE WRITTEN: webhooks get 503" };
+    row("journal", format!("{}, {journal}, entry {}", plain(&facts.journal), status.head_seq));
+    row("webhooks", facts.webhooks.clone());
+    row("peers", if facts.peers.is_empty() { "none".to_owned() } else { facts.peers.join(", ") });
+    table(&rows)
+}

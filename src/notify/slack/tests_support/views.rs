@@ -1,0 +1,253 @@
+//! Views as `decide::view` makes them, one for each state that people meet.
+
+use crate::model::{
+    id::{Fingerprint, IncidentId, StepId},
+    reason::Reason,
+    time::{Micros, Span},
+    view::{ALERTS_SHOWN, AlertView, EvidenceView, IncidentView, StepView},
+};
+use std::collections::BTreeMap;
+
+fn at(time: &str) -> Micros {
+    Micros::parse(&format!("2026-03-01T{time}Z")).unwrap()
+}
+
+fn strings<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn alert(pod: &str, state: &str, starts_at: Micros) -> AlertView {
+    AlertView {
+        fingerprint: Fingerprint::new("6cd90da8e8f10998"),
+        state: state.to_owned(),
+        doubtful: false,
+        starts_at,
+        rule: Some("web-overloaded".to_owned()),
+        incident: Some(IncidentId(1042)),
+        labels: strings([
+            ("alertname", "WebOverloaded"),
+            ("cluster", "eu-1"),
+            ("namespace", "production"),
+            ("deployment", "web"),
+            ("pod", pod),
+            ("team", "claims"),
+        ]),
+        annotations: strings([
+            ("summary", "The web tier of claims is overloaded"),
+            ("description", "p99 is 4.2 s & more than half of the workers are busy (limit < 1 s)."),
+        ]),
+        url: "https://prometheus.example/graph?g0.expr=busy%3E0.5&g0.tab=1".to_owned(),
+    }
+}
+
+fn step(number: u32, phase: &str, says: &str) -> StepView {
+    StepView {
+        id: StepId { incident: IncidentId(1042), number },
+        purpose: "fix".to_owned(),
+        action: "kubernetes/scale".to_owned(),
+        target: "production/Deployment/web".to_owned(),
+        mode: "auto".to_owned(),
+        phase: phase.to_owned(),
+        summary: Some("replicas 4 → 6".to_owned()),
+        undo_summary: Some("replicas 6 → 4".to_owned()),
+        plan_hash: Some("ab12".to_owned()),
+        approval_until: None,
+        approved_by: None,
+        held_until: None,
+        planned_at: at("02:12:31"),
+        started_at: None,
+        ended_at: None,
+        undo_until: None,
+        lease_until: None,
+        verify_by: None,
+        reason: None,
+        says: says.to_owned(),
+        verdict: None,
+        trace: Vec::new(),
+        commands: Vec::new(),
+    }
+}
+
+fn done(number: u32, phase: &str, says: &str) -> StepView {
+    let id = format!("1042.{number}");
+    StepView {
+        started_at: Some(at("02:12:40")),
+        undo_until: Some(at("03:12:41")),
+        lease_until: Some(at("04:30:00")),
+        commands: vec![
+            format!("nightshift undo {id}"),
+            format!("nightshift lease extend {id} 1h"),
+            format!("nightshift lease end {id}"),
+        ],
+        ..step(number, phase, says)
+    }
+}
+
+fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
+    IncidentView {
+        id: IncidentId(1042),
+        rule: "web-overloaded".to_owned(),
+        title: "The web tier of claims is overloaded".to_owned(),
+        severity: "P1".to_owned(),
+        rank: 1,
+        service: Some("claims".to_owned()),
+        runbook: Some("https://runbooks.example/web?tab=scale&x=1".to_owned()),
+        state: "open".to_owned(),
+        opened_at: at("02:12:30"),
+        resolved_at: None,
+        quiet_until: None,
+        acknowledged_by: None,
+        lost_contact: false,
+        firing: 2,
+        resolved: 0,
+        lost: 0,
+        alerts: vec![alert("web-1", "firing", at("02:11:09")), alert("web-2", "firing", at("02:11:39"))],
+        ladder: ladder.to_owned(),
+        steps,
+        evidence: Vec::new(),
+        pages: 0,
+        external: None,
+        note: None,
+    }
+}
+
+fn calm(mut view: IncidentView) -> IncidentView {
+    (view.firing, view.resolved) = (0, 2);
+    view.alerts.iter_mut().for_each(|alert| alert.state = "resolved".to_owned());
+    view
+}
+
+pub fn firing_shadow() -> IncidentView {
+    let shadow = StepView {
+        mode: "shadow".to_owned(),
+        reason: Some(Reason::Shadow),
+        ..step(1, "dropped", "would have done this; not measured (shadow)")
+    };
+    firing("shadow: it said what it would have done", vec![shadow])
+}
+
+pub fn waiting_for_approval() -> IncidentView {
+    let asking = StepView {
+        mode: "ask".to_owned(),
+        approval_until: Some(at("02:42:31")),
+        commands: vec!["nightshift approve 1042.1".to_owned(), "nightshift reject 1042.1".to_owned()],
+        ..step(1, "asking", "waits for an approval until 03:42 CET")
+    };
+    firing("working on it: 0 of 2 steps started", vec![asking])
+}
+
+pub fn acting() -> IncidentView {
+    let mut view = firing("working on it: 1 of 2 steps started", vec![step(1, "acting", "acting")]);
+    view.steps[0].started_at = Some(at("02:12:40"));
+    view.steps[0].approved_by = Some("ana".to_owned());
+    view.acknowledged_by = Some("ana".to_owned());
+    view
+}
+
+pub fn helped() -> IncidentView {
+    let helped = StepView { ended_at: Some(at("02:16:00")), ..done(1, "verified", "helped, verified") };
+    let mut view = calm(firing("nightshift's step helped", vec![helped]));
+    view.state = "monitoring".to_owned();
+    view.quiet_until = Some(at("02:26:00"));
+    view
+}
+
+pub fn did_not_help_and_undone() -> IncidentView {
+    let mut first = done(1, "ineffective", "did not help: the alert still fires");
+    (first.undo_until, first.lease_until) = (None, None);
+    first.commands.clear();
+    let undo = StepView {
+        purpose: "undo of 1042.1".to_owned(),
+        summary: Some("replicas 6 → 4".to_owned()),
+        undo_summary: None,
+        started_at: Some(at("02:20:00")),
+        ..step(2, "verified", "helped, verified")
+    };
+    let mut view = firing("every step was tried: over to people", vec![first, undo]);
+    view.pages = 1;
+    view
+}
+
+pub fn handed_over() -> IncidentView {
+    let mut unknown = step(1, "unknown", "its outcome is unknown: no answer in time");
+    unknown.started_at = Some(at("02:12:40"));
+    let mut view = firing("over to people: its outcome is unknown: no answer in time", vec![unknown]);
+    view.pages = 1;
+    view.evidence = vec![EvidenceView {
+        collector: "kubernetes/logs".to_owned(),
+        target: "production/Deployment/web".to_owned(),
+        at: at("02:12:35"),
+        digest: None,
+        summary: "500 lines of 2 pods; the last: panic: too many open files".to_owned(),
+    }];
+    view
+}
+
+pub fn monitoring() -> IncidentView {
+    let mut view = calm(firing("the alert resolved before anything had to be done", Vec::new()));
+    view.state = "monitoring".to_owned();
+    view.quiet_until = Some(at("02:26:00"));
+    view
+}
+
+pub fn resolved() -> IncidentView {
+    let mut view = helped();
+    view.state = "resolved".to_owned();
+    view.quiet_until = None;
+    view.resolved_at = Some(at("02:26:00"));
+    view.steps[0].lease_until = None;
+    view.steps[0].commands.truncate(1);
+    view
+}
+
+pub fn reopened() -> IncidentView {
+    let first = done(1, "verified", "helped, verified");
+    let again = step(2, "holding", "held: cooling down until 2026-03-01 03:31:00 CET");
+    firing("working on it: 1 of 2 steps started", vec![first, again])
+}
+
+pub fn lost_contact() -> IncidentView {
+    let mut view = firing("over to people: contact with the alert's source is lost", Vec::new());
+    (view.firing, view.lost, view.lost_contact) = (0, 2, true);
+    view.alerts.iter_mut().for_each(|alert| alert.state = "lost".to_owned());
+    view
+}
+
+/// The text in every place where somebody else's words may stand.
+pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
+    let mut view = handed_over();
+    let all = || Some(text.to_owned());
+    for place in [&mut view.rule, &mut view.title, &mut view.severity, &mut view.state, &mut view.ladder] {
+        *place = text.to_owned();
+    }
+    (view.service, view.runbook, view.acknowledged_by) = (all(), all(), all());
+    let mut hostile = alert(text, text, Micros(i64::MAX));
+    hostile.url = text.to_owned();
+    for name in ["namespace", "cluster", text, "a\nb"] {
+        hostile.labels.insert(name.to_owned(), text.to_owned());
+        hostile.annotations.insert(name.to_owned(), text.to_owned());
+    }
+    hostile.annotations.insert("description".to_owned(), text.to_owned());
+    view.alerts = vec![hostile.clone(); alerts.min(ALERTS_SHOWN)];
+    for (at, alert) in view.alerts.iter_mut().enumerate() {
+        alert.labels.insert("pod".to_owned(), format!("{text}{at}"));
+        alert.starts_at = at_start(at);
+    }
+    let mut step = done(1, text, text);
+    for place in [&mut step.purpose, &mut step.action, &mut step.target, &mut step.mode] {
+        *place = text.to_owned();
+    }
+    (step.summary, step.undo_summary, step.approved_by) = (all(), all(), all());
+    step.commands = vec![text.to_owned(); 8];
+    view.steps = vec![step; steps];
+    view.evidence[0].collector = text.to_owned();
+    view.evidence[0].target = text.to_owned();
+    view.evidence[0].summary = text.to_owned();
+    view.evidence = vec![view.evidence[0].clone(); steps];
+    (view.firing, view.resolved, view.lost, view.pages) = (u32::MAX, u32::MAX, u32::MAX, u32::MAX);
+    view
+}
+
+fn at_start(number: usize) -> Micros {
+    at("02:00:00") + Span::seconds(i64::try_from(number).unwrap())
+}

@@ -1,0 +1,75 @@
+//! The binary as a person or a script runs it: exit codes, and what goes to which stream.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use assert_cmd::Command;
+use std::{fs, path::Path};
+
+/// In an empty folder, without any setting of whoever runs the tests.
+fn nightshift(folder: &Path, line: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("nightshift").unwrap();
+    command.current_dir(folder).env_clear().args(line);
+    command
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/alertmanager").join(name)).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn check_with_nothing_configured_finds_the_starter_rules_fine() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = nightshift(folder.path(), &["check"]).assert().code(0);
+    assert_eq!(text(&ended.get_output().stdout), "ok: 3 rules from starter rules, mode shadow\n");
+}
+
+#[test]
+fn check_tells_every_problem_with_its_line_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    fs::write(folder.path().join("rules/a.yaml"), "rules:\n  - {nam: x}\n  - {name: y, match: ['=']}\n").unwrap();
+    let ended = nightshift(folder.path(), &["check"]).assert().code(2);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.contains("rules/a.yaml:2:") && said.contains("rules/a.yaml:3:") && said.contains("hint:"), "{said}");
+    assert_eq!(text(&ended.get_output().stdout), "");
+
+    fs::write(folder.path().join("nightshift.yaml"), "mode: shadw\n").unwrap();
+    let ended = nightshift(folder.path(), &["check", "--json"]).assert().code(2);
+    let problems: serde_json::Value = serde_json::from_slice(&ended.get_output().stdout).unwrap();
+    assert_eq!((&problems[0]["file"], &problems[0]["line"]), (&"nightshift.yaml".into(), &1.into()));
+}
+
+#[test]
+fn explain_reads_a_webhook_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = fixture("v0.34-firing-one.json");
+    let ended = nightshift(folder.path(), &["explain", "-"]).write_stdin(body).assert().code(0);
+    let said = text(&ended.get_output().stdout);
+    assert!(said.contains("everything-else") && said.contains("opens an incident"), "{said}");
+    let ended = nightshift(folder.path(), &["explain", "-"]).write_stdin("{}").assert().code(1);
+    assert!(text(&ended.get_output().stderr).starts_with("error: it would be answered 400: "));
+}
+
+#[test]
+fn schema_is_json_and_completions_are_a_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = nightshift(folder.path(), &["schema"]).assert().code(0);
+    let schema: serde_json::Value = serde_json::from_slice(&ended.get_output().stdout).unwrap();
+    assert_eq!(schema["title"], "nightshift rules");
+    let ended = nightshift(folder.path(), &["completions", "bash"]).assert().code(0);
+    assert!(text(&ended.get_output().stdout).contains("_nightshift()"));
+}
+
+#[test]
+fn a_wrong_command_line_is_64_and_a_missing_journal_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    nightshift(folder.path(), &["incident"]).assert().code(64);
+    nightshift(folder.path(), &["lease", "extend", "1.1", "soon"]).assert().code(64);
+    let ended = nightshift(folder.path(), &["journal", "verify"]).assert().code(1);
+    assert!(text(&ended.get_output().stderr).starts_with("error: "));
+    assert!(!folder.path().join("nightshift.db").exists(), "looking makes nothing");
+    nightshift(folder.path(), &["serve", "--config", "missing.yaml"]).assert().code(2);
+}

@@ -1,0 +1,23 @@
+//! The whole way, for real: a Prometheus rule fires, Alertmanager sends, nightshift (the whole daemon, in this process)
+//! changes an object on a Kubernetes API server, and Slack is told. The judges are the API server's audit log, Slack's
+//! messages, and the journal: every story ends with the journal verified and decided anew.
+//!
+//! `story.rs` runs one story and reads its log lines, `stage.rs` sets up everybody but nightshift, `night.rs` is the
+//! running daemon. The other files are stories, one file a group.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod absent_cluster;
+mod acting;
+mod deciding;
+mod night;
+mod people;
+mod stage;
+mod story;
+mod switches;
+mod telling;
+mod verifying;
+mod writing;

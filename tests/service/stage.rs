@@ -1,0 +1,261 @@
+//! Everybody but nightshift: a namespace with one Deployment's worth of rights, Prometheus with one alerting rule,
+//! Alertmanager (one or two) that sends to where nightshift will listen, and Slack.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::night::Nightshift;
+use crate::support::peers::{Alertmanager, Gauges, Prometheus};
+use crate::support::slack::{Message, Slack, TOKEN};
+use crate::support::{ControlPlane, TestNamespace, wait_until};
+
+/// One step of anything, on two busy cores.
+pub const SOON: Duration = Duration::from_secs(40);
+/// The group that a page mentions.
+pub const PEOPLE: &str = "S0PLATFORM";
+
+const SERIES: &str = "load{deployment=\"web\"}";
+const ALERTING: &str = "\
+groups:
+- name: load
+  interval: 200ms
+  rules:
+  - alert: HighLoad
+    expr: load > 0.9
+    labels: {severity: P1}
+    annotations: {summary: web has too much load}
+";
+
+pub struct Stage {
+    pub namespace: TestNamespace<'static>,
+    pub gauges: Gauges,
+    pub prometheus: Prometheus,
+    /// Not a cluster: each believes to be alone, and sends.
+    pub alertmanagers: Vec<Alertmanager>,
+    pub slack: Slack,
+    pub folder: tempfile::TempDir,
+    ports: [u16; 2],
+}
+
+/// nightshift's rules for the alert `HighLoad`, as written; a second rule takes every other alert.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub mode: &'static str,
+    pub action: &'static str,
+    /// The action's parameters; empty for none.
+    pub with: &'static str,
+    /// `for`
+    pub fires_for: &'static str,
+    pub settle: &'static str,
+    pub resolved_within: &'static str,
+    pub quiet: &'static str,
+    pub limits: &'static str,
+}
+
+impl Default for Rules {
+    /// Two more replicas, at once.
+    fn default() -> Self {
+        Self {
+            mode: "auto",
+            action: "kubernetes/scale",
+            with: "{replicas: +2}",
+            fires_for: "0s",
+            settle: "1s",
+            resolved_within: "40s",
+            quiet: "6s",
+            limits: "10 per 1h",
+        }
+    }
+}
+
+impl Rules {
+    pub fn text(&self, namespace: &str) -> String {
+        let Self { mode, action, with, fires_for, settle, resolved_within, quiet, limits } = self;
+        let with = if with.is_empty() { String::new() } else { format!("        with: {with}\n") };
+        format!(
+            "settle_after_start: 0s\n\
+             targets:\n  web:\n    kubernetes: {{namespace: {namespace}, deployment: web}}\n    replicas: {{min: 1, max: 10}}\n\
+             escalations:\n  urgent: {{severities: P0..P1, levels: [{{after: 0m, to: platform}}]}}\n\
+             rules:\n\
+             \x20 - name: web-high-load\n    match: ['alertname = \"HighLoad\"']\n    severity: P1\n    service: web\n\
+             \x20   for: {fires_for}\n    mode: {mode}\n    limits: [{limits}]\n    cooldown: 1s\n    quiet: {quiet}\n\
+             \x20   remediate:\n      - action: {action}\n        target: web\n{with}\
+             \x20       verify: {{settle: {settle}, resolved_within: {resolved_within}}}\n\
+             \x20 - name: everything-else\n    match: []\n    severity: P3\n    group_by: [alertname]\n"
+        )
+    }
+}
+
+impl Stage {
+    /// With one Alertmanager. The Deployment is the story's own to make.
+    pub async fn set(name: &str) -> Self {
+        Self::with_alertmanagers(name, 1).await
+    }
+
+    pub async fn with_alertmanagers(name: &str, count: usize) -> Self {
+        let namespace = ControlPlane::shared().await.namespace(name).await;
+        let ports = [quiet_port(), quiet_port()];
+        let config = format!(
+            "route: {{receiver: nightshift, group_wait: 0s, group_interval: 1s, repeat_interval: 5m}}\n\
+             receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{}/webhooks/alertmanager\n",
+            ports[0]
+        );
+        let mut alertmanagers = Vec::new();
+        for _ in 0..count {
+            alertmanagers.push(Alertmanager::start(&config).await);
+        }
+        let gauges = Gauges::start();
+        gauges.set(SERIES, 0.2);
+        let addresses: Vec<SocketAddr> = alertmanagers.iter().map(|one| one.server().address()).collect();
+        let prometheus = Prometheus::start(ALERTING, &[gauges.address()], &addresses).await;
+        let slack = Slack::start(&[("incidents", "C0INCIDENTS")]);
+        let folder = tempfile::Builder::new().prefix("nightshift-service-").tempdir().expect("a temporary folder");
+        write_secret(&folder.path().join("slack-token"), TOKEN);
+        Self { namespace, gauges, prometheus, alertmanagers, slack, folder, ports }
+    }
+
+    /// The rule's expression is true from now on.
+    pub fn load_rises(&self) {
+        self.gauges.set(SERIES, 0.97);
+    }
+
+    pub fn load_falls(&self) {
+        self.gauges.set(SERIES, 0.2);
+    }
+
+    pub fn alertmanager(&self) -> &Alertmanager {
+        &self.alertmanagers[0]
+    }
+
+    /// Starts nightshift on these rules.
+    pub async fn nightshift(&self, rules: &Rules) -> Nightshift {
+        self.nightshift_through(self.namespace.plane().address(), rules).await
+    }
+
+    /// The same, by way of a proxy before the API server.
+    pub async fn nightshift_through(&self, api_server: SocketAddr, rules: &Rules) -> Nightshift {
+        self.write_rules(&rules.text(&self.namespace.name));
+        let config = self.file("nightshift.yaml");
+        std::fs::write(&config, self.settings(api_server)).expect("written");
+        Nightshift::start(self, config).await
+    }
+
+    pub fn write_rules(&self, text: &str) {
+        std::fs::write(self.file("rules.yaml"), text).expect("written");
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn settings(&self, api_server: SocketAddr) -> String {
+        let file = |name: &str| self.file(name).display().to_string();
+        let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
+        let [webhooks, admin] = self.ports;
+        format!(
+            "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
+             listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
+             kubernetes: {{kubeconfig: {}}}\n\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'}}\n\
+             alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
+            file("nightshift.db"),
+            file("rules.yaml"),
+            file("pause"),
+            self.namespace.kubeconfig_through(api_server).display(),
+            file("slack-token"),
+            self.slack.url(),
+            alertmanagers.join("', '"),
+            self.prometheus.server().url(),
+        )
+    }
+
+    // What Slack shows.
+
+    /// The incidents' messages; what nightshift says of itself is left out.
+    pub fn cards(&self) -> Vec<Message> {
+        let in_channel = self.slack.messages().into_iter().filter(|message| message.thread_ts.is_none());
+        in_channel.filter(|message| !message.readable().contains("nightshift itself")).collect()
+    }
+
+    /// Everything that was said in threads, oldest first.
+    pub fn replies(&self) -> Vec<String> {
+        let all = self.slack.messages().into_iter();
+        all.filter(|message| message.thread_ts.is_some()).map(|message| message.readable()).collect()
+    }
+
+    /// Waits until the newest incident's message shows all of `words`.
+    pub async fn until_card(&self, words: &[&str]) {
+        self.until_card_within(SOON, words).await;
+    }
+
+    pub async fn until_card_within(&self, within: Duration, words: &[&str]) {
+        wait_until(&format!("a card that says {words:?}"), within, async || {
+            let card = self.cards().last().map(Message::readable).unwrap_or_default();
+            if words.iter().all(|word| card.contains(word)) { Ok(()) } else { Err(card) }
+        })
+        .await;
+    }
+
+    /// Waits until a reply in a thread shows all of `words`.
+    pub async fn until_reply(&self, words: &[&str]) {
+        wait_until(&format!("a reply that says {words:?}"), SOON, async || {
+            let replies = self.replies();
+            let said = replies.iter().any(|reply| words.iter().all(|word| reply.contains(word)));
+            if said { Ok(()) } else { Err(format!("{replies:#?}")) }
+        })
+        .await;
+    }
+
+    /// Waits for a page: a reply that mentions the severity's people.
+    pub async fn until_paged(&self, why: &str) {
+        self.until_reply(&[&format!("<!subteam^{PEOPLE}>"), why]).await;
+    }
+
+    /// Nobody was woken.
+    pub fn assert_nobody_paged(&self) {
+        let paged: Vec<String> = self.replies().into_iter().filter(|reply| reply.contains(PEOPLE)).collect();
+        assert!(paged.is_empty(), "somebody was paged: {paged:#?}");
+    }
+
+    // What the API server saw.
+
+    /// The Deployment's `spec.replicas`.
+    pub async fn replicas(&self) -> i64 {
+        self.namespace.object("deployment", "web").await["spec"]["replicas"].as_i64().expect("a number")
+    }
+
+    /// nightshift changed something exactly so often.
+    pub async fn assert_acts(&self, count: usize) {
+        let acts = self.namespace.acts().await;
+        assert_eq!(acts.len(), count, "{acts:#?}");
+    }
+
+    pub async fn until_acted(&self) {
+        wait_until("a write in the audit log", SOON, async || {
+            if self.namespace.acts().await.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+}
+
+/// A file that only its owner reads: nightshift warns of any other.
+fn write_secret(path: &std::path::Path, secret: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+    std::io::Write::write_all(&mut file.expect("a new file"), secret.as_bytes()).expect("written");
+}
+
+/// A loopback port below those that the kernel hands out, so that no client's connection takes it before nightshift does.
+fn quiet_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 12_000 + u16::try_from(std::process::id() % 180).expect("below 180") * 100;
+    for _ in 0..100 {
+        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {start} on");
+}

@@ -1,0 +1,55 @@
+//! Stories of Slack being away: nothing waits for it, and nothing is lost.
+
+use std::time::Duration;
+
+use crate::stage::{Rules, Stage};
+use crate::story::story;
+use crate::support::slack::Behaviour;
+
+/// The courier tries again after at most a minute.
+const DELIVERED: Duration = Duration::from_secs(80);
+
+#[test]
+fn with_slack_down_all_the_time_it_acts_as_fast_and_tells_the_last_state_afterwards() {
+    story(&["a letter was not taken"], async || {
+        let stage = Stage::set("slack_down").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules::default()).await;
+        stage.slack.refuse();
+        stage.load_rises();
+        stage.until_acted().await;
+        stage.namespace.until_rolled_out("web").await;
+        stage.load_falls();
+        night.until_state("resolved").await;
+        assert!(stage.slack.messages().is_empty());
+        stage.slack.listen_again();
+        stage.until_card_within(DELIVERED, &["resolved", "Helped, verified"]).await;
+        stage.until_reply(&["Step 1.1: helped, verified"]).await;
+        night.stop().await;
+        stage.assert_acts(1).await;
+        assert_eq!(stage.cards().len(), 1);
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn a_slack_that_never_answers_holds_nothing_up() {
+    story(&["a letter was not taken"], async || {
+        let stage = Stage::set("slack_hangs").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules::default()).await;
+        stage.slack.behave(Behaviour::Hang);
+        stage.load_rises();
+        stage.until_acted().await;
+        stage.namespace.until_rolled_out("web").await;
+        stage.load_falls();
+        night.until_state("resolved").await;
+        assert!(stage.slack.messages().is_empty());
+        stage.slack.behave(Behaviour::Ok);
+        stage.until_card_within(DELIVERED, &["resolved", "Helped, verified"]).await;
+        night.stop().await;
+        stage.assert_acts(1).await;
+        assert_eq!(stage.cards().len(), 1);
+        stage.slack.assert_nothing_broken();
+    });
+}

@@ -1,0 +1,348 @@
+//! The promises, judged by the model world's own log and by what is committed. Never by nightshift's metrics or state.
+
+use super::{ledger::is_quiet, model::Model};
+use nightshift::{
+    decide::policy::Limit,
+    journal::Journal,
+    model::{
+        alert::Status,
+        event::Event,
+        firing::{Firing, FiringAnswer},
+        id::StepId,
+        input::Input,
+        mode::Mode,
+        observation::{DryRun, Holds, Observation, RuleReading, TargetReading},
+        plan::Plan,
+        step::{Answer, Phase, Purpose, Verdict},
+        time::{Micros, Span},
+    },
+};
+
+const FACTS_FRESH: Span = Span::seconds(30);
+const CONFIRMATION_FRESH: Span = Span::minutes(10);
+
+/// An event of a committed entry, before the ledger follows it.
+pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event) {
+    match event {
+        Event::AlertFired { .. } => an_alert_fired(model, input),
+        Event::AlertResolved { .. } => an_alert_resolved(model, input),
+        Event::StepStarted { step, plan, perform_by, .. } => {
+            a_step_started(model, at, *step, plan, *perform_by, input);
+        }
+        Event::StepJudged { step, verdict: Verdict::WouldHave, .. } => would_have(model, at, *step, input),
+        Event::StepPlanned { purpose: Purpose::Undo { step, .. }, .. } => {
+            if model.ledger.steps.get(step).is_some_and(|undone| !undone.purpose.is_fix()) {
+                model.breaks("I-23 an undo is never undone", format!("{step}"));
+            }
+        }
+        Event::StepFailed { step, .. } => {
+            if model.ledger.steps.get(step).is_some_and(|step| step.took_effect > 0) {
+                model.breaks("I-10 read back", format!("step {step} is said to have changed nothing, and did"));
+            }
+        }
+        Event::StepVerified { step, answer } => verified(model, *step, answer, input),
+        Event::IncidentResolved { incident, how, .. } if is_quiet(how) => {
+            let known = &model.ledger.incidents[incident];
+            let early = at < known.last_end.min(at) + known.quiet.min(Span::seconds(1));
+            if early || model.ledger.alerts_of(*incident).any(|held| held.firing || held.lost) {
+                model.breaks("I-42 nobody is told fixed who isn't", format!("incident {incident}"));
+            }
+        }
+        Event::Poisoned { message, .. } => model.breaks("I-34 no input panics it", message.clone()),
+        _ => {}
+    }
+}
+
+fn an_alert_fired(model: &mut Model, input: &Input) {
+    let Input::Alert(alert) = input else { return };
+    let Some(held) = model.ledger.alerts.get(alert.fingerprint.as_str()) else { return };
+    let same = held.starts_at.millis() == alert.starts_at.millis();
+    if held.firing && same {
+        model.breaks("I-03 delivered twice is decided once", alert.fingerprint.to_string());
+    } else if alert.starts_at < held.starts_at && !same {
+        model.breaks("I-06 old news never acts", format!("{} began before the firing held", alert.fingerprint));
+    }
+}
+
+fn an_alert_resolved(model: &mut Model, input: &Input) {
+    let Input::Alert(alert) = input else { return };
+    let held = model.ledger.alerts.get(alert.fingerprint.as_str());
+    let later = held.is_some_and(|held| alert.ends_at.is_some_and(|end| end > held.starts_at));
+    if alert.status != Status::Resolved || !later {
+        model.breaks("I-05 nothing is falsely read as resolved", alert.fingerprint.to_string());
+    }
+}
+
+/// Everything that must be so at the moment when a step gets the right to write.
+fn a_step_started(model: &mut Model, at: Micros, id: StepId, plan: &Plan, perform_by: Micros, input: &Input) {
+    let mut broken: Vec<(&'static str, String)> = Vec::new();
+    let mut require = |holds: bool, promise: &'static str, says: &str| {
+        if !holds {
+            broken.push((promise, format!("step {id}: {says}")));
+        }
+    };
+    let ledger = &model.ledger;
+    let (Input::Observed { result: Ok(seen), .. }, Some(step)) = (input, ledger.steps.get(&id)) else {
+        model.breaks("I-18 acts only on an observation", format!("step {id} started on {}", input.cause()));
+        return;
+    };
+    let Some(policy) = ledger.policy.clone() else { return };
+    let target = plan.target.key();
+    let by_person = step.purpose.is_by_person();
+    require(by_person || !ledger.paused, "I-28 after a pause nothing automatic acts", "it is paused");
+    require(perform_by <= at + Span::seconds(60), "I-07 an act has its time", "perform_by is far away");
+    require(seen.facts.observed_at + FACTS_FRESH >= at, "I-18 fresh facts", "facts are older than 30 s");
+    require(seen.facts.owner.is_none(), "I-22 owned fields", "another controller owns the field");
+    require(!seen.facts.is_itself, "never nightshift itself", "its own workload");
+    if let Some(replicas) = plan.proposal.effect.replicas {
+        let bounds = step.rung.bounds;
+        let (least, most) = bounds.map_or((1, u32::MAX), |bounds| (bounds.min.max(1), bounds.max));
+        require((least..=most).contains(&replicas.to), "I-17 bounds", "it leaves its bounds");
+    }
+    require(
+        plan.action != "scale" || !plan.proposal.undo.is_null() || !step.purpose.is_fix(),
+        "I-24 the way back is journalled first",
+        "no pre-image",
+    );
+    for (other, live) in &ledger.steps {
+        if *other != id && live.phase.is_started() && live.rung.target.key() == target {
+            require(false, "I-11 never two actions on one target", &format!("step {other} is {}", live.phase.word()));
+        }
+    }
+    let acting = ledger.steps.values().filter(|step| step.phase.is_acting()).count() as u32;
+    require(acting < policy.spec.max_concurrent, "I-14 at most max_concurrent acting", &format!("{acting} act"));
+    if let Some(approved) = &step.approved {
+        require(*approved == plan.hash, "I-26 an approval holds for one plan", "another plan was approved");
+        require(plan.until >= at, "I-26 an approval expires", "it had expired");
+        require(seen.holds == Some(Holds::Yes), "I-26 changed since approved", "what it rests on has changed");
+    }
+    if step.purpose.is_fix() {
+        fix_started(model, at, id, seen, &mut require);
+    }
+    for (promise, says) in broken {
+        model.breaks(promise, says);
+    }
+}
+
+fn fix_started(
+    model: &Model,
+    at: Micros,
+    id: StepId,
+    seen: &Observation,
+    require: &mut impl FnMut(bool, &'static str, &str),
+) {
+    let ledger = &model.ledger;
+    let (Some(step), Some(incident), Some(policy)) =
+        (ledger.steps.get(&id), ledger.incidents.get(&id.incident), &ledger.policy)
+    else {
+        return require(false, "a step belongs to an incident", "it has none");
+    };
+    let key = (incident.rule.clone(), step.rung.target.key());
+    require(!ledger.unknown.contains_key(&key.1), "I-10 an unknown outcome keeps its target", "nobody has looked");
+    require(at >= ledger.settles_until, "I-15 nothing acts before it has settled", "it settles");
+    let firing: Vec<Micros> =
+        ledger.alerts_of(id.incident).filter(|held| held.firing).map(|held| held.fired_at).collect();
+    let fires_for = incident.ladder.as_ref().map_or(Span::ZERO, |ladder| ladder.fires_for);
+    let long = firing.iter().min().is_some_and(|first| *first + fires_for <= at);
+    require(long, "I-20 blips never act", "nothing of it has fired for `for`");
+    require(!ledger.bars.contains_key(&key), "I-19 a veto bars", "a person undid or rejected it");
+    let cools = ledger.cooldowns.get(&key).is_some_and(|until| at < *until);
+    require(!cools, "I-19 cool-down", "the target cools down");
+    require(!incident.acknowledged || step.approved.is_some(), "I-19 after an acknowledge", "not approved");
+    require(!incident.resolved, "nothing acts for a closed incident", "it is resolved");
+    let live = incident.ladder.as_ref().is_some_and(|ladder| ladder.live);
+    require(live, "a ladder that ended acts no more", "its ladder has ended");
+    let same = incident.ladder.as_ref().map(|ladder| ladder.rule_hash.as_str()) == policy.rule_hash(&incident.rule);
+    require(same, "a reload that changes the rule stops it", "its rule was changed");
+    let mode = step.rung.mode.min(policy.spec.mode);
+    require(mode != Mode::Shadow, "shadow never acts", "its mode is shadow");
+    require(mode == Mode::Auto || step.approved.is_some(), "I-26 ask needs an approval", "not approved");
+    require(!seen.facts.paused && seen.facts.rollout.is_none(), "I-21 mid-rollout", "a rollout runs or is paused");
+    require(seen.facts.replicas != Some(0), "I-17 zero on purpose stays", "it is switched off");
+    let answers: Vec<&Firing> = match &seen.firing {
+        FiringAnswer::Answered { alerts, .. } => alerts.values().collect(),
+        FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => Vec::new(),
+    };
+    let active = answers.iter().any(|firing| matches!(firing, Firing::Active { .. }));
+    require(active, "I-18 still firing, asked again", "no peer lists an alert of it as active");
+    let silenced = answers.iter().any(|firing| matches!(firing, Firing::Suppressed { .. }));
+    require(!silenced, "I-21 silenced", "it is silenced");
+    let rule_limits = policy.rule(&incident.rule).map(|rule| rule.limits.clone()).unwrap_or_default();
+    let count = |limit: &Limit, same: &dyn Fn(StepId) -> bool| {
+        let within = ledger.starts.iter().filter(|(start, step)| *start + limit.within > at && same(*step));
+        within.count() as u32
+    };
+    let of_rule = |other: StepId| {
+        ledger.incidents.get(&other.incident).is_some_and(|known| known.rule == incident.rule)
+            && ledger.steps.get(&other).is_some_and(|known| known.rung.target.key() == key.1)
+    };
+    for limit in &rule_limits {
+        require(count(limit, &of_rule) < limit.count, "I-13 limits", "over the rule's limit");
+    }
+    for limit in policy.spec.limits_namespace.iter().chain(&policy.spec.limits_all) {
+        require(count(limit, &|_| true) < limit.count, "I-13 limits", "over a common limit");
+    }
+}
+
+/// Plan equals run: what shadow claims must have been true.
+fn would_have(model: &mut Model, at: Micros, id: StepId, input: &Input) {
+    let Input::Observed { result: Ok(seen), .. } = input else {
+        return model.breaks("I-40 shadow claims only what it saw", format!("step {id}"));
+    };
+    if matches!(seen.dry_run, Some(DryRun::Rejected { .. })) {
+        model.breaks("I-40 plan equals run", format!("step {id}: the API server rejects it"));
+    }
+    let active = match &seen.firing {
+        FiringAnswer::Answered { at, alerts } => {
+            alerts.values().any(|firing| matches!(firing, Firing::Active { .. })).then_some(*at)
+        }
+        FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => None,
+    };
+    let confirmed = seen.delivered.values().max().copied().max(active);
+    if confirmed.is_none_or(|confirmed| confirmed + CONFIRMATION_FRESH < at) {
+        model.breaks("I-06 old news only informs", format!("step {id} rests on old news"));
+    }
+}
+
+fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
+    let Some(step) = model.ledger.steps.get(&id) else { return };
+    if !step.purpose.is_fix() {
+        return;
+    }
+    if step.missed && matches!(answer, Answer::Helped | Answer::DidNot) {
+        model.breaks("I-23 a missed window is inconclusive", format!("step {id}: {answer:?}"));
+        return;
+    }
+    let reading = if let Input::Measured { reading, .. } = input { Some(reading) } else { None };
+    match answer {
+        Answer::Helped => {
+            let ended = !model.ledger.alerts_of(id.incident).any(|held| held.firing || held.lost);
+            let last_end = model.ledger.incidents.get(&id.incident).map_or(Micros(0), |incident| incident.last_end);
+            let well = reading.is_some_and(|reading| {
+                let rule = match reading.rule {
+                    RuleReading::NotAsked => !model.spec.asks_prometheus,
+                    RuleReading::Evaluated { at } => at > last_end,
+                    RuleReading::Unhealthy { .. } | RuleReading::Unread { .. } => false,
+                };
+                rule && matches!(reading.target, TargetReading::Well { .. })
+            });
+            if !ended || !well || step.took_effect == 0 {
+                let says = format!("step {id}: ended {ended}, well {well}, {} effects", step.took_effect);
+                // Somebody else may have written the same value: then it reads back as applied.
+                if ended && well {
+                    model.note(|| says);
+                } else {
+                    model.breaks("I-23 resolved alone is not helped", says);
+                }
+            }
+        }
+        Answer::DidNot => {
+            let active = reading.is_some_and(|reading| match &reading.firing {
+                FiringAnswer::Answered { alerts, .. } => {
+                    alerts.values().any(|firing| matches!(firing, Firing::Active { .. }))
+                }
+                FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => false,
+            });
+            if !active {
+                model.breaks("I-23 did not help is confirmed", format!("step {id}"));
+            }
+        }
+        Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
+    }
+}
+
+/// A process calls the API server. Whose step it is, and whether it may.
+pub fn call_begins(model: &mut Model, plan: &Plan, process: u64) -> StepId {
+    let now = model.now();
+    let found = model.ledger.steps.iter().find(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
+    let Some((id, step)) = found else {
+        model.breaks("I-24 journalled before the act", format!("no entry started {}", plan.hash));
+        return StepId { incident: nightshift::model::id::IncidentId(0), number: 0 };
+    };
+    let id = *id;
+    let mut broken: Vec<(&'static str, String)> = Vec::new();
+    let row = now_or_never(model.journal.row(step.started_seq));
+    let journalled = row.and_then(Result::ok).flatten().is_some_and(|row| row.body.contains(&plan.hash));
+    if !journalled {
+        broken.push(("I-24 journalled before the act", "its start is not durable".to_owned()));
+    }
+    if step.calls > 0 {
+        broken.push(("I-07 one decision acts at most once", "it is called again".to_owned()));
+    }
+    if step.started_by != process {
+        broken.push(("I-07 one decision acts at most once", "another process started it".to_owned()));
+    }
+    if model.pause_asked && !step.purpose.is_by_person() {
+        broken.push(("I-28 after a pause nothing automatic writes", "a pause was asked for".to_owned()));
+    }
+    if now >= step.perform_by {
+        broken.push(("I-07 not after its time", "perform_by has passed".to_owned()));
+    }
+    if step.phase != Phase::Acting {
+        broken.push(("I-10 no blind retry", format!("it is {}", step.phase.word())));
+    }
+    let waited = now - step.started_at.unwrap_or(now);
+    let stepped = step.started_at.is_some_and(|started| model.last_step_of_clock >= started);
+    if waited > Span::seconds(1) && !stepped {
+        broken.push(("I-30 nothing delays a remediation", format!("it waited {waited}")));
+    }
+    for (promise, says) in broken {
+        model.breaks(promise, format!("step {id}: {says}"));
+    }
+    if let Some(step) = model.ledger.steps.get_mut(&id) {
+        step.calls += 1;
+    }
+    id
+}
+
+/// A write changed the world. `same`: the object was still what the plan had seen.
+pub fn write_took_effect(model: &mut Model, call: usize, same: bool) {
+    let (id, began_at) = (model.calls[call].step, model.calls[call].began_at);
+    let zero = model.calls[call].plan.proposal.effect.replicas.is_some_and(|replicas| replicas.to == 0);
+    let Some(step) = model.ledger.steps.get_mut(&id) else { return };
+    step.took_effect += 1;
+    let (effects, phase, purpose) = (step.took_effect, step.phase, step.purpose.clone());
+    if effects > 1 {
+        model.breaks("I-07 one decision acts at most once", format!("step {id} took effect {effects} times"));
+    }
+    if !same {
+        model.breaks("I-09 changed since: not run", format!("step {id} wrote over somebody's change"));
+    }
+    if zero {
+        model.breaks("I-17 nothing leaves 0 ready", format!("step {id}"));
+    }
+    if matches!(phase, Phase::Failed | Phase::Dropped) {
+        let says = format!("step {id} took effect after it was said to have changed nothing (begun {})", began_at.0);
+        model.breaks("I-10 read back", says);
+    }
+    if let Purpose::Undo { step: undone, .. } = &purpose {
+        let undos = model.ledger.steps.values().filter(|step| {
+            matches!(&step.purpose, Purpose::Undo { step, .. } if step == undone) && step.took_effect > 0
+        });
+        let undos = undos.count();
+        if undos > 1 {
+            model.breaks("I-23 undone at most once", format!("step {undone} was undone {undos} times"));
+        }
+    }
+}
+
+/// A sender got its 2xx. `seq`: the entry that it was told of.
+pub fn acknowledged(model: &mut Model, seq: Option<u64>, alert: &nightshift::model::alert::Alert) {
+    let head = now_or_never(model.journal.head()).and_then(Result::ok).map_or(0, |head| head.seq);
+    if seq.is_some_and(|seq| seq > head) {
+        model.breaks("I-01 acknowledged is journalled", format!("entry {seq:?}, the journal ends at {head}"));
+    }
+    let key = (alert.fingerprint.as_str().to_owned(), alert.status == Status::Firing, alert.starts_at.millis());
+    if alert.status == Status::Firing && !model.ledger.recorded.contains(&key) {
+        model.breaks("I-01 acknowledged is journalled", format!("{} left no entry", alert.fingerprint));
+    }
+}
+
+/// The memory journal answers at once.
+pub fn now_or_never<T>(mut answer: nightshift::action::Boxed<'_, T>) -> Option<T> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match answer.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
