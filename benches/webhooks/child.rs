@@ -1,18 +1,21 @@
-//! What is measured runs as a process of its own: this very program, started again with a role. So memory is the
-//! server's alone, and the load costs both servers the same.
+//! What is measured runs as a process of its own: `nightshift serve`, and for the bare server this very program, started
+//! again with a role. So memory is the server's alone, and the load costs both servers the same.
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 /// The first argument of a child.
 pub const BARE: &str = "serve-bare";
-pub const NIGHTSHIFT: &str = "serve-nightshift";
+/// What the daemon logs once it takes webhooks; its address follows.
+const READY: &str = "nightshift is ready webhooks=";
+/// A start that takes longer has failed.
+const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// A server, ended when this is dropped.
 pub struct Served {
@@ -29,7 +32,13 @@ impl Served {
     pub fn bare(disk: &Path) -> Served {
         let folder = tempfile::tempdir_in(disk).unwrap();
         let database = folder.path().join("bare.db");
-        Served::start(BARE, &database, folder)
+        let began = Instant::now();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut child = command.arg(BARE).arg(&database).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let webhooks = line.trim().parse().unwrap();
+        Served { child, webhooks, ready_after: began.elapsed(), _folder: folder }
     }
 
     /// nightshift on an empty journal, with these rules and more settings.
@@ -44,29 +53,26 @@ impl Served {
             rules_file.display()
         );
         std::fs::write(&config, text).unwrap();
-        Served::start(NIGHTSHIFT, &config, folder)
-    }
-
-    fn start(role: &str, argument: &PathBuf, folder: tempfile::TempDir) -> Served {
         let log = folder.path().join("log");
         let began = Instant::now();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg(role)
-            .arg(argument)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+        let child = Command::new(env!("CARGO_BIN_EXE_nightshift"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready_after = began.elapsed();
-        let Ok(webhooks) = line.trim().parse() else {
-            let mut said = String::new();
-            File::open(&log).unwrap().read_to_string(&mut said).unwrap();
-            panic!("{role} did not start: {said}");
-        };
-        Served { child, webhooks, ready_after, _folder: folder }
+        loop {
+            let said = std::fs::read_to_string(&log).unwrap();
+            if let Some((_, after)) = said.split_once(READY) {
+                let address = after.split_whitespace().next().and_then(|address| address.parse().ok());
+                if let Some(webhooks) = address {
+                    return Served { child, webhooks, ready_after: began.elapsed(), _folder: folder };
+                }
+            }
+            assert!(began.elapsed() < START_WITHIN, "nightshift did not start: {said}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Resident memory, MiB.

@@ -53,8 +53,7 @@ const QUICK: Plan =
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match (arguments.first().map(String::as_str), arguments.get(1)) {
-        (Some(child::BARE), Some(database)) => serve(|| async { bare::start(Path::new(database)).await }),
-        (Some(child::NIGHTSHIFT), Some(config)) => serve_nightshift(Path::new(config)),
+        (Some(child::BARE), Some(database)) => serve_bare(Path::new(database)),
         _ => {
             let quick = arguments.iter().any(|argument| argument == "--quick");
             let only: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
@@ -63,28 +62,14 @@ fn main() {
     }
 }
 
-/// A child: prints its address and serves until the parent goes away.
-fn serve<F: Future<Output = std::net::SocketAddr>>(start: impl FnOnce() -> F) {
+/// As a child: prints its address and serves until the parent goes away.
+fn serve_bare(database: &Path) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let address = runtime.block_on(start());
+    let address = runtime.block_on(bare::start(database));
     println!("{address}");
     std::io::stdout().flush().unwrap();
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0);
-}
-
-/// The daemon as `nightshift serve` makes it: same runtime, log lines at the level of the defaults, to a file.
-fn serve_nightshift(config: &Path) {
-    use nightshift::{app::App, config::Settings, telemetry::log};
-    let (settings, _) = Settings::load(Some(config), std::iter::empty()).unwrap();
-    log::start(log::Format::Human, "info", true).unwrap();
-    serve(|| async {
-        let app = App::start(settings, None).await.unwrap();
-        let webhooks = app.webhooks;
-        // It is never stopped in order: the parent ends the process.
-        std::mem::forget(app);
-        webhooks
-    });
 }
 
 fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
