@@ -104,7 +104,8 @@ impl Books {
         let mut steps: BTreeMap<StepId, Started> = BTreeMap::new();
         for (entry, event) in self.events() {
             if let Event::StepStarted { step, plan, .. } = event {
-                let started = Started { seq: entry.seq, at: entry.at, plan: (**plan).clone(), outcome: None, over: false };
+                let started =
+                    Started { seq: entry.seq, at: entry.at, plan: (**plan).clone(), outcome: None, over: false };
                 assert!(steps.insert(*step, started).is_none(), "step {step} started twice");
             }
             let Some(step) = event.step().and_then(|step| steps.get_mut(&step)) else { continue };

@@ -93,7 +93,8 @@ async fn a_cut_tail_is_said_and_nothing_acts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_entry_is_named_and_nothing_acts() {
     let (home, played) = history().await;
-    let changed = sql(&home.journal(), "UPDATE journal SET body = replace(body, 'History', 'Hist0ry') WHERE seq = 7").await;
+    let changed =
+        sql(&home.journal(), "UPDATE journal SET body = replace(body, 'History', 'Hist0ry') WHERE seq = 7").await;
     assert_eq!(changed, 1);
     let said = tempt(&home, &played).await.unwrap();
     assert_eq!(played.writes("damaged").len(), 0, "acted on a journal that was changed");

@@ -78,14 +78,17 @@ async fn a_hundred_thousand_duplicates_are_decided_once() {
         .count();
     assert_eq!(opened, 1, "one incident");
     let fired = |print: &String| {
-        let of = |print: &String| books.events().filter(|(entry, event)| {
+        let of = |print: &String| {
+            books.events().filter(|(entry, event)| {
             matches!(event, nightshift::model::event::Event::AlertFired { .. })
                 && matches!(&entry.input, nightshift::model::input::Input::Alert(alert) if alert.fingerprint.as_str() == print)
-        }).count();
+        }).count()
+        };
         of(print)
     };
     // The late repetition is news of its own kind (doubtful); everything before it was one decision.
-    let storms: Vec<(&String, usize)> = counts.keys().map(|print| (print, fired(print))).filter(|(_, times)| *times > 2).collect();
+    let storms: Vec<(&String, usize)> =
+        counts.keys().map(|print| (print, fired(print))).filter(|(_, times)| *times > 2).collect();
     assert!(storms.is_empty(), "decided again: {storms:?}");
     assert!(counts.values().all(|times| *times <= 4), "fired, resolved, doubtful, resolved: {counts:?}");
     println!(

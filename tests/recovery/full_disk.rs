@@ -10,7 +10,10 @@ use serde_json::json;
 
 use crate::books::Books;
 use crate::daemon::{Daemon, Home};
-use crate::support::{self, postgres::{Fsync, Postgres}};
+use crate::support::{
+    self,
+    postgres::{Fsync, Postgres},
+};
 use crate::webhooks::{Alert, body, post_once};
 
 const RULES: &str = "rules:\n- {name: everything, match: [], severity: P3, group_by: [alertname]}\n";

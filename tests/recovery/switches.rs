@@ -122,5 +122,7 @@ async fn a_pause_at_any_moment_stops_what_is_queued_until_a_person_resumes() {
         Books::verify(&home.options()).await;
     }
     assert!(stopped > 0, "no pause came before a write: nothing was tested");
-    println!("I-28: 8 pauses at random moments, none followed by a write; {stopped} came before the write and stopped it");
+    println!(
+        "I-28: 8 pauses at random moments, none followed by a write; {stopped} came before the write and stopped it"
+    );
 }
