@@ -15,7 +15,7 @@ use crate::webhooks::{Alert, Sender, body, post_once};
 
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
 const SENDERS: usize = 2;
-const STOPS: u64 = 6;
+const STOPS: u64 = 9;
 
 /// One life: load, an action, SIGTERM after `wait`. `slowly`: the API server takes its time with the write.
 async fn stop_after(wait: Duration, slowly: bool) -> (Duration, usize) {
