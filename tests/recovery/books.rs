@@ -95,10 +95,6 @@ impl Books {
         self.alerts().into_keys().collect()
     }
 
-    pub fn count(&self, cause: &str) -> usize {
-        self.entries.iter().filter(|entry| entry.input.cause() == cause).count()
-    }
-
     /// Every step that started.
     pub fn started(&self) -> BTreeMap<StepId, Started> {
         let mut steps: BTreeMap<StepId, Started> = BTreeMap::new();
