@@ -1,7 +1,11 @@
 //! `State::apply`: the only way the state changes. Reads the input for its bulk, never the rules.
 
-use super::state::{
-    AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step, Timer,
+use super::{
+    packed::Packed,
+    state::{
+        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
+        Timer,
+    },
 };
 use crate::model::{
     alert::Alert,
@@ -440,9 +444,9 @@ impl State {
             starts_at: alert.starts_at,
             ends_at: None,
             seen_at: at,
-            labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
-            url: alert.url.clone(),
+            labels: Packed::new(&alert.labels),
+            annotations: Packed::new(&alert.annotations),
+            url: alert.url.as_str().into(),
             rule,
             incident,
         };
