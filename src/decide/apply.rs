@@ -554,7 +554,7 @@ impl State {
             });
         }
         self.evidence_wanted.retain(|(incident, wanted)| {
-            !(*incident == id && wanted.collect == *collector && wanted.target.name == *target)
+            !(*incident == id && wanted.collect == *collector && wanted.target.key().0 == *target)
         });
         self.work_version += 1;
         Ok(())
