@@ -48,3 +48,88 @@ fn evidence_that_came_is_not_asked_for_again() {
     }
     assert!(gathers(&story).is_empty(), "the driver would collect it every second for as long as the incident lives");
 }
+
+fn live_fixes(story: &Story) -> usize {
+    story.state.steps.values().filter(|step| step.purpose.is_fix() && !step.phase.is_terminal()).count()
+}
+
+/// Scaled 4 → 6, verified, monitored; it holds for `lease`.
+fn helped_with_a_lease(story: &mut Story, name: &str) -> StepId {
+    let step = story.acts_on(name);
+    story.after(Span::seconds(40)).resolves(name);
+    let reading = story.after(Span::seconds(5)).reading();
+    story.measures(reading);
+    assert_eq!(story.phase(step), Phase::Verified);
+    step
+}
+
+fn leased(lease: &str) -> Story {
+    Story::with(|spec| {
+        for rule in &mut spec.rules {
+            rule.remediate[0].with = serde_json::json!({"replicas": "+2", "lease": lease});
+            rule.undo_within = Span::hours(5);
+        }
+    })
+}
+
+#[test]
+fn the_end_of_a_lease_that_was_renewed_meanwhile_puts_nothing_back() {
+    let mut story = leased("1h");
+    let first = helped_with_a_lease(&mut story, "WebIsSlow");
+    let until = story.state.leases.values().next().unwrap().until;
+    // Another incident acts on the target when the lease ends; its alert has resolved already.
+    story.after(Span((until - story.now).0 - Span::seconds(10).0));
+    story.fires("WebIsDown");
+    story.observes();
+    story.after(Span::seconds(1)).resolves("WebIsDown");
+    story.after(Span::seconds(10)).observes();
+    let back = StepId { number: first.number + 1, ..first };
+    assert_eq!((story.phase(back), story.reason(back)), (Phase::Holding, "target_lock"));
+    story.performs();
+    assert_eq!(story.replicas, 8);
+    let reading = story.after(Span::seconds(40)).reading();
+    story.measures(reading);
+    story.observes();
+    story.performs();
+    assert_eq!(story.replicas, 8, "the new lease has an hour to go");
+    assert_eq!(story.phase(back), Phase::Dropped);
+    // At its own end it goes back to what was there before both.
+    story.after(Span::hours(2)).observes();
+    story.performs();
+    assert_eq!(story.replicas, 4);
+}
+
+#[test]
+fn undoing_a_step_that_renewed_a_lease_leaves_the_first_one_to_end() {
+    let mut story = leased("2h");
+    helped_with_a_lease(&mut story, "WebIsSlow");
+    let second = story.acts_on("WebIsDown");
+    assert_eq!(story.replicas, 8);
+    story.command("ann", Command::Undo { step: second });
+    story.observes();
+    story.performs();
+    assert_eq!(story.replicas, 6);
+    story.after(Span::seconds(1)).resolves("WebIsDown");
+    let reading = story.after(Span::seconds(5)).reading();
+    story.measures(reading);
+    story.after(Span::hours(3)).observes();
+    story.performs();
+    assert_eq!(story.replicas, 4, "what was lent first is still put back");
+    assert!(story.state.leases.is_empty());
+}
+
+#[test]
+fn a_lease_that_waits_to_be_put_back_does_not_outlive_a_persons_undo() {
+    let mut story = leased("1h");
+    let step = helped_with_a_lease(&mut story, "WebIsSlow");
+    story.command("ann", Command::Pause { reason: String::new() });
+    story.after(Span::hours(1)).observes();
+    let back = story.last_step();
+    assert_eq!((story.phase(back), story.reason(back)), (Phase::Holding, "paused"));
+    story.command("ann", Command::Undo { step });
+    story.observes();
+    story.performs();
+    assert_eq!(story.replicas, 4);
+    story.command("ann", Command::Resume { pause_file_present: false });
+    assert!(story.phase(back).is_terminal(), "nothing would ever observe for it");
+}
