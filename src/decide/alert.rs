@@ -74,8 +74,11 @@ impl Decider<'_> {
     fn fires_again(&mut self, incident: IncidentId, doubtful: bool) -> Decided {
         self.touched.insert(incident);
         let Some(known) = self.state.incidents.get(&incident) else { return Ok(()) };
-        if known.phase == IncidentPhase::Monitoring {
-            self.reopen(incident)?;
+        match known.phase {
+            IncidentPhase::Monitoring => self.reopen(incident)?,
+            // Contact was lost, and here it is again: only this alert of it fires.
+            IncidentPhase::Open if known.firing == 1 => self.go_on(incident)?,
+            IncidentPhase::Open | IncidentPhase::Resolved => {}
         }
         if doubtful {
             self.post(
@@ -129,6 +132,19 @@ impl Decider<'_> {
         self.emit(Event::IncidentLostContact { incident: id })?;
         self.post(id, format!("Lost contact: nobody has confirmed its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
         self.stop_ladder(id, Reason::LostContact)
+    }
+}
+
+impl Decider<'_> {
+    /// An alert is over, or lost for so long that nobody will say so any more.
+    pub(super) fn forget_alert(&mut self, print: &Fingerprint) -> Decided {
+        let lost_of =
+            self.state.alerts.get(print).filter(|held| held.held == Held::Lost).and_then(|held| held.incident);
+        self.emit(Event::AlertForgotten { fingerprint: print.clone() })?;
+        match lost_of {
+            Some(incident) => self.an_alert_ended(incident),
+            None => Ok(()),
+        }
     }
 }
 

@@ -73,6 +73,48 @@ fn leased(lease: &str) -> Story {
 }
 
 #[test]
+fn an_automatic_undo_that_has_not_started_ends_with_the_alert_and_never_makes_two_steps_of_a_rung() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "api"]);
+        spec.rules[0].remediate[0].if_ineffective = IfIneffective::Undo;
+    });
+    story.acts_on("WebIsSlow");
+    let reading = story.after(Span::minutes(4)).reading();
+    story.measures(reading);
+    let undo = story.last_step();
+    story.resolves("WebIsSlow");
+    assert_eq!(story.phase(undo), Phase::Dropped);
+    assert_eq!(story.ladder(1), Some(LadderEnd::NotNeeded));
+    story.after(Span::minutes(1)).fires("WebIsSlow");
+    for _ in 0..3 {
+        story.observes();
+        story.performs();
+        let reading = story.after(Span::seconds(5)).reading();
+        story.measures(reading);
+        assert!(live_fixes(&story) <= 1);
+    }
+    assert_eq!(story.replicas, 8, "the next rung acted once");
+}
+
+#[test]
+fn a_ladder_ends_with_its_alert_also_while_a_lease_is_put_back() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "api"]);
+        spec.rules[0].remediate[0].with = serde_json::json!({"replicas": "+2", "lease": "5m"});
+    });
+    helped_with_a_lease(&mut story, "WebIsSlow");
+    story.after(Span::minutes(6)).observes();
+    story.performs();
+    let back = story.last_step();
+    assert_eq!((story.phase(back), story.replicas), (Phase::Verifying, 4));
+    story.fires("WebIsSlow");
+    assert_eq!(live_fixes(&story), 1);
+    story.after(Span::seconds(1)).resolves("WebIsSlow");
+    assert_eq!(live_fixes(&story), 0);
+    assert_eq!(story.ladder(1), Some(LadderEnd::NotNeeded), "a ladder without a step would never act and never page");
+}
+
+#[test]
 fn the_end_of_a_lease_that_was_renewed_meanwhile_puts_nothing_back() {
     let mut story = leased("1h");
     let first = helped_with_a_lease(&mut story, "WebIsSlow");
@@ -132,4 +174,93 @@ fn a_lease_that_waits_to_be_put_back_does_not_outlive_a_persons_undo() {
     assert_eq!(story.replicas, 4);
     story.command("ann", Command::Resume { pause_file_present: false });
     assert!(story.phase(back).is_terminal(), "nothing would ever observe for it");
+}
+
+#[test]
+fn while_paused_a_person_may_do_what_waits_to_be_done_by_itself() {
+    let mut story = Story::with(|spec| spec.rules[0].remediate[0].if_ineffective = IfIneffective::Undo);
+    let step = story.acts_on("WebIsSlow");
+    story.command("ann", Command::Pause { reason: String::new() });
+    let reading = story.after(Span::minutes(5)).reading();
+    story.measures(reading);
+    story.observes();
+    let waits = story.last_step();
+    story.command("ann", Command::Undo { step });
+    story.observes();
+    story.performs();
+    assert_eq!((story.replicas, story.phase(waits)), (4, Phase::Dropped));
+
+    let mut story = leased("1h");
+    let step = helped_with_a_lease(&mut story, "WebIsSlow");
+    story.command("ann", Command::Pause { reason: String::new() });
+    story.after(Span::hours(2)).observes();
+    let waits = story.last_step();
+    story.command("ann", Command::EndLease { step });
+    story.observes();
+    story.performs();
+    assert_eq!((story.replicas, story.phase(waits)), (4, Phase::Dropped));
+    assert!(story.events().any(|event| matches!(event, Event::LeaseEnded { how: LeaseEnd::PutBack, .. })));
+}
+
+fn loses_contact(story: &mut Story) {
+    story.after(Span::minutes(31));
+    let fingerprint = Fingerprint::new("WebIsSlow-p1");
+    let answer = FiringAnswer::Unreachable { problem: "no route".into() };
+    story.input(Input::Confirmed { fingerprint, delivered: None, answer });
+    assert!(story.state.incident_view(&story.policy, IncidentId(1)).unwrap().lost_contact);
+}
+
+#[test]
+fn with_contact_again_the_ladder_goes_on() {
+    let mut story = Story::begin();
+    let began = story.now;
+    story.fires("WebIsSlow");
+    loses_contact(&mut story);
+    assert_eq!(live_fixes(&story), 0);
+    story.fires_since("WebIsSlow", began);
+    assert_eq!(live_fixes(&story), 1, "it fires, and neither people nor nightshift would do anything");
+    story.observes();
+    story.performs();
+    assert_eq!(story.replicas, 6);
+}
+
+#[test]
+fn contact_that_returns_while_a_step_is_verified_starts_no_second_one() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "api"]);
+        spec.rules[0].remediate[0].verify.resolved_within = Span::hours(2);
+    });
+    let step = story.acts_on("WebIsSlow");
+    loses_contact(&mut story);
+    story.fires("WebIsSlow");
+    assert_eq!(live_fixes(&story), 1);
+    let reading = story.after(Span::hours(2)).reading();
+    story.measures(reading);
+    assert_eq!(story.phase(step), Phase::Ineffective);
+    assert_eq!(live_fixes(&story), 1, "its verdict leads to the next rung");
+}
+
+#[test]
+fn an_incident_whose_lost_alerts_are_forgotten_does_not_stay_open_for_ever() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    loses_contact(&mut story);
+    story.after(Span::hours(24 * 6));
+    assert_eq!(story.incident_state(1), "open");
+    story.after(Span::hours(26));
+    assert_eq!(story.incident_state(1), "resolved");
+}
+
+#[test]
+fn what_nobody_knows_is_not_called_unchanged() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    story.observes();
+    let step = story.last_step();
+    story.after(Span::minutes(1));
+    story.performed(step, Op::ReadBack, Outcome::Unknown { why: "it was made anew".into() });
+    assert_eq!(story.phase(step), Phase::Unknown);
+    let events = story.command("ann", Command::Undo { step });
+    let Some(Event::CommandRefused { reason }) = events.first() else { panic!("{events:?}") };
+    assert!(!reason.contains("changed nothing"), "{reason}");
 }
