@@ -181,7 +181,6 @@ impl Decider<'_> {
 pub(super) fn rung_of_undo(rung: &Rung, mode: Mode) -> Rung {
     let mut undo = rung.clone();
     undo.mode = mode;
-    undo.evidence = Vec::new();
     undo.verify.query = None;
     undo
 }
