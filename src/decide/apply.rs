@@ -375,7 +375,11 @@ impl State {
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
-                owed.told = owed.want;
+                // Only what was tried failed: what was wished for meanwhile is another text.
+                owed.told = match input {
+                    Input::Told { up_to, .. } => *up_to,
+                    _ => owed.want,
+                };
                 self.settle_letter(letter);
             }
         }

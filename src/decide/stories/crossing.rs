@@ -252,6 +252,37 @@ fn an_incident_whose_lost_alerts_are_forgotten_does_not_stay_open_for_ever() {
 }
 
 #[test]
+fn a_page_mentions_the_people_of_the_severity_it_has_now() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].severity = None;
+        spec.severities[0].mentions = vec!["S0MOST".into()];
+    });
+    for (pod, severity) in [("p1", "warning"), ("p2", "critical")] {
+        let mut alert = story.alert("WebIsSlow", pod, Status::Firing, story.now);
+        alert.labels.insert("severity".into(), severity.into());
+        story.input(Input::Alert(Box::new(alert)));
+    }
+    story.refuses = Some("no".into());
+    story.observes();
+    let mentioned = story.events().find_map(|event| match event {
+        Event::PageReleased { mentions, .. } => Some(mentions.clone()),
+        _ => None,
+    });
+    assert_eq!(mentioned, Some(vec!["S0MOST".to_owned()]));
+}
+
+#[test]
+fn a_letter_that_failed_for_good_does_not_take_the_newer_wish_with_it() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    let card = story.state.letters_due(1).remove(0);
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
+    let result = Told::Failed { reason: "msg_too_long".into() };
+    story.input(Input::Told { letter: card.key.clone(), up_to: card.want, result });
+    assert_eq!(story.state.letters_due(1).remove(0).key, card.key, "the card still shows it unacknowledged");
+}
+
+#[test]
 fn what_nobody_knows_is_not_called_unchanged() {
     let mut story = Story::begin();
     story.fires("WebIsSlow");
