@@ -49,16 +49,17 @@ impl Decider<'_> {
     }
 
     fn fired(&mut self, alert: &Alert, doubtful: bool) -> Decided {
-        let rule = self.policy.classify(&alert.labels).cloned();
+        let policy = self.policy;
+        let rule = policy.classify(&alert.labels);
         let confirm_at = self.now + self.policy.spec.lost_after;
-        self.emit(Event::AlertFired { rule: rule.as_ref().map(|rule| rule.name.clone()), doubtful, confirm_at })?;
+        self.emit(Event::AlertFired { rule: rule.map(|rule| rule.name.clone()), doubtful, confirm_at })?;
         let joined = self.state.alerts.get(&alert.fingerprint).and_then(|held| held.incident);
         if let Some(incident) = joined {
             return self.fires_again(incident, doubtful);
         }
         let Some(rule) = rule else { return Ok(()) };
         let key = key_of(&rule.group_by, alert);
-        let (rank, severity) = self.policy.severity_of(&rule, &alert.labels);
+        let (rank, severity) = policy.severity_of(rule, &alert.labels);
         if let Some(incident) = self.state.open.get(&(rule.name.clone(), key.clone())).copied() {
             self.emit(Event::AlertJoined { incident, fingerprint: alert.fingerprint.clone() })?;
             if self.state.incidents.get(&incident).is_some_and(|known| rank < known.rank) {
@@ -66,8 +67,8 @@ impl Decider<'_> {
             }
             return self.fires_again(incident, doubtful);
         }
-        let incident = self.open_incident(&rule, key, severity, rank, title_of(alert), alert)?;
-        self.begin_ladder(incident, &rule, &alert.labels, 0)
+        let incident = self.open_incident(rule, key, severity, rank, title_of(alert), alert)?;
+        self.begin_ladder(incident, rule, &alert.labels, 0)
     }
 
     /// An alert of a known incident fires.

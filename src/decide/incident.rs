@@ -103,7 +103,7 @@ impl Decider<'_> {
             .iter()
             .filter_map(|print| self.state.alerts.get(print))
             .find(|alert| alert.held == Held::Firing)
-            .map(|alert| alert.labels.clone())
+            .map(|alert| alert.labels.to_labels())
             .unwrap_or_default();
         self.begin_ladder(id, &rule, &labels, first)
     }

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
+mod packed;
 pub mod policy;
 pub mod state;
 pub mod step;

@@ -2,9 +2,12 @@
 //!
 //! It changes only in [`super::apply`]. Everything is ordered, so two folds of one journal are equal to the byte.
 
-use super::work::{ALERTS_ASKED, AskedAlert};
+use super::{
+    packed::Packed,
+    work::{ALERTS_ASKED, AskedAlert},
+};
 use crate::model::{
-    alert::{Alert, Labels, Status},
+    alert::{Alert, Status},
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
@@ -96,9 +99,9 @@ pub(super) struct AlertState {
     pub ends_at: Option<Micros>,
     /// When this firing was first seen: `for` counts from here.
     pub seen_at: Micros,
-    pub labels: Labels,
-    pub annotations: Labels,
-    pub url: String,
+    pub labels: Packed,
+    pub annotations: Packed,
+    pub url: Box<str>,
     pub rule: Option<String>,
     pub incident: Option<IncidentId>,
 }
@@ -389,13 +392,16 @@ impl State {
                 .min(),
             ..Counts::default()
         };
+        let mut incidents: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
         for incident in self.incidents.values() {
             let word = match (incident.phase, &incident.acknowledged_by) {
                 (IncidentPhase::Open, Some(_)) => "acknowledged",
                 (phase, _) => phase.word(),
             };
-            *counts.incidents.entry((incident.severity.clone(), word)).or_default() += 1;
+            *incidents.entry((&incident.severity, word)).or_default() += 1;
         }
+        let owned = incidents.into_iter().map(|((severity, word), count)| ((severity.to_owned(), word), count));
+        counts.incidents = owned.collect();
         counts
     }
 
@@ -431,7 +437,7 @@ impl State {
             .map(|(print, alert)| AskedAlert {
                 fingerprint: print.clone(),
                 starts_at: alert.starts_at,
-                labels: alert.labels.clone(),
+                labels: alert.labels.to_labels(),
             })
             .collect()
     }

@@ -64,9 +64,9 @@ impl State {
             starts_at: alert.starts_at,
             rule: alert.rule.clone(),
             incident: alert.incident,
-            labels: alert.labels.clone(),
-            annotations: alert.annotations.clone(),
-            url: alert.url.clone(),
+            labels: alert.labels.to_labels(),
+            annotations: alert.annotations.to_labels(),
+            url: alert.url.to_string(),
         })
     }
 

@@ -159,7 +159,7 @@ impl State {
         let confirms = self.confirming.iter().take(SHOWN).filter_map(|print| {
             let alert = self.alerts.get(print)?;
             let alert =
-                AskedAlert { fingerprint: print.clone(), starts_at: alert.starts_at, labels: alert.labels.clone() };
+                AskedAlert { fingerprint: print.clone(), starts_at: alert.starts_at, labels: alert.labels.to_labels() };
             Some(Work::Confirm { alert })
         });
         work.extend(confirms);
@@ -197,7 +197,7 @@ impl State {
         let alerts = if step.purpose.is_fix() { self.asked_alerts(id.incident) } else { Vec::new() };
         let names = self.incidents.get(&id.incident).map(|incident| {
             let alerts = incident.alerts.iter().filter_map(|print| self.alerts.get(print));
-            alerts.filter_map(|alert| alert.labels.get("alertname").cloned()).collect::<BTreeSet<String>>()
+            alerts.filter_map(|alert| alert.labels.get("alertname").map(str::to_owned)).collect::<BTreeSet<String>>()
         });
         Some(Work::Measure(Box::new(Measure {
             step: id,

@@ -107,11 +107,7 @@ fn apply(state: &mut State, entry: &Entry) -> Result<(), String> {
 
 /// Folds the whole journal. `Err` only where it cannot be reached.
 pub async fn fold(journal: &dyn Journal) -> Result<Folded, journal::Error> {
-    let mut folded = newest_base(journal).await?;
-    if let Some(row) = journal.row(folded.head.seq).await? {
-        folded.stands_on(&row);
-    }
-    folded.catch_up(journal).await?;
+    let mut folded = fold_beside(journal).await?;
     let end = journal.head().await?;
     if end.seq > folded.head.seq {
         folded
@@ -120,6 +116,16 @@ pub async fn fold(journal: &dyn Journal) -> Result<Folded, journal::Error> {
     } else if end.seq < folded.head.seq {
         folded.is_damaged(format!("entries behind {} are gone: a snapshot stands for {}", end.seq, folded.head.seq));
     }
+    Ok(folded)
+}
+
+/// As [`fold`], while somebody may be writing: that there is more by the time it ends is no damage.
+pub(super) async fn fold_beside(journal: &dyn Journal) -> Result<Folded, journal::Error> {
+    let mut folded = newest_base(journal).await?;
+    if let Some(row) = journal.row(folded.head.seq).await? {
+        folded.stands_on(&row);
+    }
+    folded.catch_up(journal).await?;
     Ok(folded)
 }
 

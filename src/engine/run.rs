@@ -329,6 +329,10 @@ impl Engine {
             self.settle_pause(&request);
             request.answer();
         }
+        // Senders do not wait for the log: what they send next is read and parsed meanwhile.
+        for entry in &batch.entries {
+            narrate(&self.policy, entry.seq, &entry.input, &entry.events);
+        }
         Ok(())
     }
 
@@ -420,7 +424,6 @@ impl Engine {
             }
             self.observer.input(entry.input.cause(), false);
             self.observer.entry(entry.seq, entry.at, &entry.input, &entry.events);
-            narrate(&self.policy, entry.seq, &entry.input, &entry.events);
         }
         published.epoch.store(self.state.epoch(), Ordering::SeqCst);
         let work = self.state.work_version();

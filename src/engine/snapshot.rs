@@ -13,8 +13,11 @@ use crate::{
 use std::{future::Future, sync::Arc};
 use tokio::sync::watch;
 
-/// Entries between two snapshots: what a start folds at most, a second or so.
-const EVERY_ENTRIES: u64 = 10_000;
+/// Entries between two snapshots at least: a start folds them in a second or two.
+const EVERY_ENTRIES: u64 = 50_000;
+/// A larger state is written more rarely: once the entries behind its snapshot, which take about so many bytes each, are
+/// as large as it is. So snapshots never cost more than the journal itself, also in a storm of new alerts.
+const ENTRY_BYTES: u64 = 2_000;
 /// Between two looks at what may be pruned.
 const PRUNE_EVERY: Span = Span::hours(1);
 /// After the journal could not be read or written.
@@ -35,7 +38,8 @@ pub async fn run(
     keep: Keep,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let mut keeper = Keeper { journal, clock, keep, folded: None, kept: 0, prune_at: Micros(i64::MIN) };
+    let mut keeper =
+        Keeper { journal, clock, keep, looked: false, kept: 0, every: EVERY_ENTRIES, prune_at: Micros(i64::MIN) };
     let mut stop = std::pin::pin!(stop);
     loop {
         let seq = *head.borrow_and_update();
@@ -50,7 +54,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = &mut stop => break,
-            changed = next_head(&mut head, rest.is_some(), keeper.kept.saturating_add(EVERY_ENTRIES)) => {
+            changed = next_head(&mut head, rest.is_some(), keeper.kept.saturating_add(keeper.every)) => {
                 if !changed { break }
             }
             () = keeper.clock.sleep_until(until) => {}
@@ -73,20 +77,23 @@ struct Keeper {
     journal: journal::Handle,
     clock: Arc<dyn Clock>,
     keep: Keep,
-    /// The second fold.
-    folded: Option<Folded>,
+    /// Which snapshots there are is known.
+    looked: bool,
     /// The entry of the last snapshot.
     kept: u64,
+    /// Entries until the next.
+    every: u64,
     prune_at: Micros,
 }
 
 impl Keeper {
     async fn turn(&mut self, head: u64) -> Result<(), journal::Error> {
-        if self.folded.is_none() {
+        if !self.looked {
             let newest = self.journal.snapshots().await?.last().copied();
             self.kept = newest.unwrap_or(0);
+            self.looked = true;
         }
-        if head >= self.kept.saturating_add(EVERY_ENTRIES) {
+        if head >= self.kept.saturating_add(self.every) {
             self.snapshot().await?;
         }
         let now = self.clock.now();
@@ -103,15 +110,14 @@ impl Keeper {
 
     /// A damaged journal gets none: a snapshot would hide the damage.
     async fn snapshot(&mut self) -> Result<(), journal::Error> {
-        let mut folded = match self.folded.take() {
-            Some(folded) => folded,
-            None => fold::fold(self.journal.as_ref()).await?,
-        };
-        folded.catch_up(self.journal.as_ref()).await?;
-        let head = folded.head;
-        if folded.damage.is_none() {
-            match serde_json::to_vec(&folded.state) {
+        // From the snapshot before, each time: keeping this fold would keep a second state in memory for good.
+        let Folded { state, head, damage, .. } = fold::fold_beside(self.journal.as_ref()).await?;
+        if damage.is_none() {
+            let text = serde_json::to_vec(&state);
+            drop(state);
+            match text {
                 Ok(state) => {
+                    self.every = EVERY_ENTRIES.max(state.len() as u64 / ENTRY_BYTES);
                     let snapshot = Snapshot::sealed(head, u64::from(STATE_VERSION), state);
                     self.journal.put_snapshot(&snapshot).await?;
                     tracing::debug!(seq = head.seq, bytes = snapshot.state.len(), "snapshot kept");
@@ -120,7 +126,6 @@ impl Keeper {
             }
         }
         self.kept = head.seq;
-        self.folded = Some(folded);
         Ok(())
     }
 

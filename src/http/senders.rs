@@ -17,11 +17,12 @@ use std::{
     time::Duration,
 };
 
-/// Requests per second of one sender: a hundred times a large Alertmanager's busiest minute, a quarter of what one
-/// daemon decides.
-pub const SENDER_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4_999);
-/// What it may send at once after a pause: every group of a large installation, twice.
-pub const SENDER_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
+/// Requests per second of one sender. It stops a sender that has gone wild, before its secret is checked; it is no rate
+/// plan. So it lies above what one daemon makes durable: many Alertmanagers may come through one proxy's address, and in
+/// a storm they should be held up by nothing but the journal.
+pub const SENDER_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49_999);
+/// What it may send at once after a pause.
+pub const SENDER_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(49_999);
 /// Senders told apart. Each takes about 100 bytes; with more of them about, newcomers share a few limits.
 pub const MAX_SENDERS: usize = 10_000;
 /// Checks between two looks at the number of senders: bounds how far it may overshoot.
