@@ -505,6 +505,8 @@ impl State {
         if incident.alerts.insert(print.clone()) {
             incident.count(alert.held);
         }
+        // What joins is heard of.
+        incident.lost_contact = false;
         Ok(())
     }
 

@@ -60,8 +60,11 @@ impl Decider<'_> {
     pub(super) fn an_alert_ended(&mut self, id: IncidentId) -> Decided {
         self.touched.insert(id);
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
-        if incident.phase != IncidentPhase::Open || incident.firing > 0 || incident.lost > 0 {
+        if incident.phase != IncidentPhase::Open || incident.firing > 0 {
             return Ok(());
+        }
+        if incident.lost > 0 {
+            return self.may_have_lost_contact(id);
         }
         let until = self.now + incident.quiet;
         self.emit(Event::IncidentMonitoring { incident: id, until })?;

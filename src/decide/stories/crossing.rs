@@ -11,6 +11,7 @@ use crate::{
         input::{Command, Gathered, Input, Op},
         letter::Told,
         observation::Outcome,
+        reason::Reason,
         rung::IfIneffective,
         step::Phase,
         time::Span,
@@ -208,6 +209,35 @@ fn loses_contact(story: &mut Story) {
     let answer = FiringAnswer::Unreachable { problem: "no route".into() };
     story.input(Input::Confirmed { fingerprint, delivered: None, answer });
     assert!(story.state.incident_view(&story.policy, IncidentId(1)).unwrap().lost_contact);
+}
+
+#[test]
+fn what_resolves_last_does_not_hide_what_was_lost_before() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].mode = crate::model::mode::Mode::Ask;
+        spec.lost_after = Span::minutes(15);
+    });
+    story.fires("WebIsSlow");
+    story.observes();
+    let step = story.last_step();
+    story.after(Span::minutes(10));
+    let other = story.alert("WebIsSlow", "p2", Status::Firing, story.now);
+    story.input(Input::Alert(Box::new(other.clone())));
+    story.after(Span::minutes(6));
+    assert_eq!(story.phase(step), Phase::Asking);
+    let fingerprint = Fingerprint::new("WebIsSlow-p1");
+    let answer = FiringAnswer::Unreachable { problem: "no route".into() };
+    story.input(Input::Confirmed { fingerprint, delivered: None, answer });
+    let resolved = story.alert("WebIsSlow", "p2", Status::Resolved, other.starts_at);
+    story.input(Input::Alert(Box::new(resolved)));
+    assert_eq!(story.ladder(1), Some(LadderEnd::HandedOver { reason: Reason::LostContact }));
+    assert_eq!(live_fixes(&story), 0, "nobody can approve what nothing fires for");
+    assert_eq!((story.incident_state(1), story.pages()), ("open", 0));
+    // Another alert of it: contact again, and lost again.
+    story.fires("WebIsSlow");
+    assert_eq!(live_fixes(&story), 1);
+    loses_contact(&mut story);
+    assert_eq!(live_fixes(&story), 0);
 }
 
 #[test]
