@@ -48,8 +48,16 @@ impl Signals {
                     ending.cancel();
                 }
                 _ = self.hangup.recv() => {
-                    // The outcome is logged, journalled and a metric: there is nobody to answer.
-                    let _ = reload.run("signal").await;
+                    let mut reloading = std::pin::pin!(reload.run("signal"));
+                    loop {
+                        tokio::select! {
+                            biased;
+                            // A pause never waits for a reload.
+                            _ = self.pause.recv() => pause(&engine, "signal", Via::Signal, "SIGUSR1").await,
+                            // The outcome is logged, journalled and a metric: there is nobody to answer.
+                            _ = &mut reloading => break,
+                        }
+                    }
                 }
                 _ = self.pause.recv() => pause(&engine, "signal", Via::Signal, "SIGUSR1").await,
             }

@@ -75,8 +75,11 @@ impl Decider<'_> {
     fn fires_again(&mut self, incident: IncidentId, doubtful: bool) -> Decided {
         self.touched.insert(incident);
         let Some(known) = self.state.incidents.get(&incident) else { return Ok(()) };
-        if known.phase == IncidentPhase::Monitoring {
-            self.reopen(incident)?;
+        match known.phase {
+            IncidentPhase::Monitoring => self.reopen(incident)?,
+            // Contact was lost, and here it is again: only this alert of it fires.
+            IncidentPhase::Open if known.firing == 1 => self.go_on(incident)?,
+            IncidentPhase::Open | IncidentPhase::Resolved => {}
         }
         if doubtful {
             self.post(
@@ -121,15 +124,35 @@ impl Decider<'_> {
         self.emit(Event::AlertLost { fingerprint: print.clone(), forget_at: self.now + LOST_KEPT })?;
         let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
         self.touched.insert(id);
-        let lost_all = self.state.incidents.get(&id).is_some_and(|incident| {
-            incident.firing == 0 && incident.phase == IncidentPhase::Open && !incident.lost_contact
+        self.may_have_lost_contact(id)
+    }
+
+    /// Nothing of an open incident fires, and of some of it nobody knows: nobody acts on it any more.
+    pub(super) fn may_have_lost_contact(&mut self, id: IncidentId) -> Decided {
+        let lost_after = self.policy.spec.lost_after;
+        let has_lost = self.state.incidents.get(&id).is_some_and(|incident| {
+            let is_open = incident.phase == IncidentPhase::Open && !incident.lost_contact;
+            is_open && incident.firing == 0 && incident.lost > 0
         });
-        if !lost_all {
+        if !has_lost {
             return Ok(());
         }
         self.emit(Event::IncidentLostContact { incident: id })?;
-        self.post(id, format!("Lost contact: nobody has confirmed its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
+        self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
         self.stop_ladder(id, Reason::LostContact)
+    }
+}
+
+impl Decider<'_> {
+    /// An alert is over, or lost for so long that nobody will say so any more.
+    pub(super) fn forget_alert(&mut self, print: &Fingerprint) -> Decided {
+        let lost_of =
+            self.state.alerts.get(print).filter(|held| held.held == Held::Lost).and_then(|held| held.incident);
+        self.emit(Event::AlertForgotten { fingerprint: print.clone() })?;
+        match lost_of {
+            Some(incident) => self.an_alert_ended(incident),
+            None => Ok(()),
+        }
     }
 }
 

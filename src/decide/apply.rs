@@ -379,7 +379,11 @@ impl State {
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
-                owed.told = owed.want;
+                // Only what was tried failed: what was wished for meanwhile is another text.
+                owed.told = match input {
+                    Input::Told { up_to, .. } => *up_to,
+                    _ => owed.want,
+                };
                 self.settle_letter(letter);
             }
         }
@@ -501,6 +505,8 @@ impl State {
         if incident.alerts.insert(print.clone()) {
             incident.count(alert.held);
         }
+        // What joins is heard of.
+        incident.lost_contact = false;
         Ok(())
     }
 
@@ -583,7 +589,7 @@ impl State {
             });
         }
         self.evidence_wanted.retain(|(incident, wanted)| {
-            !(*incident == id && wanted.collect == *collector && wanted.target.name == *target)
+            !(*incident == id && wanted.collect == *collector && wanted.target.key().0 == *target)
         });
         self.work_version += 1;
         Ok(())

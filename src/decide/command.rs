@@ -104,6 +104,10 @@ impl Decider<'_> {
             return self.refuse(why);
         }
         let verifying = self.state.steps.get(&id).is_some_and(|step| step.phase == Phase::Verifying);
+        // What waits to do it by itself need not wait for this person.
+        if self.automatic_undo_waits(id) {
+            self.drop_unstarted_undo(id.incident, &Reason::Undone { by: by.to_owned() })?;
+        }
         let target = self.state.steps.get(&id).map(|step| step.rung.target.key());
         if let Some(target) = target {
             self.bar(by, id.incident, target)?;
@@ -130,6 +134,10 @@ impl Decider<'_> {
                     Phase::Verifying | Phase::Verified | Phase::Ineffective | Phase::Inconclusive => {
                         format!("{} has no undo", step.rung.action)
                     }
+                    Phase::Acting | Phase::ReadBack | Phase::Unknown => {
+                        let phase = step.phase.word();
+                        format!("nobody knows whether step {id} changed anything (it is {phase}): look at the target")
+                    }
                     other => format!("step {id} has changed nothing (it is {})", other.word()),
                 }
             } else {
@@ -141,11 +149,19 @@ impl Decider<'_> {
         }
         let undone = step.undone_by.and_then(|undo| self.state.steps.get(&undo).map(|step| (undo, step.phase)));
         match undone {
-            Some((undo, phase)) if !matches!(phase, Phase::Dropped | Phase::Failed) => {
+            Some((undo, phase))
+                if !matches!(phase, Phase::Dropped | Phase::Failed) && !self.automatic_undo_waits(id) =>
+            {
                 Some(format!("step {undo} undoes it already (it is {})", phase.word()))
             }
             _ => None,
         }
+    }
+
+    /// The ladder's own undo of a step is planned and has not started: it is held by a pause, a lock or a slot.
+    fn automatic_undo_waits(&self, id: StepId) -> bool {
+        let undo = self.state.steps.get(&id).and_then(|step| self.state.steps.get(&step.undone_by?));
+        undo.is_some_and(|undo| !undo.purpose.is_by_person() && !undo.phase.is_started() && !undo.phase.is_terminal())
     }
 
     /// Until when a person may undo a step, if its kind can be undone.

@@ -60,15 +60,18 @@ impl Decider<'_> {
     pub(super) fn an_alert_ended(&mut self, id: IncidentId) -> Decided {
         self.touched.insert(id);
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
-        if incident.phase != IncidentPhase::Open || incident.firing > 0 || incident.lost > 0 {
+        if incident.phase != IncidentPhase::Open || incident.firing > 0 {
             return Ok(());
+        }
+        if incident.lost > 0 {
+            return self.may_have_lost_contact(id);
         }
         let until = self.now + incident.quiet;
         self.emit(Event::IncidentMonitoring { incident: id, until })?;
         self.drop_unstarted(id, &Reason::AlertResolved)?;
-        if self.state.incidents.get(&id).is_some_and(super::state::Incident::has_live_ladder)
-            && !self.has_started_step(id)
-        {
+        self.drop_unstarted_undo(id, &Reason::AlertResolved)?;
+        // A person's undo or a lease's end may still be on its way: neither says anything to the ladder.
+        if self.ladder_lives(id) && !self.ladder_has_a_step(id) {
             self.end_ladder(id, LadderEnd::NotNeeded)?;
         }
         Ok(())
@@ -78,11 +81,18 @@ impl Decider<'_> {
     pub(super) fn reopen(&mut self, id: IncidentId) -> Decided {
         self.emit(Event::IncidentReopened { incident: id })?;
         self.post(id, "It fires again: reopened.".into())?;
+        self.go_on(id)
+    }
+
+    /// It fires after a time in which nothing of it did: its ladder goes on at the next rung, unless people have it.
+    pub(super) fn go_on(&mut self, id: IncidentId) -> Decided {
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
         let goes_on = incident.ladder.as_ref().is_none_or(|ladder| match &ladder.ended {
             // A step is still being verified: its verdict decides.
             None => false,
             Some(LadderEnd::Helped | LadderEnd::NotNeeded | LadderEnd::WouldHave) => true,
+            // Nobody was woken for it: there was nothing to be woken for, until now.
+            Some(LadderEnd::HandedOver { reason: Reason::LostContact }) => true,
             // People have it, for as long as this incident lasts.
             Some(LadderEnd::Exhausted | LadderEnd::HandedOver { .. } | LadderEnd::Vetoed { .. }) => false,
         });

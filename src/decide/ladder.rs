@@ -38,6 +38,8 @@ impl Decider<'_> {
             return self.hand_over(id, Reason::NoTarget { why });
         }
         match rungs.into_iter().nth(first as usize) {
+            // A step of the ladder before this one is still being verified: its verdict decides.
+            _ if self.ladder_has_a_step(id) => Ok(()),
             Some(rung) => self.plan_fix(id, first, rung, 1),
             None => self.exhausted(id),
         }
@@ -102,7 +104,8 @@ impl Decider<'_> {
 
     /// The rung did not help: the next, or people.
     pub(super) fn next_rung(&mut self, id: IncidentId) -> Decided {
-        if !self.ladder_lives(id) {
+        // One step of a ladder at a time, whatever else ends meanwhile.
+        if !self.ladder_lives(id) || self.ladder_has_a_step(id) {
             return Ok(());
         }
         if !self.fires(id) {
@@ -157,6 +160,28 @@ impl Decider<'_> {
             self.touched.insert(id);
         }
         Ok(())
+    }
+
+    /// Drops the automatic undo of an incident that has not started: what it would put back is not in the way any more.
+    pub(super) fn drop_unstarted_undo(&mut self, id: IncidentId, reason: &Reason) -> Decided {
+        for step in self.state.live_steps_of(id) {
+            let waits =
+                self.state.steps.get(&step).is_some_and(|live| {
+                    matches!(live.purpose, Purpose::Undo { by: None, .. }) && !live.phase.is_started()
+                });
+            if waits {
+                self.emit(Event::StepDropped { step, reason: reason.clone() })?;
+                self.touched.insert(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A live step whose end leads the ladder on: a fix, or the automatic undo of one.
+    pub(super) fn ladder_has_a_step(&self, id: IncidentId) -> bool {
+        let steps = self.state.live_steps_of(id);
+        let mut purposes = steps.iter().filter_map(|step| self.state.steps.get(step)).map(|step| &step.purpose);
+        purposes.any(|purpose| matches!(purpose, Purpose::Fix | Purpose::Undo { by: None, .. }))
     }
 
     /// Ends the ladder; the cool-down of every target that it started on counts from here.

@@ -25,6 +25,7 @@ impl Decider<'_> {
         for lease in lease_keys(plan) {
             let old = self.state.leases.get(&lease).cloned();
             if old.is_some() {
+                self.drop_lease_ends(&lease)?;
                 self.emit(Event::LeaseEnded { lease: lease.clone(), how: LeaseEnd::Superseded })?;
             }
             let Some(lasts) = plan.lease else { continue };
@@ -72,6 +73,40 @@ impl Decider<'_> {
         let purpose = Purpose::LeaseEnd { lease: key.clone(), by };
         self.touched.insert(id);
         self.emit(Event::StepPlanned { step, purpose, rung_number, rung, try_number: 1 })
+    }
+
+    /// A step that waits to put back what a lease held, when something else took the lease's place.
+    pub(super) fn drop_lease_ends(&mut self, key: &LeaseKey) -> Decided {
+        let waits: Vec<StepId> = self.state.live_steps().filter(|step| self.waits_to_end(*step, key)).collect();
+        for step in waits {
+            self.void_approval(step, &Reason::Superseded)?;
+            self.emit(Event::StepDropped { step, reason: Reason::Superseded })?;
+            self.touched.insert(step.incident);
+        }
+        Ok(())
+    }
+
+    fn waits_to_end(&self, step: StepId, key: &LeaseKey) -> bool {
+        self.state.steps.get(&step).is_some_and(|step| {
+            matches!(&step.purpose, Purpose::LeaseEnd { lease, .. } if lease == key) && !step.phase.is_started()
+        })
+    }
+
+    /// An undo put back what `undone` did. Where that had renewed a lease, what the first one lent is still lent.
+    pub(super) fn undo_lease(&mut self, undo: StepId, undone: StepId, plan: &Plan) -> Decided {
+        for lease in lease_keys(plan) {
+            let Some(held) = self.state.leases.get(&lease).filter(|held| held.step == undone).cloned() else {
+                continue;
+            };
+            self.drop_lease_ends(&lease)?;
+            self.emit(Event::LeaseEnded { lease: lease.clone(), how: LeaseEnd::Undone })?;
+            let value = plan.proposal.to.clone();
+            if held.baseline != value {
+                let Lease { baseline, until, .. } = held;
+                self.emit(Event::LeaseBegan { lease, step: undo, baseline, value, until })?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn lease_over(&mut self, id: IncidentId, key: &LeaseKey, how: LeaseEnd) -> Decided {
@@ -128,8 +163,15 @@ impl Decider<'_> {
 
     pub(super) fn end_lease_now(&mut self, by: &str, step: StepId) -> Decided {
         match self.lease_of_step(step) {
-            Some((key, lease)) if !lease.ending => self.end_lease(&key, &lease, Some(by.to_owned()), Mode::Auto),
-            Some(_) => self.refuse(format!("the lease of step {step} is being put back already")),
+            Some((key, lease)) => {
+                let waits = self.state.live_steps().any(|step| self.waits_to_end(step, &key));
+                if lease.ending && !waits {
+                    return self.refuse(format!("the lease of step {step} is being put back already"));
+                }
+                // What waits to do it by itself need not wait for this person.
+                self.drop_lease_ends(&key)?;
+                self.end_lease(&key, &lease, Some(by.to_owned()), Mode::Auto)
+            }
             None => self.refuse(format!("step {step} holds no lease")),
         }
     }
@@ -139,7 +181,6 @@ impl Decider<'_> {
 pub(super) fn rung_of_undo(rung: &Rung, mode: Mode) -> Rung {
     let mut undo = rung.clone();
     undo.mode = mode;
-    undo.evidence = Vec::new();
     undo.verify.query = None;
     undo
 }

@@ -130,7 +130,7 @@ impl Decider<'_> {
             }
             Purpose::Undo { step: undone, by: None } => {
                 self.post(id.incident, format!("Step {undone} was not undone: {says}."))?;
-                self.hand_over(id.incident, reason.clone())
+                self.stop_ladder(id.incident, reason.clone())
             }
             Purpose::LeaseEnd { lease, .. } => {
                 let how = match reason {
@@ -201,14 +201,7 @@ impl Decider<'_> {
         let Some(plan) = plan else { return Ok(()) };
         match purpose {
             Purpose::Fix => self.begin_lease(id, &plan),
-            Purpose::Undo { step, .. } => {
-                for lease in lease_keys(&plan) {
-                    if self.state.leases.get(&lease).is_some_and(|held| held.step == step) {
-                        self.emit(Event::LeaseEnded { lease, how: LeaseEnd::Undone })?;
-                    }
-                }
-                Ok(())
-            }
+            Purpose::Undo { step, .. } => self.undo_lease(id, step, &plan),
             Purpose::LeaseEnd { lease, .. } => self.lease_over(id.incident, &lease, LeaseEnd::PutBack),
         }
     }

@@ -25,7 +25,9 @@ impl Decider<'_> {
         if incident.acknowledged_by.is_some() {
             return self.post(id, format!("Over to you: {says}."));
         }
-        let mentions = incident.mentions.clone();
+        // It may have become more severe since it was opened.
+        let now = self.policy.severity(&incident.severity).map(|(_, severity)| severity.mentions.clone());
+        let mentions = now.unwrap_or_else(|| incident.mentions.clone());
         let receiver = incident.receiver.clone();
         self.touched.insert(id);
         self.emit(Event::PageReleased { incident: id, reason, mentions: mentions.clone() })?;

@@ -21,7 +21,7 @@ impl Decider<'_> {
             Timer::LeaseEnds(lease) => self.lease_due(&lease),
             Timer::Quiet(incident) => self.quiet_over(incident),
             Timer::Confirm(fingerprint) => self.emit(Event::ConfirmAsked { fingerprint }),
-            Timer::ForgetAlert(fingerprint) => self.emit(Event::AlertForgotten { fingerprint }),
+            Timer::ForgetAlert(fingerprint) => self.forget_alert(&fingerprint),
             Timer::ForgetIncident(incident) => self.forget_incident(incident),
         }
     }

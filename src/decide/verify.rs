@@ -38,9 +38,9 @@ impl Decider<'_> {
             Purpose::Fix => self.after_fix(id, answer),
             Purpose::Undo { by: None, .. } => match answer {
                 Answer::Helped => self.next_rung(id.incident),
-                Answer::DidNot => self.hand_over(id.incident, Reason::DidNotHelp),
-                Answer::Inconclusive { why } => self.hand_over(id.incident, Reason::Inconclusive { why }),
-                Answer::CouldNotMeasure { why } => self.hand_over(id.incident, Reason::CouldNotMeasure { why }),
+                Answer::DidNot => self.stop_ladder(id.incident, Reason::DidNotHelp),
+                Answer::Inconclusive { why } => self.stop_ladder(id.incident, Reason::Inconclusive { why }),
+                Answer::CouldNotMeasure { why } => self.stop_ladder(id.incident, Reason::CouldNotMeasure { why }),
             },
             Purpose::Undo { by: Some(_), .. } | Purpose::LeaseEnd { .. } => Ok(()),
         }

@@ -176,6 +176,9 @@ fn ladder_says(policy: &Policy, incident: &Incident) -> String {
     match &ladder.ended {
         None => format!("working on it: {} of {} steps started", ladder.started.len(), ladder.rungs.len()),
         Some(LadderEnd::Helped) => "nightshift's step helped".to_owned(),
+        Some(LadderEnd::NotNeeded) if !ladder.started.is_empty() => {
+            "the alert resolved before anything more had to be done".to_owned()
+        }
         Some(LadderEnd::NotNeeded) => "the alert resolved before anything had to be done".to_owned(),
         Some(LadderEnd::WouldHave) => "shadow: it said what it would have done".to_owned(),
         Some(LadderEnd::Exhausted) => "every step was tried: over to people".to_owned(),

@@ -53,8 +53,9 @@ pub(super) async fn observe(context: &Context, collected: &Collected, work: &Obs
         ObserveWhat::Holds { .. } => Moment::BeforeStart,
         ObserveWhat::Fix | ObserveWhat::Undo { .. } => Moment::ForPlan,
     };
-    let destroys = !work.rung.evidence.is_empty() && context.world.may_destroy(&work.rung);
-    if destroys && collected.is_wanted(work.step, context.now()) {
+    let is_undo = matches!(work.what, ObserveWhat::Undo { .. });
+    let destroys = is_undo || context.world.may_destroy(&work.rung);
+    if destroys && !work.rung.evidence.is_empty() && collected.is_wanted(work.step, context.now()) {
         collect_first(context, work).await;
     }
     let result = look(context, work).await.map(Box::new);

@@ -239,8 +239,9 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         None if UNDONE_WHEN_INEFFECTIVE.contains(&action.name()) => IfIneffective::Undo,
         None => IfIneffective::Keep,
     };
-    let evidence =
-        if action.may_destroy(&with) { before(check, &written.target.value, target, given) } else { Vec::new() };
+    // What adds pods ends them when it is undone.
+    let destroys = action.may_destroy(&with) || action.has_undo();
+    let evidence = if destroys { before(check, &written.target.value, target, given) } else { Vec::new() };
     Some(RungSpec {
         action: written.action.value.clone(),
         target: written.target.value.clone(),

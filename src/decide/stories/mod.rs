@@ -5,6 +5,7 @@
 
 mod acting;
 mod alerts;
+mod crossing;
 mod harness;
 mod people;
 mod switches;

@@ -117,7 +117,8 @@ pub fn step(step: &StepView, zone: &TimeZone, with_guards: bool) -> String {
     time("lease until", step.lease_until);
     time("undo until", step.undo_until);
     // What blocks is only of interest while it does, or because it ended the step.
-    if let Some(line) = step.trace.iter().find(|line| blocks(&line.verdict)).filter(|_| step.started_at.is_none()) {
+    let is_it = |line: &&GuardLine| blocks(&line.verdict) && line.verdict.reason() == step.reason.as_ref();
+    if let Some(line) = step.trace.iter().find(is_it).filter(|_| step.started_at.is_none()) {
         row("blocked by", blocked_by(line, step, zone));
     }
     text.push_str(&indented(&table(&rows), 2));

@@ -83,7 +83,11 @@ fn draw_rule(random: &mut Random, place: usize) -> Rule {
         cooldown: random.pick(&[Span::ZERO, Span::minutes(1), Span::minutes(5), Span::minutes(15)]),
         quiet: random.pick(&[Span::minutes(2), Span::minutes(10)]),
         undo_within: Span::hours(1),
-        evidence: Vec::new(),
+        evidence: if place == 1 {
+            vec![CollectorSpec { collect: "pods".to_owned(), target: "web".to_owned(), with: json!({}) }]
+        } else {
+            Vec::new()
+        },
         remediate: (0..rungs).map(|_| draw_rung(random)).collect(),
         slack_channel: random.chance(20).then(|| "#others".to_owned()),
     }
