@@ -17,7 +17,7 @@ fn what_was_asked_for_is_done_once_a_person_has_approved() {
         stage.assert_acts(0).await;
 
         let shown = night.does("ana", &["approve", "1.1", "--yes"]).await;
-        assert!(shown.contains("replicas 2 → 4") && shown.contains("step 1.1 approved, by ana"), "{shown}");
+        assert!(shown.contains("replicas 2 → 4") && shown.contains("step 1.1 approved, by local:ana"), "{shown}");
         // Twice: there is nothing to approve any more.
         let again = night.approve("ben", &step).await;
         assert!(again.iter().all(|event| matches!(event, Event::CommandRefused { .. })), "{again:?}");
@@ -103,7 +103,7 @@ fn a_rejected_step_is_not_done_and_its_rule_stays_away_until_the_incident_is_ove
         night.does("ana", &["reject", "1.1"]).await;
         let step = night.until_step("dropped").await;
         assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("rejected"), "{step:#?}");
-        stage.until_card(&["Ended by ana"]).await;
+        stage.until_card(&["Ended by local:ana"]).await;
         // It flaps: the same incident, and nobody is asked again.
         stage.load_falls();
         night.until_state("monitoring").await;
@@ -139,7 +139,7 @@ fn an_undo_by_a_person_puts_it_back_at_once() {
         assert_eq!(incident.steps[1].purpose, "undo of 1.1");
         assert_eq!(stage.replicas().await, 2);
         stage.until_reply(&["ana undoes step 1.1"]).await;
-        stage.until_card(&["firing", "Ended by ana"]).await;
+        stage.until_card(&["firing", "Ended by local:ana"]).await;
         night.stop().await;
         stage.assert_acts(2).await;
         stage.slack.assert_nothing_broken();
