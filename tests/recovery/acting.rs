@@ -172,25 +172,28 @@ impl Trial {
             assert_eq!(step.plan.proposal.undo, json!({"replicas": BEFORE}), "{}", story());
         }
         let first = started.values().map(|step| (step.seq, step.at)).min().expect("one started");
-        let writes = match &self.judge {
+        let (writes, attempts) = match &self.judge {
             Judge::Played(played, namespace) => {
                 let writes = played.writes(namespace);
                 for write in &writes {
                     assert!(first.0 <= write.head, "written before entry {} was committed: {write:?}", first.0);
                     assert_eq!((write.from, write.to), (BEFORE, PLANNED), "{}", story());
                 }
-                writes.len()
+                (writes.len(), played.attempts(namespace))
             }
             Judge::Real(namespace) => {
-                let acts = namespace.acts().await;
+                let attempts: Vec<_> = namespace.writes().await.into_iter().filter(|write| !write.dry_run).collect();
+                let acts: Vec<_> = attempts.iter().filter(|write| write.acted()).collect();
                 for act in &acts {
                     let at = Micros::parse(&act.stage_timestamp).expect("a time");
                     assert!(first.1 <= at, "written at {at:?}, started at {:?}", first.1);
                 }
-                acts.len()
+                (acts.len(), attempts.len())
             }
         };
         assert!(writes <= 1, "{writes} writes: {}", story());
+        // Not even one that the precondition would have refused.
+        assert!(attempts <= started.len(), "{attempts} attempts: {}", story());
         let replicas = self.judge.replicas().await;
         assert_eq!(replicas, if writes == 1 { PLANNED } else { BEFORE }, "{}", story());
         let lost =

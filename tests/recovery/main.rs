@@ -1,8 +1,9 @@
 //! The real process, killed, frozen, starved and damaged: what must survive is read back from its journal, and what
 //! it did is judged by the API server.
 //!
-//! The usual run takes about a minute and a half. The long sweep:
-//! `NIGHTSHIFT_KILLS=10000 cargo test --release --test recovery -- --ignored --nocapture` prints its own figures.
+//! The usual run takes about a minute and a half. The long sweep prints its own figures, and how to make them again
+//! (`NIGHTSHIFT_SEED`): `NIGHTSHIFT_KILLS=10000 cargo test --release --test recovery -- --ignored --nocapture`.
+//! On two cores 450 kills of the first kind, 240 and 96 trials of the second take ten minutes.
 
 #![allow(
     clippy::unwrap_used,

@@ -41,6 +41,8 @@ struct Deployment {
     /// The journal's side file.
     head_file: PathBuf,
     writes: Vec<Write>,
+    /// Those that were refused or lost too.
+    attempts: usize,
     strike: Option<Strike>,
 }
 
@@ -99,6 +101,10 @@ impl Played {
         self.world.lock().unwrap().deployments[namespace].writes.clone()
     }
 
+    pub fn attempts(&self, namespace: &str) -> usize {
+        self.world.lock().unwrap().deployments[namespace].attempts
+    }
+
     pub fn replicas(&self, namespace: &str) -> u64 {
         self.world.lock().unwrap().deployments[namespace].replicas
     }
@@ -154,6 +160,7 @@ impl World {
 
     fn scale(&mut self, namespace: &str, dry_run: bool, ops: &Value) -> (u16, Value) {
         let Some(web) = self.deployments.get_mut(namespace) else { return (404, json!({"message": "not found"})) };
+        web.attempts += usize::from(!dry_run);
         let value = |kind: &str, path: &str| {
             let op = ops.as_array()?.iter().find(|op| op["op"] == kind && op["path"] == path)?;
             Some(op["value"].clone())

@@ -86,9 +86,13 @@ async fn sigterm_under_load_finishes_what_was_begun() {
     println!("seed {}", dice.seed);
     let (mut acted, mut slowest, mut running) = (0, Duration::ZERO, JoinSet::new());
     for number in 0..STOPS {
-        // A third of them meets a write that is under way.
+        // Before, while and after the step starts, and while its write is under way.
         let slowly = number % 3 == 2;
-        let wait = if slowly { dice.millis(900, 1_500) } else { dice.millis(0, 700) };
+        let wait = match number % 3 {
+            0 => dice.millis(0, 80),
+            1 => dice.millis(80, 700),
+            _ => dice.millis(900, 1_500),
+        };
         running.spawn(stop_after(wait, slowly));
     }
     while let Some(one) = running.join_next().await {
