@@ -28,10 +28,11 @@ fn a_write_that_a_third_writer_overtook_is_not_made_and_planned_anew() {
         gate.open();
         night.until_step("verifying").await;
         stage.load_falls();
-        let incident = night.until_state("resolved").await;
+        night.until_step("verified").await;
+        let incident = night.incidents().await.pop().unwrap();
         let phases: Vec<&str> = incident.steps.iter().map(|step| step.phase.as_str()).collect();
         assert_eq!(phases, ["failed", "verified"], "{incident:#?}");
-        stage.until_card(&["resolved", "replicas 3 → 5"]).await;
+        stage.until_card(&["Helped, verified", "replicas 3 → 5"]).await;
         night.stop().await;
         stage.assert_acts(1).await;
         assert_eq!(stage.replicas().await, 5);
@@ -80,10 +81,10 @@ fn a_write_whose_answer_was_lost_is_read_back_and_not_made_twice() {
         stage.until_card(&["The answer was lost: it will be read back"]).await;
         night.until_step_within(READ_BACK, "verifying").await;
         stage.load_falls();
-        let incident = night.until_state("resolved").await;
+        night.until_step("verified").await;
+        let incident = night.incidents().await.pop().unwrap();
         assert_eq!(incident.steps.len(), 1, "{incident:#?}");
-        assert_eq!(incident.steps[0].phase, "verified");
-        stage.until_card(&["resolved", "Helped, verified"]).await;
+        stage.until_card(&["Helped, verified"]).await;
         let kept = night.stop().await;
         assert!(kept.events().any(|event| matches!(event, Event::ReadBackBegan { .. })));
         stage.assert_acts(1).await;
