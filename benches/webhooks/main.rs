@@ -20,6 +20,8 @@ mod load;
 mod peers;
 mod reaction;
 mod rules;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use bodies::Bodies;
 use child::Served;
@@ -37,6 +39,8 @@ struct Plan {
     /// Turns of bare and nightshift for each cell.
     turns: usize,
     reactions: usize,
+    /// Against a real API server.
+    real_reactions: usize,
     starts: usize,
 }
 
@@ -45,10 +49,17 @@ const WHOLE: Plan = Plan {
     counted: Duration::from_millis(2500),
     turns: 3,
     reactions: 300,
+    real_reactions: 50,
     starts: 7,
 };
-const QUICK: Plan =
-    Plan { warm: Duration::from_millis(300), counted: Duration::from_millis(1000), turns: 1, reactions: 50, starts: 3 };
+const QUICK: Plan = Plan {
+    warm: Duration::from_millis(300),
+    counted: Duration::from_millis(1000),
+    turns: 1,
+    reactions: 50,
+    real_reactions: 0,
+    starts: 3,
+};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -57,6 +68,7 @@ fn main() {
         _ => {
             let quick = arguments.iter().any(|argument| argument == "--quick");
             let only: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+            // A start of a control plane and of its Deployments takes longer than all that --quick measures.
             measure(if quick { &QUICK } else { &WHOLE }, |part| only.is_empty() || only.iter().any(|one| *one == part));
         }
     }
@@ -90,6 +102,15 @@ fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
         let micros = reaction::measure(disk, plan.reactions);
         println!(
             "webhook to PATCH at 10/s, peers that answer at once, {} times: p50 {:.1} ms, p99 {:.1} ms\n",
+            micros.len(),
+            load::percentile_of(&micros, 50.0),
+            load::percentile_of(&micros, 99.0)
+        );
+    }
+    if wanted("cluster") && plan.real_reactions > 0 && !support::hermetic() {
+        let micros = reaction::measure_real(disk, plan.real_reactions);
+        println!(
+            "webhook to PATCH answered by a real API server, at 10/s, {} times: p50 {:.1} ms, p99 {:.1} ms\n",
             micros.len(),
             load::percentile_of(&micros, 50.0),
             load::percentile_of(&micros, 99.0)

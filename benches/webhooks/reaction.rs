@@ -3,13 +3,13 @@
 //! the target is read, one after.
 
 pub use super::bodies::STARTS_AT;
-use super::{child::Served, load::Connection, peers};
-use nightshift::source::alertmanager::payload;
+use super::{child::Served, load::Connection, peers, support::ControlPlane};
+use nightshift::{model::time::Micros, source::alertmanager::payload};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::mpsc;
 
@@ -56,12 +56,12 @@ fn request(number: u64) -> Vec<u8> {
 }
 
 /// One rule and one target for each alert: the budgets of one never hold another.
-fn rules(alerts: usize) -> String {
+fn rules(alerts: usize, namespace: &str) -> String {
     let mut targets = String::from("targets:\n");
     let mut rules = String::from("rules:\n");
     for number in 0..alerts {
         targets.push_str(&format!(
-            "  web-{number}: {{kubernetes: {{namespace: production, deployment: {DEPLOYMENT}{number}}}, replicas: {{min: 2, max: 10}}}}\n"
+            "  web-{number}: {{kubernetes: {{namespace: {namespace}, deployment: {DEPLOYMENT}{number}}}, replicas: {{min: 2, max: 10}}}}\n"
         ));
         rules.push_str(&format!(
             "  - name: busy-{number}\n    match: ['alertname = \"{ALERT_NAME}{number}\"']\n    mode: auto\n    remediate:\n      \
@@ -70,6 +70,58 @@ fn rules(alerts: usize) -> String {
     }
     let all = "settle_after_start: 0s\nmax_concurrent: 100\nlimits: {namespace: 10000 per 1h, all: 10000 per 1h}\n";
     format!("{all}{targets}{rules}")
+}
+
+fn settings(kubeconfig: &Path, peers: std::net::SocketAddr) -> String {
+    format!(
+        "mode: auto\nkubernetes: {{kubeconfig: '{}'}}\nalertmanager: {{urls: ['http://{peers}']}}\n",
+        kubeconfig.display()
+    )
+}
+
+/// The same against a real API server: until it has answered the PATCH, by its audit log. Alertmanager stays a stub.
+pub fn measure_real(disk: &Path, alerts: usize) -> Vec<u32> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (patched, _nobody_patches_the_stub) = mpsc::unbounded_channel();
+        let peers = peers::start(patched).await;
+        let plane = ControlPlane::shared().await;
+        let namespace = plane.namespace("reaction").await;
+        for number in 0..alerts + WARM {
+            namespace.deployment(&format!("{DEPLOYMENT}{number}"), 2).create().await;
+        }
+        for number in 0..alerts + WARM {
+            namespace.until_rolled_out(&format!("{DEPLOYMENT}{number}")).await;
+        }
+        let more = settings(&namespace.kubeconfig(), peers);
+        let served = Served::nightshift(disk, &rules(alerts + WARM, &namespace.name), &more);
+        let mut connection = Connection::open(served.webhooks).await;
+        let mut sent = Vec::new();
+        let mut ticks = tokio::time::interval(PACE);
+        for number in 0..alerts + WARM {
+            let request = request(number as u64);
+            ticks.tick().await;
+            sent.push(wall_clock());
+            assert!(connection.exchange(&request).await, "a webhook was refused");
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let acts = namespace.acts().await;
+        let mut micros = Vec::new();
+        for act in &acts {
+            let number = usize::try_from(number_of(&act.name)).unwrap();
+            let answered = Micros::parse(&act.stage_timestamp).unwrap();
+            if number >= WARM {
+                micros.push(u32::try_from((answered - sent[number]).0).unwrap());
+            }
+        }
+        assert_eq!(micros.len(), alerts, "each alert leads to one PATCH");
+        micros
+    })
+}
+
+fn wall_clock() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Micros(i64::try_from(since.as_micros()).unwrap())
 }
 
 /// Microseconds from each webhook's first byte to its PATCH.
@@ -85,11 +137,8 @@ pub fn measure(disk: &Path, alerts: usize) -> Vec<u32> {
         "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
     });
     std::fs::write(cluster.path(), kubeconfig.to_string()).unwrap();
-    let more = format!(
-        "mode: auto\nkubernetes: {{kubeconfig: '{}'}}\nalertmanager: {{urls: ['http://{peers}']}}\n",
-        cluster.path().display()
-    );
-    let served = Served::nightshift(disk, &rules(alerts + WARM), &more);
+    let more = settings(cluster.path(), peers);
+    let served = Served::nightshift(disk, &rules(alerts + WARM, "production"), &more);
     runtime.block_on(send_and_wait(served.webhooks, alerts + WARM, patches))
 }
 

@@ -3,7 +3,7 @@
 //! Gauges of the state are read from it now and then, by [`keep_gauges`]: they show what is, not what happened.
 
 use super::{
-    labels::{AlertOutcome, Lane, IncidentState, Receiver, Restraint, StepOutcome, Verdict as Said},
+    labels::{AlertOutcome, IncidentState, Lane, Receiver, Restraint, StepOutcome, Verdict as Said},
     metrics::{Metrics, Words},
 };
 use crate::{

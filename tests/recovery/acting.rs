@@ -193,7 +193,8 @@ impl Trial {
         assert!(writes <= 1, "{writes} writes: {}", story());
         let replicas = self.judge.replicas().await;
         assert_eq!(replicas, if writes == 1 { PLANNED } else { BEFORE }, "{}", story());
-        let lost = books.events().any(|(_, event)| matches!(event, nightshift::model::event::Event::ReadBackBegan { .. }));
+        let lost =
+            books.events().any(|(_, event)| matches!(event, nightshift::model::event::Event::ReadBackBegan { .. }));
         let unknown = started.values().any(|step| step.outcome == Some("step_unknown"));
         assert!(unknown || books.locks() == 0, "a lock stayed: {}", books.state["locks"]);
         tally.writes += writes as u64;

@@ -95,16 +95,13 @@ impl Books {
         self.alerts().into_keys().collect()
     }
 
-    pub fn count(&self, cause: &str) -> usize {
-        self.entries.iter().filter(|entry| entry.input.cause() == cause).count()
-    }
-
     /// Every step that started.
     pub fn started(&self) -> BTreeMap<StepId, Started> {
         let mut steps: BTreeMap<StepId, Started> = BTreeMap::new();
         for (entry, event) in self.events() {
             if let Event::StepStarted { step, plan, .. } = event {
-                let started = Started { seq: entry.seq, at: entry.at, plan: (**plan).clone(), outcome: None, over: false };
+                let started =
+                    Started { seq: entry.seq, at: entry.at, plan: (**plan).clone(), outcome: None, over: false };
                 assert!(steps.insert(*step, started).is_none(), "step {step} started twice");
             }
             let Some(step) = event.step().and_then(|step| steps.get_mut(&step)) else { continue };

@@ -99,10 +99,6 @@ impl Played {
         self.world.lock().unwrap().deployments[namespace].writes.clone()
     }
 
-    pub fn all_writes(&self) -> usize {
-        self.world.lock().unwrap().deployments.values().map(|one| one.writes.len()).sum()
-    }
-
     pub fn replicas(&self, namespace: &str) -> u64 {
         self.world.lock().unwrap().deployments[namespace].replicas
     }

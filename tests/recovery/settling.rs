@@ -16,7 +16,8 @@ const SETTLE: Duration = Duration::from_secs(6);
 async fn nothing_acts_among_five_hundred_firing_alerts_before_the_settle_time_is_over() {
     let played = Arc::new(Played::start());
     // The first process must not act either: `for` holds it until it is dead.
-    let rules = acting::rules("settling", "6s").replace("  mode: auto\n", "  mode: auto\n  group_by: [number]\n  for: 4s\n");
+    let rules =
+        acting::rules("settling", "6s").replace("  mode: auto\n", "  mode: auto\n  group_by: [number]\n  for: 4s\n");
     let home = acting::home(&rules, &played.kubeconfig(), &played.url());
     played.deploy("settling", 2, home.head_file());
     let alerts: Vec<Alert> = (0..ALERTS)

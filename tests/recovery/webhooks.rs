@@ -105,7 +105,9 @@ impl Sender {
         while bytes.len() < 64 * 1024 {
             let text = String::from_utf8_lossy(&bytes);
             if let Some((head, rest)) = text.split_once("\r\n\r\n") {
-                let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+                let length = head
+                    .lines()
+                    .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
                 if rest.len() >= length.unwrap_or(0) {
                     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
                     return status.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
