@@ -80,3 +80,41 @@ fn a_wrong_command_line_is_64_and_a_missing_journal_is_1() {
     assert!(!folder.path().join("nightshift.db").exists(), "looking makes nothing");
     nightshift(folder.path(), &["serve", "--config", "missing.yaml"]).assert().code(2);
 }
+
+/// Runs the daemon in `folder` on ports of its own choice, until its journal can be read; then stops it by SIGTERM.
+fn serve_once(folder: &Path) -> std::process::ExitStatus {
+    let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_nightshift"))
+        .args(["serve", "--webhooks", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .current_dir(folder)
+        .env_clear()
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(daemon.stderr.take().unwrap()));
+    let ready = lines.by_ref().take(100).any(|line| line.unwrap().contains("nightshift is ready"));
+    assert!(ready, "it says when it is ready");
+    std::process::Command::new("kill").args(["-TERM", &daemon.id().to_string()]).status().unwrap();
+    // Its last words must have somewhere to go.
+    lines.for_each(drop);
+    daemon.wait().unwrap()
+}
+
+#[test]
+fn a_journal_is_verified_decided_anew_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(serve_once(folder.path()).success());
+    assert!(serve_once(folder.path()).success(), "a restart on the same journal");
+    let ended = nightshift(folder.path(), &["journal", "verify", "--replay"]).assert().code(0);
+    let said = text(&ended.get_output().stdout);
+    assert!(said.starts_with("whole: 4 entries, 1 to 4\n"), "{said}");
+    assert!(said.contains("decided anew: 4 entries give the same events\n"), "{said}");
+
+    nightshift(folder.path(), &["journal", "export", "--output", "kept.jsonl"]).assert().code(0);
+    let ended = nightshift(folder.path(), &["journal", "verify", "kept.jsonl"]).assert().code(0);
+    assert!(text(&ended.get_output().stdout).starts_with("whole: 4 entries"));
+    let kept = fs::read_to_string(folder.path().join("kept.jsonl")).unwrap();
+    let forged = kept.replace("\"started\"", "\"startet\"");
+    assert_ne!(kept, forged);
+    fs::write(folder.path().join("forged.jsonl"), forged).unwrap();
+    nightshift(folder.path(), &["journal", "verify", "forged.jsonl"]).assert().code(1);
+}

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     config::{Settings, process_variables, settings},
+    engine::replay,
     journal::{
         self, Damage, chain,
         export::{self, Report},
@@ -33,6 +34,9 @@ enum Verb {
         /// An export, instead of the journal of the settings
         #[arg(value_name = "EXPORT")]
         export: Option<PathBuf>,
+        /// Decide every entry anew too: the same inputs must give the same events, byte for byte
+        #[arg(long, conflicts_with = "export")]
+        replay: bool,
         /// As JSON, for scripts
         #[arg(long)]
         json: bool,
@@ -53,12 +57,17 @@ impl Journal {
     pub async fn run(&self, output: &mut Output) -> Result<Exit, Told> {
         match &self.verb {
             Verb::Verify { export: Some(path), json, .. } => verify_export(path, *json, output),
-            Verb::Verify { export: None, json, config } => {
+            Verb::Verify { export: None, replay, json, config } => {
                 let options = options_of(config)?;
                 let journal = Sql::open_read_only(&options).await.map_err(told)?;
                 let report = export::verify(&journal, options.head_file_path()).await;
+                let again = if *replay { Some(replay::replay(&journal).await) } else { None };
                 journal.close().await;
-                say(&report.map_err(told)?, *json, output)
+                let verified = say(&report.map_err(told)?, *json, output)?;
+                match again {
+                    None => Ok(verified),
+                    Some(again) => say_replayed(&again.map_err(told)?, verified, *json, output),
+                }
             }
             Verb::Export { output: path, config } => {
                 let options = options_of(config)?;
@@ -107,6 +116,26 @@ fn verify_export(path: &Path, json: bool, output: &mut Output) -> Result<Exit, T
     let oldest = rows.first().map_or(anchor.seq.saturating_add(1), |row| row.seq);
     let report = Report { anchor, oldest, head, entries, leftovers: 0, snapshots: 0, head_file: None, damage };
     say(&report, json, output)
+}
+
+/// What deciding anew found. Fails where either look found something.
+fn say_replayed(report: &replay::Report, verified: Exit, json: bool, output: &mut Output) -> Result<Exit, Told> {
+    let exit = if report.difference.is_none() { verified } else { Exit::Failed };
+    if json {
+        output.json(report)?;
+        return Ok(exit);
+    }
+    match &report.difference {
+        None => {
+            let digest = &report.state_digest;
+            output
+                .text(&format!("decided anew: {} entries give the same events\nstate: {digest}\n", report.entries))?;
+        }
+        Some(difference) => {
+            output.text(&format!("entry {} is not as it is decided now: {}\n", difference.seq, difference.what))?;
+        }
+    }
+    Ok(exit)
 }
 
 fn say(report: &Report, json: bool, output: &mut Output) -> Result<Exit, Told> {
