@@ -88,11 +88,11 @@ fn a_restart_replaces_the_pods_once_after_what_they_said_was_kept() {
         let web = stage.namespace.until_rolled_out("web").await;
         assert_eq!(web["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "2");
         stage.load_falls();
-        let incident = night.until_state("resolved").await;
-        assert_eq!(incident.steps[0].phase, "verified", "{incident:#?}");
+        night.until_step("verified").await;
+        let incident = night.incidents().await.pop().unwrap();
         let collected: Vec<&str> = incident.evidence.iter().map(|one| one.collector.as_str()).collect();
         assert_eq!(collected.len(), 2, "{incident:#?}");
-        stage.until_card(&["resolved", "Evidence", "kubernetes/pods", "kubernetes/logs"]).await;
+        stage.until_card(&["Helped, verified", "Evidence", "kubernetes/pods", "kubernetes/logs"]).await;
 
         let kept = night.stop().await;
         let acts = stage.namespace.acts().await;
@@ -134,10 +134,10 @@ fn two_alertmanagers_tell_the_same_and_it_is_one_incident_and_one_write() {
             .await;
         }
         stage.load_falls();
-        let incident = night.until_state("resolved").await;
-        assert_eq!(incident.steps.len(), 1, "{incident:#?}");
-        assert_eq!(night.incidents().await.len(), 1);
-        stage.until_card(&["resolved"]).await;
+        night.until_step("verified").await;
+        let incidents = night.incidents().await;
+        assert_eq!((incidents.len(), incidents[0].steps.len()), (1, 1), "{incidents:#?}");
+        stage.until_card(&["Helped, verified"]).await;
         night.stop().await;
         stage.assert_acts(1).await;
         assert_eq!(stage.cards().len(), 1);
@@ -165,9 +165,6 @@ fn a_limit_that_is_used_up_drops_the_step_and_calls_people() {
         stage.until_card(&["1 of 1 within", "Over to people"]).await;
         let why = night.does("ana", &["why", "2"]).await;
         assert!(why.contains("limits") && why.contains("1 per 1h"), "{why}");
-        stage.load_falls();
-        night.until_state("resolved").await;
-        stage.until_card(&["resolved"]).await;
         night.stop().await;
         stage.assert_acts(1).await;
         assert_eq!(stage.cards().len(), 2, "one message an incident");
@@ -190,9 +187,11 @@ fn a_lease_that_is_ended_puts_the_replicas_back() {
         stage.until_card(&["replicas 2 → 4", "then it is put back"]).await;
         night.does("ana", &["lease", "end", "1.1"]).await;
         stage.until_reply(&["ended: put back"]).await;
-        let incident = night.until_state("resolved").await;
-        let phases: Vec<&str> = incident.steps.iter().map(|step| step.phase.as_str()).collect();
-        assert_eq!(phases, ["verified", "verified"], "{incident:#?}");
+        night
+            .until("there and back, both verified", |incident| {
+                incident.steps.len() == 2 && incident.steps.iter().all(|step| step.phase == "verified")
+            })
+            .await;
         night.stop().await;
         stage.assert_acts(2).await;
         assert_eq!(stage.replicas().await, 2);

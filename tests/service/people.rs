@@ -24,8 +24,8 @@ fn what_was_asked_for_is_done_once_a_person_has_approved() {
         stage.until_acted().await;
         stage.namespace.until_rolled_out("web").await;
         stage.load_falls();
-        night.until_state("resolved").await;
-        stage.until_card(&["resolved", "Approved by", "ana", "Helped, verified"]).await;
+        night.until_step("verified").await;
+        stage.until_card(&["Approved by", "ana", "Helped, verified"]).await;
         stage.until_reply(&["ana approved step 1.1"]).await;
         night.stop().await;
         stage.assert_acts(1).await;
@@ -110,9 +110,6 @@ fn a_rejected_step_is_not_done_and_its_rule_stays_away_until_the_incident_is_ove
         stage.load_rises();
         let incident = night.until_state("open").await;
         assert_eq!((incident.id.0, incident.steps.len()), (1, 1), "{incident:#?}");
-        stage.load_falls();
-        night.until_state("resolved").await;
-        stage.until_card(&["resolved"]).await;
         night.stop().await;
         stage.assert_acts(0).await;
         stage.assert_nobody_paged();
@@ -161,7 +158,8 @@ fn after_an_acknowledge_what_is_new_needs_an_approval() {
         let why = night.does("ana", &["why", "1"]).await;
         assert!(why.contains("acknowledged") && why.contains("nightshift approve 1.1"), "{why}");
         stage.load_falls();
-        night.until_state("resolved").await;
+        let step = night.until_step("dropped").await;
+        assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("alert_resolved"), "{step:#?}");
         night.stop().await;
         stage.assert_acts(0).await;
         stage.assert_nobody_paged();
