@@ -49,6 +49,13 @@ fn explain_reads_a_webhook_from_standard_input() {
     let ended = nightshift(folder.path(), &["explain", "-"]).write_stdin(body).assert().code(0);
     let said = text(&ended.get_output().stdout);
     assert!(said.contains("everything-else") && said.contains("opens an incident"), "{said}");
+    let high_load = concat!(
+        r#"{"version":"4","groupKey":"{}:{}","alerts":[{"status":"firing","startsAt":"2026-03-01T02:11:09Z","#,
+        r#""labels":{"alertname":"HighLoad","deployment":"web"}}]}"#
+    );
+    let ended = nightshift(folder.path(), &["explain", "-"]).write_stdin(high_load).assert().code(0);
+    let said = text(&ended.get_output().stdout);
+    assert!(said.contains("if it still fires after 1m") && said.contains("for           allow"), "{said}");
     let ended = nightshift(folder.path(), &["explain", "-"]).write_stdin("{}").assert().code(1);
     assert!(text(&ended.get_output().stderr).starts_with("error: it would be answered 400: "));
 }

@@ -21,11 +21,19 @@ use crate::{
     journal,
     model::problem::Problem,
     source::alertmanager::route::{self, AlertmanagerRoute},
-    telemetry::metrics::Metrics,
+    telemetry::{labels::Listener, metrics::Metrics},
 };
 use anyhow::{Context as _, anyhow};
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::net::TcpListener;
+
+/// How often the listeners' connections and panics are shown as metrics.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 
 /// Both sockets, bound before anything else is touched: a second daemon fails here, loudly.
 pub struct Ports {
@@ -170,8 +178,14 @@ impl Servers {
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
         let limits = ServerLimits { ..ServerLimits::default() };
-        for (name, (listener, _), router) in [("admin", ports.admin, admin), ("webhooks", ports.webhooks, webhooks)] {
+        let mut shown_stats = Vec::new();
+        let listeners = [
+            ("admin", Listener::Admin, ports.admin, admin),
+            ("webhooks", Listener::Webhooks, ports.webhooks, webhooks),
+        ];
+        for (name, label, (listener, _), router) in listeners {
             let mut server = Server::new(listener, router).with_limits(limits.clone());
+            shown_stats.push((name, label, server.stats()));
             if let Some(tls) = &self.tls {
                 server = server.with_tls(Arc::clone(tls));
             }
@@ -183,6 +197,23 @@ impl Servers {
                 Ok(())
             });
         }
+        let metrics = shown.metrics.clone();
+        tasks.spawn("connections", Stage::Work, OnExit::Stop, |stop| async move {
+            let mut panics = BTreeMap::new();
+            loop {
+                for (name, label, stats) in &shown_stats {
+                    metrics.set_connections(*label, stats.open.load(Ordering::Relaxed));
+                    let seen: u64 = stats.panics.load(Ordering::Relaxed);
+                    for _ in panics.insert(*name, seen).unwrap_or(0)..seen {
+                        metrics.panic_caught(name);
+                    }
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(SHOW_EVERY) => {}
+                }
+            }
+        });
     }
 }
 

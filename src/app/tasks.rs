@@ -7,8 +7,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The names, for the metric of panics.
-pub const NAMES: &[&str] =
-    &["engine", "lead", "snapshot", "courier", "driver", "admin", "webhooks", "signals", "pause file", "gauges"];
+pub const NAMES: &[&str] = &[
+    "engine",
+    "lead",
+    "snapshot",
+    "courier",
+    "driver",
+    "admin",
+    "webhooks",
+    "signals",
+    "pause file",
+    "gauges",
+    "connections",
+];
 
 /// What the end of a task means for the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

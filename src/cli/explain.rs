@@ -19,7 +19,7 @@ use crate::{
     model::{
         alert::Alert,
         event::Event,
-        id::IncidentId,
+        id::{IncidentId, StepId},
         input::Input,
         observation::Moment,
         rung::Rung,
@@ -39,6 +39,8 @@ use std::{
 
 /// Why an offline observation says nothing.
 const OFFLINE: &str = "explain asks nobody";
+/// Timers waited for: `for` is the first of them.
+const WAKES: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -108,7 +110,7 @@ pub(super) fn explained(policy: &Policy, body: &[u8], now: Micros) -> Result<Str
             if opened && matches!(event, Event::AlertJoined { .. }) {
                 continue;
             }
-            tell(policy, &mut state, &mut text, event, now).map_err(ours)?;
+            tell(policy, &state, &mut text, event, now).map_err(ours)?;
         }
     }
     Ok(text)
@@ -126,7 +128,7 @@ fn indent(text: &mut String, more: &str) {
 
 fn tell(
     policy: &Policy,
-    state: &mut State,
+    state: &State,
     text: &mut String,
     event: &Event,
     now: Micros,
@@ -157,17 +159,34 @@ fn tell(
             let _ = writeln!(text, "  no remediation: {}", ladder_end(policy, how));
         }
         Event::StepPlanned { step, .. } => {
-            let looked = Input::Observed { step: *step, moment: Moment::ForPlan, result: Err(OFFLINE.to_owned()) };
-            let judged = decide(policy, state, &looked, now)?;
-            for event in &judged {
-                if let Event::StepJudged { trace, .. } = event {
-                    guards(policy, text, trace);
-                }
-            }
+            // Aside, so that looking ahead changes nothing for the alerts that follow.
+            guards(policy, text, &first_judgement(policy, state.clone(), *step, now)?);
         }
         _ => {}
     }
     Ok(())
+}
+
+/// What the guards say once the step is looked at: at once, or when its `for` has passed.
+fn first_judgement(
+    policy: &Policy,
+    mut state: State,
+    step: StepId,
+    now: Micros,
+) -> Result<Vec<GuardLine>, crate::decide::Illegal> {
+    let looked = Input::Observed { step, moment: Moment::ForPlan, result: Err(OFFLINE.to_owned()) };
+    let mut at = now;
+    for _ in 0..WAKES {
+        for event in decide(policy, &mut state, &looked, at)? {
+            if let Event::StepJudged { trace, .. } = event {
+                return Ok(trace);
+            }
+        }
+        let Some(due) = state.next_due() else { break };
+        at = at.max(due);
+        decide(policy, &mut state, &Input::Wake, at)?;
+    }
+    Ok(Vec::new())
 }
 
 fn identity(incident: IncidentId, rule: &str, key: &str) -> String {
@@ -204,6 +223,9 @@ fn ladder_end(policy: &Policy, how: &crate::model::event::LadderEnd) -> String {
 
 /// The guards whose answer does not depend on the world, and the names of those that do.
 fn guards(policy: &Policy, text: &mut String, trace: &[GuardLine]) {
+    if trace.is_empty() {
+        return;
+    }
     let needs_world = |line: &&GuardLine| asks_the_world(line.guard);
     let (later, known): (Vec<&GuardLine>, Vec<&GuardLine>) = trace.iter().partition(needs_world);
     let known: Vec<GuardLine> = known.into_iter().cloned().collect();

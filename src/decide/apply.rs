@@ -54,7 +54,7 @@ impl State {
             }
             Event::AlertStale | Event::CommandRefused { .. } | Event::PolicyKept { .. } | Event::Stopped => {}
             Event::Poisoned { .. } => self.drop_poisoned_timer(input),
-            Event::ClockStepped { .. } => {}
+            Event::ClockStepped { by } => self.clock_stepped(*by),
             Event::ConfirmAsked { fingerprint } => {
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
                 self.confirming.insert(fingerprint.clone());
@@ -384,6 +384,31 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The clock went forward without time having passed: what is measured from a moment before keeps its length. A call
+    /// in flight would be read back before it lands, a verdict be given early, a blip be taken for an alert.
+    fn clock_stepped(&mut self, by: Span) {
+        if by <= Span::ZERO {
+            return;
+        }
+        let started = [Phase::Acting, Phase::Verifying].into_iter().filter_map(|phase| self.live.get(&phase));
+        let started: Vec<StepId> = started.flatten().map(|(_, step)| *step).collect();
+        for id in started {
+            if let Some(step) = self.steps.get_mut(&id) {
+                step.measure_from = step.measure_from.map(|from| from + by);
+                step.verify_by = step.verify_by.map(|until| until + by);
+            }
+            for timer in [Timer::PerformBy(id), Timer::VerifyBy(id)] {
+                if let Some(at) = self.due.get(&timer).copied() {
+                    self.set_timer(timer, at + by);
+                }
+            }
+        }
+        for alert in self.alerts.values_mut() {
+            alert.seen_at = alert.seen_at + by;
+        }
+        self.work_version += 1;
     }
 
     /// A wake that could not be decided would come again for ever: its timer goes, and people were paged.

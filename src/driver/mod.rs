@@ -26,9 +26,13 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tasks::{End, TaskSet};
+use tokio::sync::watch;
 pub use world::{RealWorld, World};
 
 /// The same piece of work, still wanted after it was done, is not begun again sooner.
@@ -70,9 +74,12 @@ struct Driver {
     /// Steps whose call this process has begun: never a second time.
     performed: BTreeSet<StepId>,
     collected: observe::Collected,
+    /// What is observed from now on starts nothing more.
+    stopping: Arc<AtomicBool>,
 }
 
-/// Runs until `stop` ends or the engine does. Then begins nothing more and waits for what is in flight.
+/// Runs until `stop` ends or the engine does. Then starts no step, finishes those that have started, and waits for what
+/// is in flight.
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
     let mut published = context.engine.published().work();
     let clock = Arc::clone(context.engine.clock());
@@ -82,6 +89,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
         rests: BTreeMap::new(),
         performed: BTreeSet::new(),
         collected: observe::Collected::default(),
+        stopping: Arc::default(),
     };
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -101,7 +109,7 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
             () = pause => {}
         }
     }
-    driver.finish(clock.now() + FINISH_WITHIN).await;
+    driver.finish(published, clock.now() + FINISH_WITHIN).await;
 }
 
 impl Driver {
@@ -128,9 +136,25 @@ impl Driver {
                 Work::Gather { .. } | Work::Confirm { .. } if extras >= EXTRAS_IN_FLIGHT => continue,
                 Work::Gather { .. } | Work::Confirm { .. } => extras += 1,
             }
-            self.tasks.begin(key, do_one(self.context.clone(), self.collected.clone(), piece.clone()));
+            self.begin(key, piece);
         }
         next
+    }
+
+    fn begin(&mut self, key: WorkKey, piece: &Work) {
+        let (context, collected, stopping) = (self.context.clone(), self.collected.clone(), self.stopping.clone());
+        self.tasks.begin(key, do_one(context, collected, stopping, piece.clone()));
+    }
+
+    /// A step whose start was decided just before the stop is not left to be read back after the next start.
+    fn begin_started(&mut self, work: &[Work]) {
+        for piece in work {
+            if let Work::Apply(intent) = piece
+                && self.performed.insert(intent.step())
+            {
+                self.begin(piece.key(), piece);
+            }
+        }
     }
 
     fn not_before(&self, piece: &Work, key: &WorkKey) -> Micros {
@@ -180,10 +204,21 @@ impl Driver {
         self.rests.insert(key, now + rest);
     }
 
-    async fn finish(mut self, until: Micros) {
+    async fn finish(mut self, mut published: watch::Receiver<Arc<Vec<Work>>>, until: Micros) {
+        self.stopping.store(true, Ordering::SeqCst);
         let clock = Arc::clone(self.context.engine.clock());
-        while !self.tasks.is_empty() {
+        let mut engine_runs = true;
+        loop {
+            // Published before the result that led to it is answered: looked at last, nothing is missed.
+            let work = Arc::clone(&published.borrow_and_update());
+            if engine_runs {
+                self.begin_started(&work);
+            }
+            if self.tasks.is_empty() {
+                break;
+            }
             tokio::select! {
+                changed = published.changed(), if engine_runs => engine_runs = changed.is_ok(),
                 (key, end) = self.tasks.next_end() => self.ended(key, &end, clock.now()),
                 () = clock.sleep_until(until) => {
                     tracing::warn!(in_flight = self.tasks.len(), "stopping with calls in flight: they are read back after the next start");
@@ -196,9 +231,13 @@ impl Driver {
 }
 
 /// One piece, to its end: it ends when its result is durable.
-async fn do_one(context: Context, collected: observe::Collected, piece: Work) {
+async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<AtomicBool>, piece: Work) {
     let result: Option<Input> = match &piece {
-        Work::Observe(work) => Some(observe::observe(&context, &collected, work).await),
+        Work::Observe(work) => {
+            let observed = observe::observe(&context, &collected, work).await;
+            // It could start a step. The next process observes anew.
+            (!stopping.load(Ordering::SeqCst)).then_some(observed)
+        }
         Work::Apply(intent) => perform::perform(&context, intent).await,
         Work::ReadBack { step, plan } => Some(perform::read_back(&context, *step, plan).await),
         Work::Measure(work) => Some(measure::measure(&context, work).await),

@@ -42,6 +42,8 @@ struct Model {
     calls: Mutex<Vec<String>>,
     /// Set when Alertmanager is asked, before the step starts.
     pauses: Option<PauseFlag>,
+    /// Told to stop when it is asked whether the alerts still fire.
+    stops: Option<watch::Sender<bool>>,
     /// The call never answers.
     apply_hangs: bool,
     /// The first so many observations panic.
@@ -102,6 +104,9 @@ impl World for Model {
         if let Some(flag) = &self.pauses {
             flag.set();
         }
+        if let Some(stop) = &self.stops {
+            stop.send_replace(true);
+        }
         let one = |alert: &AskedAlert| {
             let quiet = *self.quiet.borrow();
             let firing = if quiet { Firing::Absent } else { Firing::Active { starts_at: alert.starts_at } };
@@ -145,7 +150,7 @@ fn acting() -> Arc<Policy> {
 
 /// A driver beside the engine.
 fn drive(bench: &Bench, world: &Arc<Model>) -> (JoinSet<()>, watch::Sender<bool>) {
-    let stop = watch::Sender::new(false);
+    let stop = world.stops.clone().unwrap_or_else(|| watch::Sender::new(false));
     let mut stopped = stop.subscribe();
     let context = Context { engine: bench.handle.clone(), world: Arc::<Model>::clone(world) };
     let mut tasks = JoinSet::new();
@@ -194,6 +199,21 @@ async fn the_kill_switch_stops_what_was_decided_before_it_is_journalled() {
     assert!(events.iter().any(|event| matches!(event, Event::StepStarted { .. })), "it was let through");
     assert!(events.iter().any(|event| matches!(event, Event::StepFailed { .. })), "and is known not to have run");
     assert_eq!(world.count("apply"), 0);
+}
+
+#[tokio::test]
+async fn what_is_observed_when_the_stop_comes_starts_nothing() {
+    let bench = Bench::with(acting()).await;
+    let world = Arc::new(Model { stops: Some(watch::Sender::new(false)), ..Model::default() });
+    let (mut tasks, _stop) = drive(&bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    assert_eq!(world.count("firing"), 1, "the observation was on its way");
+    let events = causes_and_events(&bench).await;
+    let started = events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
+    let applied = events.iter().filter(|event| matches!(event, Event::StepApplied { .. })).count();
+    assert_eq!((started, applied, world.count("apply")), (0, 0, 0), "{events:?}");
+    assert!(tasks.try_join_next().is_some(), "and the driver ends");
 }
 
 #[tokio::test]

@@ -149,6 +149,17 @@ impl EngineHandle {
         self.ring();
     }
 
+    /// What waits in each lane.
+    #[must_use]
+    pub fn waiting(&self) -> [(&'static str, usize); 3] {
+        let waiting = |lane: &tokio::sync::mpsc::Sender<Request>| lane.max_capacity().saturating_sub(lane.capacity());
+        [
+            ("commands", waiting(&self.ends.commands)),
+            ("results", waiting(&self.ends.results)),
+            ("intake", waiting(&self.ends.intake)),
+        ]
+    }
+
     fn ring(&self) {
         self.shared.doorbell.notify_one();
     }

@@ -38,7 +38,7 @@ closed! {
     }
 
     /// The engine's lanes, first served first.
-    Lane { Commands = "commands", Results = "results", Wakes = "wakes", Intake = "intake" }
+    Lane { Commands = "commands", Results = "results", Intake = "intake" }
 
     /// States of an incident that is not over.
     IncidentState { Open = "open", Acknowledged = "acknowledged", Monitoring = "monitoring" }

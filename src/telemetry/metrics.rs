@@ -212,11 +212,8 @@ impl Metrics {
     pub fn alerts_truncated(&self, alerts: u64) {
         self.all.truncated.inc_by(alerts);
     }
-    pub fn connection_opened(&self, listener: Listener) {
-        self.all.connections.of([listener.word()]).inc();
-    }
-    pub fn connection_closed(&self, listener: Listener) {
-        self.all.connections.of([listener.word()]).dec();
+    pub fn set_connections(&self, listener: Listener, open: u64) {
+        self.all.connections.of([listener.word()]).set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     // Engine and journal.

@@ -3,7 +3,7 @@
 //! Gauges of the state are read from it now and then, by [`keep_gauges`]: they show what is, not what happened.
 
 use super::{
-    labels::{AlertOutcome, IncidentState, Receiver, Restraint, StepOutcome, Verdict as Said},
+    labels::{AlertOutcome, IncidentState, Lane, Receiver, Restraint, StepOutcome, Verdict as Said},
     metrics::{Metrics, Words},
 };
 use crate::{
@@ -48,6 +48,8 @@ pub struct MetricsObserver {
 struct Live {
     actions: BTreeMap<StepId, &'static str>,
     wanted: BTreeMap<LetterKey, Micros>,
+    /// Calls that may be under way, since when.
+    calls: BTreeMap<StepId, Micros>,
 }
 
 impl MetricsObserver {
@@ -67,7 +69,26 @@ impl MetricsObserver {
         self.metrics.step_ended(action, outcome);
     }
 
+    /// A call may begin once its start is committed, and is over when its outcome is.
+    fn call(&self, at: Micros, event: &Event) {
+        match event {
+            Event::StepStarted { step, .. } => {
+                self.live().calls.insert(*step, at);
+                self.metrics.call_began();
+            }
+            Event::StepApplied { step, .. } | Event::StepFailed { step, .. } | Event::StepUnknown { step, .. } => {
+                let mut live = self.live();
+                if let Some(began) = live.calls.remove(step) {
+                    let action = live.actions.get(step).copied().unwrap_or(super::closed::OTHER);
+                    self.metrics.call_ended(action, at - began);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn count(&self, at: Micros, event: &Event) {
+        self.call(at, event);
         match event {
             Event::AlertFired { rule: Some(_), .. } => self.metrics.alert_seen(AlertOutcome::New),
             Event::AlertFired { rule: None, .. } => self.metrics.alert_seen(AlertOutcome::Unmatched),
@@ -188,6 +209,17 @@ pub async fn refresh_gauges(metrics: &Metrics, engine: &EngineHandle) {
         reasons.push(Restraint::Journal);
     }
     metrics.set_restraints(&reasons);
+    for (lane, waiting) in engine.waiting() {
+        metrics.set_queue_depth(lane_of(lane), waiting);
+    }
+}
+
+fn lane_of(name: &str) -> Lane {
+    match name {
+        "commands" => Lane::Commands,
+        "results" => Lane::Results,
+        _ => Lane::Intake,
+    }
 }
 
 /// Why nothing may act, as the state has it.

@@ -1,15 +1,14 @@
 //! Stories in which nightshift changes something, and it helps.
 
-use std::time::Duration;
-
 use nightshift::journal::{Hash, Journal};
 use nightshift::model::event::{Event, HowResolved, LadderEnd};
 use nightshift::model::input::Input;
 use nightshift::model::time::Micros;
-use serde_json::json;
 
+use crate::night::Nightshift;
 use crate::stage::{Rules, SOON, Stage};
 use crate::story::story;
+use crate::support::peers::installed;
 use crate::support::wait_until;
 
 #[test]
@@ -31,6 +30,7 @@ fn a_firing_alert_is_answered_by_one_write_verified_and_closed_in_one_message() 
         stage.until_reply(&["Step 1.1 started on", "replicas 2 → 4"]).await;
         stage.until_reply(&["Step 1.1: helped, verified"]).await;
 
+        assert_metrics_are_clean(&night).await;
         let kept = night.stop().await;
         let acts = stage.namespace.acts().await;
         let [act] = acts.as_slice() else { panic!("not one write: {acts:#?}") };
@@ -163,6 +163,8 @@ fn a_limit_that_is_used_up_drops_the_step_and_calls_people() {
         assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("limit"), "{step:#?}");
         stage.until_paged("1 of 1 within").await;
         stage.until_card(&["1 of 1 within", "Over to people"]).await;
+        let why = night.does("ana", &["why", "2"]).await;
+        assert!(why.contains("limits") && why.contains("1 per 1h"), "{why}");
         stage.load_falls();
         night.until_state("resolved").await;
         stage.until_card(&["resolved"]).await;
@@ -174,29 +176,41 @@ fn a_limit_that_is_used_up_drops_the_step_and_calls_people() {
 }
 
 #[test]
-fn a_lease_that_runs_out_puts_the_replicas_back() {
+fn a_lease_that_is_ended_puts_the_replicas_back() {
     story(&[], async || {
         let stage = Stage::set("leased").await;
         stage.namespace.deployment("web", 2).ready().await;
-        let leased = Rules { with: "{replicas: +2, lease: 12s}", ..Rules::default() };
+        let leased = Rules { with: "{replicas: +2, lease: 1h}", ..Rules::default() };
         let night = stage.nightshift(&leased).await;
         stage.load_rises();
         stage.until_acted().await;
         stage.namespace.until_rolled_out("web").await;
         stage.load_falls();
-        let two = |web: &serde_json::Value| match web["spec"]["replicas"].as_i64() {
-            Some(2) => Ok(()),
-            other => Err(format!("{other:?} replicas")),
-        };
-        stage.namespace.until("deployment", "web", Duration::from_secs(60), two).await;
-        let incident = night.until_state("resolved").await;
-        assert_eq!(incident.steps[0].phase, "verified", "{incident:#?}");
         night.until_step("verified").await;
+        stage.until_card(&["replicas 2 → 4", "then it is put back"]).await;
+        night.does("ana", &["lease", "end", "1.1"]).await;
+        stage.until_reply(&["ended: put back"]).await;
+        let incident = night.until_state("resolved").await;
+        let phases: Vec<&str> = incident.steps.iter().map(|step| step.phase.as_str()).collect();
+        assert_eq!(phases, ["verified", "verified"], "{incident:#?}");
         night.stop().await;
-        let acts = stage.namespace.acts().await;
-        assert_eq!(acts.len(), 2, "there and back: {acts:#?}");
-        let bodies: Vec<_> = acts.iter().map(|act| act.request_object.clone().unwrap_or_default()).collect();
-        assert!(bodies[1].to_string().contains(&json!(2).to_string()), "{bodies:?}");
+        stage.assert_acts(2).await;
+        assert_eq!(stage.replicas().await, 2);
         stage.slack.assert_nothing_broken();
     });
+}
+
+/// What Prometheus' own linter says of /metrics, with a whole incident counted in it.
+async fn assert_metrics_are_clean(night: &Nightshift) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}/metrics", night.admin_url());
+    let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
+    let text = http.get(url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+    let file = folder.path().join("metrics");
+    std::fs::write(&file, &text).unwrap();
+    let mut promtool = tokio::process::Command::new(installed(&["promtool"]));
+    promtool.args(["check", "metrics"]).stdin(std::fs::File::open(&file).unwrap());
+    let said = promtool.output().await.unwrap();
+    let complaints = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.success() && complaints.trim().is_empty(), "{complaints}\n{text}");
 }

@@ -1,9 +1,10 @@
 //! nightshift itself: started in this process, asked, commanded, stopped; its journal is looked at in the end.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
-use nightshift::app::App;
+use nightshift::app::{App, Refused};
 use nightshift::config::Settings;
 use nightshift::engine::entry::{self, Entry};
 use nightshift::engine::replay;
@@ -20,6 +21,14 @@ pub struct Nightshift {
     journal: PathBuf,
 }
 
+/// What a command line came to.
+#[derive(Debug)]
+pub struct Typed {
+    pub code: Option<i32>,
+    pub says: String,
+    pub complains: String,
+}
+
 /// What is left when it has stopped.
 pub struct Kept {
     pub entries: Vec<Entry>,
@@ -31,7 +40,10 @@ impl Nightshift {
         let (settings, warnings) =
             Settings::load(Some(&config), std::iter::empty()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert!(warnings.is_empty(), "{warnings:#?}");
-        let app = App::start(settings, None).await.unwrap_or_else(|error| panic!("it does not start: {error:?}"));
+        let app = App::start(settings, None).await.unwrap_or_else(|error| {
+            let problems = error.downcast_ref::<Refused>().map(|refused| &refused.0);
+            panic!("it does not start: {error:?} {problems:#?}")
+        });
         Self { app, journal: stage.file("nightshift.db") }
     }
 
@@ -79,19 +91,38 @@ impl Nightshift {
         incident.steps.pop().expect("seen")
     }
 
-    /// A person's command; what it came to.
-    pub async fn command(&self, by: &str, command: Command) -> Vec<Event> {
-        self.command_via(by, Via::Api, command).await
-    }
-
-    pub async fn command_via(&self, by: &str, via: Via, command: Command) -> Vec<Event> {
+    /// A command as the engine takes it, without command line and API; what it came to.
+    pub async fn command(&self, by: &str, via: Via, command: Command) -> Vec<Event> {
         let answer = self.app.engine.command(Input::Command { by: by.to_owned(), via, command }).await;
         answer.expect("it is taken").events.into_iter().flat_map(|events| events.to_vec()).collect()
     }
 
+    /// Approves the plan that is named there, which may not be the step's own any more.
     pub async fn approve(&self, by: &str, step: &StepView) -> Vec<Event> {
         let plan_hash = step.plan_hash.clone().expect("a plan to approve");
-        self.command(by, Command::Approve { step: step.id, plan_hash }).await
+        self.command(by, Via::Api, Command::Approve { step: step.id, plan_hash }).await
+    }
+
+    /// A person types `nightshift ARGUMENTS` at a terminal of their own.
+    pub async fn types(&self, who: &str, arguments: &[&str]) -> Typed {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_nightshift"));
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.env("NIGHTSHIFT_URL", self.admin_url()).env("USER", who);
+        let ended = tokio::time::timeout(SOON, command.output()).await.expect("it ends").expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Typed { code: ended.status.code(), says: text(&ended.stdout), complains: text(&ended.stderr) }
+    }
+
+    /// The same, and it is done.
+    pub async fn does(&self, who: &str, arguments: &[&str]) -> String {
+        let typed = self.types(who, arguments).await;
+        assert_eq!(typed.code, Some(0), "{arguments:?}: {typed:#?}");
+        typed.says
+    }
+
+    /// `http://127.0.0.1:PORT` of the admin listener.
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.app.admin)
     }
 
     /// Stops it, and looks at its journal: the chain is whole, and decided anew it gives the same to the byte.

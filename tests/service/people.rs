@@ -16,10 +16,10 @@ fn what_was_asked_for_is_done_once_a_person_has_approved() {
         stage.until_card(&["Waits for an approval", "replicas 2 → 4", "nightshift approve 1.1"]).await;
         stage.assert_acts(0).await;
 
-        let events = night.approve("ana", &step).await;
-        assert!(events.iter().any(|event| matches!(event, Event::Approved { .. })), "{events:?}");
-        // Clicked twice: there is nothing to approve any more.
-        let again = night.approve("ana", &step).await;
+        let shown = night.does("ana", &["approve", "1.1", "--yes"]).await;
+        assert!(shown.contains("replicas 2 → 4") && shown.contains("step 1.1 approved, by local:ana"), "{shown}");
+        // Twice: there is nothing to approve any more.
+        let again = night.approve("ben", &step).await;
         assert!(again.iter().all(|event| matches!(event, Event::CommandRefused { .. })), "{again:?}");
         stage.until_acted().await;
         stage.namespace.until_rolled_out("web").await;
@@ -87,6 +87,83 @@ fn shadow_proves_by_a_dry_run_what_it_would_have_done() {
         let seen: Vec<_> = writes.iter().map(|write| (write.dry_run, write.code)).collect();
         assert_eq!(seen, [(true, 200)], "one dry run and nothing else");
         assert_eq!(stage.replicas().await, 2);
+        stage.assert_nobody_paged();
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn a_rejected_step_is_not_done_and_its_rule_stays_away_until_the_incident_is_over() {
+    story(&[], async || {
+        let stage = Stage::set("rejected").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules { mode: "ask", quiet: "8s", ..Rules::default() }).await;
+        stage.load_rises();
+        night.until_step("asking").await;
+        night.does("ana", &["reject", "1.1"]).await;
+        let step = night.until_step("dropped").await;
+        assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("rejected"), "{step:#?}");
+        stage.until_card(&["Ended by local:ana"]).await;
+        // It flaps: the same incident, and nobody is asked again.
+        stage.load_falls();
+        night.until_state("monitoring").await;
+        stage.load_rises();
+        let incident = night.until_state("open").await;
+        assert_eq!((incident.id.0, incident.steps.len()), (1, 1), "{incident:#?}");
+        stage.load_falls();
+        night.until_state("resolved").await;
+        stage.until_card(&["resolved"]).await;
+        night.stop().await;
+        stage.assert_acts(0).await;
+        stage.assert_nobody_paged();
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn an_undo_by_a_person_puts_it_back_at_once() {
+    story(&["inconclusive"], async || {
+        let stage = Stage::set("undone").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules::default()).await;
+        stage.load_rises();
+        stage.until_acted().await;
+        stage.namespace.until_rolled_out("web").await;
+        night.until_step("verifying").await;
+        night.does("ana", &["undo", "1.1"]).await;
+        let incident = night
+            .until("the undo is verified", |incident| {
+                incident.steps.len() == 2 && incident.steps[1].phase == "verified"
+            })
+            .await;
+        assert_eq!(incident.steps[1].purpose, "undo of 1.1");
+        assert_eq!(stage.replicas().await, 2);
+        stage.until_reply(&["ana undoes step 1.1"]).await;
+        stage.until_card(&["firing", "Ended by local:ana"]).await;
+        night.stop().await;
+        stage.assert_acts(2).await;
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn after_an_acknowledge_what_is_new_needs_an_approval() {
+    story(&[], async || {
+        let stage = Stage::set("acknowledged").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules { fires_for: "5s", ..Rules::default() }).await;
+        stage.load_rises();
+        night.until_step("holding").await;
+        night.does("ana", &["ack", "1"]).await;
+        let step = night.until_step("asking").await;
+        assert_eq!(step.mode, "auto");
+        stage.until_card(&["With", "ana", "Waits for an approval"]).await;
+        let why = night.does("ana", &["why", "1"]).await;
+        assert!(why.contains("acknowledged") && why.contains("nightshift approve 1.1"), "{why}");
+        stage.load_falls();
+        night.until_state("resolved").await;
+        night.stop().await;
+        stage.assert_acts(0).await;
         stage.assert_nobody_paged();
         stage.slack.assert_nothing_broken();
     });

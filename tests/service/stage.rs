@@ -52,6 +52,8 @@ pub struct Rules {
     pub resolved_within: &'static str,
     pub quiet: &'static str,
     pub limits: &'static str,
+    /// PromQL of `verify`; empty for none.
+    pub query: &'static str,
 }
 
 impl Default for Rules {
@@ -66,14 +68,16 @@ impl Default for Rules {
             resolved_within: "40s",
             quiet: "6s",
             limits: "10 per 1h",
+            query: "",
         }
     }
 }
 
 impl Rules {
     pub fn text(&self, namespace: &str) -> String {
-        let Self { mode, action, with, fires_for, settle, resolved_within, quiet, limits } = self;
+        let Self { mode, action, with, fires_for, settle, resolved_within, quiet, limits, query } = self;
         let with = if with.is_empty() { String::new() } else { format!("        with: {with}\n") };
+        let query = if query.is_empty() { String::new() } else { format!(", query: {query}") };
         format!(
             "settle_after_start: 0s\n\
              targets:\n  web:\n    kubernetes: {{namespace: {namespace}, deployment: web}}\n    replicas: {{min: 1, max: 10}}\n\
@@ -82,7 +86,7 @@ impl Rules {
              \x20 - name: web-high-load\n    match: ['alertname = \"HighLoad\"']\n    severity: P1\n    service: web\n\
              \x20   for: {fires_for}\n    mode: {mode}\n    limits: [{limits}]\n    cooldown: 1s\n    quiet: {quiet}\n\
              \x20   remediate:\n      - action: {action}\n        target: web\n{with}\
-             \x20       verify: {{settle: {settle}, resolved_within: {resolved_within}}}\n\
+             \x20       verify: {{settle: {settle}, resolved_within: {resolved_within}{query}}}\n\
              \x20 - name: everything-else\n    match: []\n    severity: P3\n    group_by: [alertname]\n"
         )
     }
@@ -123,6 +127,11 @@ impl Stage {
 
     pub fn load_falls(&self) {
         self.gauges.set(SERIES, 0.2);
+    }
+
+    /// Whatever showed the load is gone, and its series with it.
+    pub fn load_vanishes(&self) {
+        self.gauges.remove(SERIES);
     }
 
     pub fn alertmanager(&self) -> &Alertmanager {

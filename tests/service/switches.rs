@@ -5,7 +5,8 @@ use std::time::Duration;
 use nightshift::model::event::Event;
 use nightshift::model::input::{Command, Via};
 
-use crate::stage::{Rules, Stage};
+use crate::night::Nightshift;
+use crate::stage::{Rules, SOON, Stage};
 use crate::story::story;
 use crate::support::wait_until;
 
@@ -29,11 +30,11 @@ fn a_pause_file_stops_what_waits_within_a_second_and_resuming_does_not_bring_it_
         let step = night.until_step("dropped").await;
         assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("paused"), "{step:#?}");
         // While the file is there nobody resumes it.
-        let refused = night.command("ana", Command::Resume { pause_file_present: true }).await;
-        assert!(refused.iter().all(|event| matches!(event, Event::CommandRefused { .. })), "{refused:?}");
+        let refused = night.types("ana", &["resume"]).await;
+        assert_eq!(refused.code, Some(1), "{refused:#?}");
+        assert!(refused.complains.contains("the pause file is still there"), "{refused:#?}");
         std::fs::remove_file(stage.file("pause")).unwrap();
-        let resumed = night.command("ana", Command::Resume { pause_file_present: false }).await;
-        assert!(resumed.iter().any(|event| matches!(event, Event::Resumed { .. })), "{resumed:?}");
+        night.does("ana", &["resume"]).await;
         stage.until_paged("paused by").await;
         stage.load_falls();
         let incident = night.until_state("resolved").await;
@@ -56,7 +57,7 @@ fn a_pause_by_signal_is_journalled_and_voids_what_was_asked() {
         stage.load_rises();
         let step = night.until_step("asking").await;
         let pause = Command::Pause { reason: "SIGUSR1".to_owned() };
-        night.command_via("signal", Via::Signal, pause).await;
+        night.command("signal", Via::Signal, pause).await;
         let late = night.approve("ana", &step).await;
         assert!(late.iter().all(|event| matches!(event, Event::CommandRefused { .. })), "{late:?}");
         let step = night.until_step("dropped").await;
@@ -66,4 +67,80 @@ fn a_pause_by_signal_is_journalled_and_voids_what_was_asked() {
         stage.assert_acts(0).await;
         stage.slack.assert_nothing_broken();
     });
+}
+
+#[test]
+fn bad_rules_are_refused_with_every_problem_and_the_old_ones_act_on() {
+    let troubles = ["the reload was refused", "rules.yaml:", "the new rules were refused"];
+    story(&troubles, async || {
+        let stage = Stage::set("bad_reload").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let rules = Rules::default();
+        let night = stage.nightshift(&rules).await;
+        let before = policy(&night).await;
+
+        let good = rules.text(&stage.namespace.name);
+        stage.write_rules(&good.replace("kubernetes/scale", "kubernetes/scael").replace("6s", "six"));
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 422, "{said}");
+        assert!(said.contains("kubernetes/scael") && said.contains("six"), "both problems at once: {said}");
+        assert_eq!(policy(&night).await, before);
+        stage.load_rises();
+        stage.until_acted().await;
+        stage.namespace.until_rolled_out("web").await;
+        stage.load_falls();
+        night.until_state("resolved").await;
+        assert_eq!(stage.replicas().await, 4, "by the old rules");
+
+        stage.write_rules(&good.replace("+2", "+3"));
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        assert_ne!(policy(&night).await, before);
+        stage.load_rises();
+        night.until("a second incident", |incident| incident.id.0 == 2).await;
+        night.until_step("verifying").await;
+        stage.load_falls();
+        night.until_state("resolved").await;
+        night.stop().await;
+        assert_eq!(stage.replicas().await, 7, "by the new ones");
+        stage.assert_acts(2).await;
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn a_rule_changed_in_mid_verification_is_verified_by_its_own_text_and_handed_over() {
+    story(&["page: a person is needed"], async || {
+        let stage = Stage::set("reload_midway").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        let night = stage.nightshift(&Rules::default()).await;
+        stage.load_rises();
+        stage.until_acted().await;
+        night.until_step("verifying").await;
+        let changed = Rules { with: "{replicas: +5}", ..Rules::default() };
+        stage.write_rules(&changed.text(&stage.namespace.name));
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        stage.until_paged("a reload changed its rule or target").await;
+        stage.namespace.until_rolled_out("web").await;
+        stage.load_falls();
+        let step = night.until_step("verified").await;
+        assert_eq!(step.verdict.as_deref(), Some("helped, verified"));
+        night.until_state("resolved").await;
+        night.stop().await;
+        stage.assert_acts(1).await;
+        assert_eq!(stage.replicas().await, 4);
+        stage.slack.assert_nothing_broken();
+    });
+}
+
+async fn reload(night: &Nightshift) -> (u16, String) {
+    let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
+    let answer = http.post(format!("{}/-/reload", night.admin_url())).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// The hash of the policy that decides.
+async fn policy(night: &Nightshift) -> String {
+    night.app.engine.read(|seen| seen.policy.hash.clone()).await.unwrap()
 }

@@ -48,6 +48,18 @@ fn shadow_says_what_it_would_do_and_writes_nothing() {
 }
 
 #[test]
+fn old_news_only_informs_also_in_shadow() {
+    let mut story = Story::with(|spec| spec.mode = Mode::Shadow);
+    story.fires("WebIsSlow");
+    // Nobody is asked, and this process remembers no delivery: a start lies between.
+    story.alertmanager = Some(FiringAnswer::NotAsked);
+    story.observes();
+    let step = story.last_step();
+    assert_eq!((story.phase(step), story.reason(step)), (Phase::Dropped, "stale"));
+    assert!(story.state.starts.is_empty());
+}
+
+#[test]
 fn what_alertmanager_does_not_list_as_active_is_asked_again_then_handed_over() {
     let mut story = Story::begin();
     story.fires("WebIsSlow");

@@ -154,3 +154,37 @@ fn a_wake_that_could_not_be_decided_does_not_come_for_ever() {
     assert!(events.iter().any(|event| matches!(event, Event::PageReleased { .. })));
     assert_eq!(story.state.timers.len(), timers - 1);
 }
+
+#[test]
+fn a_clock_that_went_forward_reads_no_call_back_while_it_may_still_land() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    story.observes();
+    let step = story.last_step();
+    story.now = story.now + Span::minutes(2);
+    story.input(Input::ClockStepped { by: Span::minutes(2) });
+    story.after(Span::seconds(20));
+    assert_eq!(story.phase(step), Phase::Acting);
+    story.performs();
+    assert_eq!(story.phase(step), Phase::Verifying);
+    // Nor is its verdict given early.
+    story.now = story.now + Span::hours(1);
+    story.input(Input::ClockStepped { by: Span::hours(1) });
+    let reading = story.after(Span::seconds(20)).reading();
+    story.measures(reading);
+    assert_eq!(story.phase(step), Phase::Verifying);
+}
+
+#[test]
+fn a_clock_that_went_forward_makes_no_blip_an_alert() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].fires_for = Span::minutes(5);
+        spec.settle_after_start = Span::ZERO;
+    });
+    story.fires("WebIsSlow");
+    story.now = story.now + Span::hours(1);
+    story.input(Input::ClockStepped { by: Span::hours(1) });
+    story.after(Span::seconds(43)).observes();
+    assert_eq!((story.phase(story.last_step()), story.reason(story.last_step())), (Phase::Holding, "for"));
+    assert_eq!(story.starts_count(), 0);
+}

@@ -30,15 +30,13 @@ pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event)
             a_step_started(model, at, *step, plan, *perform_by, input);
         }
         Event::StepJudged { step, verdict: Verdict::WouldHave, .. } => would_have(model, at, *step, input),
-        Event::StepPlanned { purpose: Purpose::Undo { step, .. }, .. } => {
-            if model.ledger.steps.get(step).is_some_and(|undone| !undone.purpose.is_fix()) {
-                model.breaks("I-23 an undo is never undone", format!("{step}"));
-            }
+        Event::StepPlanned { purpose: Purpose::Undo { step, .. }, .. }
+            if model.ledger.steps.get(step).is_some_and(|undone| !undone.purpose.is_fix()) =>
+        {
+            model.breaks("I-23 an undo is never undone", format!("{step}"));
         }
-        Event::StepFailed { step, .. } => {
-            if model.ledger.steps.get(step).is_some_and(|step| step.took_effect > 0) {
-                model.breaks("I-10 read back", format!("step {step} is said to have changed nothing, and did"));
-            }
+        Event::StepFailed { step, .. } if model.ledger.steps.get(step).is_some_and(|step| step.took_effect > 0) => {
+            model.breaks("I-10 read back", format!("step {step} is said to have changed nothing, and did"));
         }
         Event::StepVerified { step, answer } => verified(model, *step, answer, input),
         Event::IncidentResolved { incident, how, .. } if is_quiet(how) => {

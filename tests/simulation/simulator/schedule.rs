@@ -185,13 +185,11 @@ pub fn people_react(model: &mut Model, event: &Event) {
     match event {
         Event::ApprovalAsked { step, plan, .. } => approver(model, *step, &plan.hash),
         Event::IncidentOpened { incident, .. } => somebody_has_it(model, *incident),
-        Event::StepApplied { step, .. } => {
-            if model.random.chance(14) {
-                let after = model.random.span(Span::seconds(1), Span::minutes(10));
-                asks(model, after, Command::Undo { step: *step });
-                if model.random.chance(30) {
-                    asks(model, after + Span::seconds(20), Command::Undo { step: *step });
-                }
+        Event::StepApplied { step, .. } if model.random.chance(14) => {
+            let after = model.random.span(Span::seconds(1), Span::minutes(10));
+            asks(model, after, Command::Undo { step: *step });
+            if model.random.chance(30) {
+                asks(model, after + Span::seconds(20), Command::Undo { step: *step });
             }
         }
         Event::StepUnknown { step, .. } => {
@@ -217,11 +215,11 @@ pub fn people_react(model: &mut Model, event: &Event) {
             }
             _ => {}
         },
-        Event::LadderEnded { incident, how: LadderEnd::HandedOver { .. } | LadderEnd::Exhausted, .. } => {
-            if model.random.chance(15) {
-                let after = model.random.span(Span::seconds(20), Span::minutes(10));
-                asks(model, after, Command::Resolve { incident: *incident });
-            }
+        Event::LadderEnded { incident, how: LadderEnd::HandedOver { .. } | LadderEnd::Exhausted, .. }
+            if model.random.chance(15) =>
+        {
+            let after = model.random.span(Span::seconds(20), Span::minutes(10));
+            asks(model, after, Command::Resolve { incident: *incident });
         }
         _ => {}
     }
