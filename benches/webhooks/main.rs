@@ -88,8 +88,8 @@ fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
     let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
     if wanted("webhooks") {
         println!("durable webhooks, {} turns of {:?} each\n", plan.turns, plan.counted);
-        println!("| body | connections | server | webhooks/s | p50 ms | p99 ms | of bare |");
-        println!("|---|---|---|---|---|---|---|");
+        println!("| alerts in a body | connections | server | webhooks/s | p50 ms | p99 ms | refused | of bare |");
+        println!("|---|---|---|---|---|---|---|---|");
         for (alerts, connections) in [(1, 64), (1, 16), (100, 64), (100, 16)] {
             webhooks(disk, plan, alerts, connections);
         }
@@ -138,11 +138,12 @@ fn webhooks(disk: &Path, plan: &Plan, alerts: u64, connections: usize) {
     }
     for (server, run) in [("bare", &bare), ("an incident for each", &opened), ("joining one of 100", &joined)] {
         println!(
-            "| {alerts} alerts, {:.1} kB | {connections} | {server} | {:.0} | {:.2} | {:.2} | {:.0} % |",
+            "| {alerts}: {:.1} kB | {connections} | {server} | {:.0} | {:.2} | {:.2} | {} | {:.0} % |",
             bodies.bytes as f64 / 1000.0,
             run.per_second(),
             run.milliseconds(50.0),
             run.milliseconds(99.0),
+            run.refused,
             100.0 * run.per_second() / bare.per_second()
         );
     }

@@ -9,6 +9,9 @@ use sqlx::{AssertSqlSafe, Connection, query, query_as, query_scalar};
 
 /// Columns of a journal row.
 const COLUMNS: usize = 7;
+/// An INSERT of more rows is prepared anew each time: SQLite takes a kilobyte for each row of a prepared one, and kept for
+/// every size of a batch they were more memory than the alerts. Powers of two stay: a full batch is one.
+const PREPARED_ROWS: usize = 64;
 /// Entries removed in one transaction: some 2 MB, a few milliseconds in which no append can go in.
 const PRUNE_ROWS: i64 = 1_000;
 
@@ -100,7 +103,8 @@ impl Sql {
                             "INSERT INTO journal (seq, at, epoch, incident, cause, body, hash) VALUES {}",
                             tuples(dialect, rows.len(), COLUMNS)
                         );
-                        let mut insert = query(AssertSqlSafe(text));
+                        let kept = rows.len() <= PREPARED_ROWS || rows.len().is_power_of_two();
+                        let mut insert = query(AssertSqlSafe(text)).persistent(kept);
                         for (row, number) in rows.iter().zip(numbers) {
                             insert = insert.bind(number.seq).bind(row.at).bind(number.epoch).bind(number.incident);
                             insert = insert.bind(row.cause.as_str()).bind(row.body.as_str()).bind(row.hash.0.as_slice());
