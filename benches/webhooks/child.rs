@@ -62,13 +62,15 @@ impl Served {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
+        // Made before it is ready, so that it is ended whatever happens.
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut served = Served { child, webhooks: nowhere, ready_after: Duration::ZERO, _folder: folder };
         loop {
             let said = std::fs::read_to_string(&log).unwrap();
-            if let Some((_, after)) = said.split_once(READY) {
-                let address = after.split_whitespace().next().and_then(|address| address.parse().ok());
-                if let Some(webhooks) = address {
-                    return Served { child, webhooks, ready_after: began.elapsed(), _folder: folder };
-                }
+            let address = said.split_once(READY).and_then(|(_, after)| after.split_once(' '));
+            if let Some(webhooks) = address.and_then(|(address, _)| address.parse().ok()) {
+                (served.webhooks, served.ready_after) = (webhooks, began.elapsed());
+                return served;
             }
             assert!(began.elapsed() < START_WITHIN, "nightshift did not start: {said}");
             std::thread::sleep(Duration::from_millis(1));
