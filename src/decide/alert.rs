@@ -144,15 +144,15 @@ impl Decider<'_> {
 }
 
 impl Decider<'_> {
-    /// An alert is over, or lost for so long that nobody will say so any more.
+    /// An alert has been over for long. One that was lost stays lost while its incident is open: forgetting it would
+    /// make it resolved, which nobody knows.
     pub(super) fn forget_alert(&mut self, print: &Fingerprint) -> Decided {
-        let lost_of =
-            self.state.alerts.get(print).filter(|held| held.held == Held::Lost).and_then(|held| held.incident);
-        self.emit(Event::AlertForgotten { fingerprint: print.clone() })?;
-        match lost_of {
-            Some(incident) => self.an_alert_ended(incident),
-            None => Ok(()),
+        let lost = self.state.alerts.get(print).filter(|held| held.held == Held::Lost);
+        let incident = lost.and_then(|held| held.incident).and_then(|incident| self.state.incidents.get(&incident));
+        if incident.is_some_and(|incident| incident.phase != IncidentPhase::Resolved) {
+            return self.emit(Event::AlertLost { fingerprint: print.clone(), forget_at: self.now + LOST_KEPT });
         }
+        self.emit(Event::AlertForgotten { fingerprint: print.clone() })
     }
 }
 
