@@ -207,8 +207,12 @@ impl State {
                 if is_doubt(reason) {
                     held.doubts += 1;
                 }
-                if let Some(until) = until {
-                    self.set_timer(Timer::Resume(*step), *until);
+                let rank = held.rank;
+                match until {
+                    Some(until) => self.set_timer(Timer::Resume(*step), *until),
+                    None => {
+                        self.waiting.insert((rank, *step));
+                    }
                 }
             }
             Event::StepResumed { step } => self.clear_timer(&Timer::Resume(*step)),
@@ -433,6 +437,7 @@ impl State {
         moved.phase = to;
         self.work_version += 1;
         if from != to {
+            self.waiting.remove(&(rank, id));
             if let Some(steps) = self.live.get_mut(&from) {
                 steps.remove(&(rank, id));
                 if steps.is_empty() {

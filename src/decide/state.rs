@@ -55,6 +55,8 @@ pub struct State {
     pub(super) steps: BTreeMap<StepId, Step>,
     /// The steps that are not over, by phase, most severe first.
     pub(super) live: BTreeMap<Phase, BTreeSet<(u32, StepId)>>,
+    /// The steps that wait for a slot, a lock or a resume, not for a time; most severe first.
+    pub(super) waiting: BTreeSet<(u32, StepId)>,
     pub(super) evidence_wanted: VecDeque<(IncidentId, Collector)>,
     #[serde(with = "pairs")]
     pub(super) leases: BTreeMap<LeaseKey, Lease>,

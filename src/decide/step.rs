@@ -228,7 +228,9 @@ impl Decider<'_> {
     }
 
     fn next_admitted(&self) -> Option<StepId> {
-        let holding = self.state.live.get(&Phase::Holding)?;
+        let mut waits =
+            self.state.waiting.iter().filter_map(|(_, id)| self.state.steps.get(id).map(|step| (*id, step))).peekable();
+        waits.peek()?;
         let observing = self.state.live.get(&Phase::Observing);
         let admitted_by = |wants: &dyn Fn(&Reason) -> bool| {
             let steps = observing.into_iter().flatten().filter_map(|(_, step)| self.state.steps.get(step));
@@ -239,12 +241,6 @@ impl Decider<'_> {
         };
         let for_a_slot = |reason: &Reason| matches!(reason, Reason::NoSlot { .. });
         let for_a_lock = |reason: &Reason| matches!(reason, Reason::TargetLocked { .. });
-        let mut waits = holding
-            .iter()
-            .filter_map(|(_, id)| self.state.steps.get(id).map(|step| (*id, step)))
-            .filter(|(_, step)| step.held_until.is_none())
-            .peekable();
-        waits.peek()?;
         let free = self.policy.spec.max_concurrent.saturating_sub(self.state.acting());
         let free_slot = (admitted_by(&for_a_slot).len() as u64) < u64::from(free);
         let admitted_to_locks = admitted_by(&for_a_lock);
