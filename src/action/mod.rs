@@ -1,4 +1,4 @@
-//! Actions: what a step does to its target. One file an action, one line in [`registry`].
+//! Actions: what a step does to its target. One file an action, one line where the [`Registry`] is filled.
 //!
 //! An action decides nothing: it observes, proposes an absolute change with its way back, writes once with the
 //! precondition in the write, reads back, and measures. Whether it may is `decide`'s affair.

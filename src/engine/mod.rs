@@ -3,7 +3,7 @@
 //!
 //! - [`lanes`], [`handle`] — how inputs come in and answers go out
 //! - [`run`] — the loop; [`publish`] — what it says after each commit; [`narrate`] — the log lines of it
-//! - [`start`] — from a journal to a running engine; [`fold`] — a state from a journal; [`snapshot`] — the second fold
+//! - [`mod@start`] — from a journal to a running engine; [`fold`] — a state from a journal; [`snapshot`] — the second fold
 //! - [`entry`] — one row's text; [`replay`] — decides a journal anew and compares
 //! - [`clock`] — the only clock; [`pause`] — the kill switch as an atomic
 

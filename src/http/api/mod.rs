@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, and the API that CLI, page and scripts use.
 //!
 //! [`routes`] is the one table of what there is and which right each needs; [`answer`] what goes wrong, as JSON.
-//! [`shapes`] are the bodies, [`read`] and [`write`] make them, [`trace`] and [`list`] are their texts for people: the
+//! [`shapes`] are the bodies, [`read`] and [`mod@write`] make them, [`trace`] and [`list`] are their texts for people: the
 //! same text in API and CLI, because the API sends it along.
 
 pub mod answer;
