@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::{policy, world::Abilities},
     config::{Settings, process_variables},
-    decide::{Policy, State, decide},
+    decide::{Policy, State, decide, guard::needs_observation},
     engine::{Clock, RealClock},
     http::{
         api::{read::tried, trace},
@@ -226,43 +226,17 @@ fn guards(policy: &Policy, text: &mut String, trace: &[GuardLine]) {
     if trace.is_empty() {
         return;
     }
-    let needs_world = |line: &&GuardLine| asks_the_world(line.guard);
-    let (later, known): (Vec<&GuardLine>, Vec<&GuardLine>) = trace.iter().partition(needs_world);
-    let known: Vec<GuardLine> = known.into_iter().cloned().collect();
+    let known: Vec<GuardLine> = trace.iter().filter(|line| !asks_the_world(line.guard)).cloned().collect();
     text.push_str("  guards of the first step that are known without asking anybody\n");
     for line in trace::guards(&known, &policy.zone).lines() {
         let _ = writeln!(text, "    {line}");
     }
-    let names: Vec<String> = later.iter().map(|line| line.guard.word().replace('_', " ")).collect();
-    if !names.is_empty() {
-        let _ = writeln!(text, "  asked when it happens: {}", names.join(", "));
-    }
+    let later = Guard::ALL.into_iter().filter(|guard| asks_the_world(*guard));
+    let names: Vec<String> = later.map(|guard| guard.word().replace('_', " ")).collect();
+    let _ = writeln!(text, "  asked when it happens: {}", names.join(", "));
 }
 
 /// Its answer rests on an observation.
 fn asks_the_world(guard: Guard) -> bool {
-    match guard {
-        Guard::Firing
-        | Guard::Silence
-        | Guard::Staleness
-        | Guard::Observed
-        | Guard::Fresh
-        | Guard::Itself
-        | Guard::SwitchedOff
-        | Guard::Rollout
-        | Guard::Ownership
-        | Guard::Plan
-        | Guard::Bounds
-        | Guard::ChangedSince => true,
-        Guard::Pause
-        | Guard::Settle
-        | Guard::For
-        | Guard::Veto
-        | Guard::Lock
-        | Guard::Cooldown
-        | Guard::Limits
-        | Guard::Concurrency
-        | Guard::Acknowledged
-        | Guard::Mode => false,
-    }
+    guard == Guard::Observed || needs_observation(guard)
 }

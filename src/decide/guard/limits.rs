@@ -13,13 +13,17 @@ pub fn guard(case: &Case) -> Says {
     let [rule, namespace, all] = names(case.state, case.id, case.is_shadow());
     let by_rule = case.rule.map_or(&[][..], |rule| &rule.limits);
     let spec = &case.policy.spec;
-    let scopes = [(rule, by_rule), (namespace, &spec.limits_namespace[..]), (all, &spec.limits_all[..])];
-    for (scope, of_scope) in scopes {
+    let scopes = [
+        (rule, by_rule, "here"),
+        (namespace, &spec.limits_namespace[..], "in its namespace"),
+        (all, &spec.limits_all[..], "in all"),
+    ];
+    for (scope, of_scope, whose) in scopes {
         let Some(scope) = scope else { continue };
         for limit in of_scope {
             let (used, frees_at) = used(case.state, &scope, limit, case.now);
-            values.push(format!("{used} used for {scope}"));
-            limits.push(format!("{} per {}", limit.count, limit.within));
+            values.push(used.to_string());
+            limits.push(format!("{} per {} {whose}", limit.count, limit.within));
             if used >= limit.count && full.is_none() {
                 let scope = scope.clone();
                 full = Some(Reason::LimitReached { scope, used, limit: limit.count, within: limit.within, frees_at });
@@ -28,9 +32,9 @@ pub fn guard(case: &Case) -> Says {
     }
     let (value, limit) = (values.join(", "), limits.join(", "));
     match full {
-        Some(reason) => Says::deny(value, limit, reason),
+        Some(reason) => Says::deny(format!("{value} used"), limit, reason),
         None if value.is_empty() => Says::allow("no limits are set", ""),
-        None => Says::allow(value, limit),
+        None => Says::allow(format!("{value} used"), limit),
     }
 }
 

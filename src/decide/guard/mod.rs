@@ -170,6 +170,25 @@ fn applies(guard: Guard, purpose: &Purpose) -> bool {
     }
 }
 
+/// Guards that look at the observation: without one they are not asked, and [`observed`] blocks.
+#[must_use]
+pub fn needs_observation(guard: Guard) -> bool {
+    matches!(
+        guard,
+        Guard::Firing
+            | Guard::Silence
+            | Guard::Staleness
+            | Guard::Fresh
+            | Guard::Itself
+            | Guard::SwitchedOff
+            | Guard::Rollout
+            | Guard::Ownership
+            | Guard::Plan
+            | Guard::Bounds
+            | Guard::ChangedSince
+    )
+}
+
 /// Asks every guard that applies. The first Deny or Hold decides; else the first Ask; else shadow; else it may.
 pub(super) fn judge(
     policy: &Policy,
@@ -197,7 +216,7 @@ pub(super) fn judge(
     };
     let trace: Vec<GuardLine> = Guard::ALL
         .into_iter()
-        .filter(|guard| applies(*guard, &step.purpose))
+        .filter(|guard| applies(*guard, &step.purpose) && (result.is_ok() || !needs_observation(*guard)))
         .map(|guard| {
             let says = ask(guard, &case);
             GuardLine { guard, value: says.value, limit: says.limit, verdict: says.verdict }

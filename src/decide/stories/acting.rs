@@ -335,3 +335,16 @@ fn every_step_shows_the_whole_trace() {
     let step = story.last_step();
     assert_eq!(story.step(step).trace.len(), crate::model::step::Guard::ALL.len());
 }
+
+#[test]
+fn a_trace_without_an_observation_claims_nothing_about_the_target() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    story.cannot_observe();
+    let step = story.last_step();
+    let asked: Vec<&str> = story.step(step).trace.iter().map(|line| line.guard.word()).collect();
+    assert!(asked.contains(&"observed") && asked.contains(&"limits"));
+    for unseen in ["firing", "ownership", "bounds", "plan", "rollout"] {
+        assert!(!asked.contains(&unseen), "{unseen} was not looked at");
+    }
+}
