@@ -13,7 +13,7 @@ use crate::{
 use std::{future::Future, sync::Arc};
 use tokio::sync::watch;
 
-/// Entries between two snapshots at least: a start folds them in a second or two.
+/// Entries between two snapshots at least: after a crash a start folds at most so many.
 const EVERY_ENTRIES: u64 = 50_000;
 /// A larger state is written more rarely: once the entries behind its snapshot, which take about so many bytes each, are
 /// as large as it is. So snapshots never cost more than the journal itself, also in a storm of new alerts.

@@ -3,11 +3,11 @@
 //! | written | means |
 //! |---|---|
 //! | `6`, `"6"` | exactly six. Never fewer than now, unless `down: true` stands beside it |
-//! | `"+2"`, `"-1"`, `-1` | two more, one fewer. The quotes of `"+2"` are needed: YAML reads a bare `+2` as 2 |
+//! | `"+2"`, `"-1"`, `-1` | two more, one fewer. In rules files `+2` needs no quotes; elsewhere YAML reads it as 2 |
 //! | `"+50%"`, `"50%"` | half as many again, rounded up: at least one more |
 //! | `"-50%"` | half as many, rounded down in what it takes away: at least one fewer |
 //!
-//! A bare `+2` is 2 by the time that it gets here. It can't be told from a 2, so an exact number that would take
+//! Where a reader made it 2, it can't be told from a 2, so an exact number that would take
 //! replicas away is refused unless the rule says that it means it: the mistake then costs nothing.
 //!
 //! Steps and percentages stop at the target's bounds; an exact number does not: a guard judges it.

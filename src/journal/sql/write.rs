@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Connection, query, query_as, query_scalar};
 
 /// Columns of a journal row.
 const COLUMNS: usize = 7;
-/// An INSERT of more rows is prepared anew each time: SQLite takes a kilobyte for each row of a prepared one, and kept for
-/// every size of a batch they were more memory than the alerts. Powers of two stay: a full batch is one.
+/// An INSERT of more rows is prepared anew each time: SQLite takes nearly a kilobyte for each row of a prepared one, and
+/// there is one for every size of a batch. Powers of two stay: a full batch is one.
 const PREPARED_ROWS: usize = 64;
 /// Entries removed in one transaction: some 2 MB, a few milliseconds in which no append can go in.
 const PRUNE_ROWS: i64 = 1_000;
