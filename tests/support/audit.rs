@@ -11,7 +11,8 @@ pub struct AuditEvent {
     pub verb: String,
     /// Path and query as sent.
     pub uri: String,
-    /// The status answered. 0: the server never answered (it gave up, or panicked).
+    /// The status answered. 0: the server never answered (it panicked). 504 also where the caller went away in mid-call:
+    /// the write may be done all the same.
     pub code: u16,
     /// For example `system:serviceaccount:web-1:nightshift`.
     pub user: String,
@@ -35,6 +36,11 @@ impl AuditEvent {
     /// Whether this write changed (or could have changed) an object.
     pub fn acted(&self) -> bool {
         !self.dry_run && (200..300).contains(&self.code)
+    }
+
+    /// Whether it changed something, or was left unanswered and may have.
+    pub fn may_have_acted(&self) -> bool {
+        self.acted() || (!self.dry_run && (self.code == 0 || self.code >= 500))
     }
 }
 

@@ -251,6 +251,12 @@ impl<'a> TestNamespace<'a> {
         self.plane.audit_writes(|event| event.user == user)
     }
 
+    /// How often its spec was changed since it was made, by whomever: each change raises the generation by one.
+    pub async fn spec_changes(&self, kind: &str, name: &str) -> usize {
+        let generation = self.object(kind, name).await["metadata"]["generation"].as_u64().expect("a generation");
+        usize::try_from(generation).expect("few") - 1
+    }
+
     /// Those of them that changed something: no dry runs, no refusals.
     pub async fn acts(&self) -> Vec<AuditEvent> {
         self.writes().await.into_iter().filter(AuditEvent::acted).collect()
