@@ -154,7 +154,7 @@ async fn another_writer_fences_this_one() {
 /// Fails as our own mistakes would: half-way through, having changed the state.
 fn fails_on_evil(policy: &Policy, state: &mut State, input: &Input, now: Micros) -> Result<Vec<Event>, Illegal> {
     if let Input::Alert(alert) = input {
-        match alert.fingerprint.as_str() {
+        match alert.fingerprint.to_string().as_str() {
             "panics" => {
                 crate::decide::decide(policy, state, &firing("half", now), now)?;
                 panic!("no such case")

@@ -61,36 +61,70 @@ impl<'de> Deserialize<'de> for StepId {
     }
 }
 
-/// An alert's fingerprint as its source prints it (Alertmanager: 16 hex digits of its labels). Shared, not copied.
+/// An alert's fingerprint as its source prints it. Alertmanager's, 16 hex digits, is kept as the number that it is: a
+/// hundred thousand alerts are looked up by it in a handful of maps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(Arc<str>);
+pub struct Fingerprint(Kept);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kept {
+    /// Printed as 16 lower-case hex digits.
+    Hex(u64),
+    /// Any other text.
+    Text(Arc<str>),
+}
 
 impl Fingerprint {
     #[must_use]
     pub fn new(text: &str) -> Fingerprint {
-        Fingerprint(Arc::from(text))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let number = if is_hex { u64::from_str_radix(text, 16).ok() } else { None };
+        Fingerprint(number.map_or_else(|| Kept::Text(Arc::from(text)), Kept::Hex))
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match &self.0 {
+            Kept::Hex(number) => write!(f, "{number:016x}"),
+            Kept::Text(text) => f.write_str(text),
+        }
     }
 }
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fingerprint, D::Error> {
-        Ok(Fingerprint(Arc::from(String::deserialize(deserializer)?)))
+        Ok(Fingerprint::new(&String::deserialize(deserializer)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_printed_as_it_came() {
+        let alertmanagers = ["6cd90da8e8f10998", "0000000000000000", "00000000000000aa", "ffffffffffffffff"];
+        // Upper case, too short, a sign, PagerDuty's.
+        let others = ["6CD90DA8E8F10998", "6cd90da8e8f1099", "+6cd90da8e8f1099", "Q2K5B8AKPL1P4N", ""];
+        for text in alertmanagers.into_iter().chain(others) {
+            let print = Fingerprint::new(text);
+            assert_eq!(print.to_string(), text);
+            let json = serde_json::to_string(&print).unwrap();
+            assert_eq!((json.as_str(), serde_json::from_str(&json).unwrap()), (format!("{text:?}").as_str(), print));
+        }
+        assert!(alertmanagers.into_iter().all(|text| matches!(Fingerprint::new(text).0, Kept::Hex(_))));
+        assert!(others.into_iter().all(|text| matches!(Fingerprint::new(text).0, Kept::Text(_))));
+    }
+
+    #[test]
+    fn a_fingerprint_takes_no_more_room_than_a_reference_to_its_text() {
+        assert_eq!(size_of::<Fingerprint>(), size_of::<&str>());
     }
 }

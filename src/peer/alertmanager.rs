@@ -33,7 +33,7 @@ pub struct Alertmanagers {
 /// What one peer says of one alert.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Listed {
-    fingerprint: String,
+    fingerprint: Fingerprint,
     #[serde(rename = "startsAt")]
     starts_at: String,
     status: Status,
@@ -85,7 +85,7 @@ impl Alertmanagers {
         let listed = by_fingerprint(&answers);
         let alerts = alerts
             .iter()
-            .map(|alert| (alert.fingerprint.clone(), merge(alert.starts_at, listed.get(alert.fingerprint.as_str()))))
+            .map(|alert| (alert.fingerprint.clone(), merge(alert.starts_at, listed.get(&alert.fingerprint))))
             .collect::<BTreeMap<Fingerprint, Firing>>();
         FiringAnswer::Answered { at: now, alerts }
     }
@@ -122,8 +122,8 @@ fn quote(value: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-fn by_fingerprint(answers: &[Vec<Listed>]) -> BTreeMap<&str, Vec<&Listed>> {
-    let mut listed: BTreeMap<&str, Vec<&Listed>> = BTreeMap::new();
+fn by_fingerprint(answers: &[Vec<Listed>]) -> BTreeMap<&Fingerprint, Vec<&Listed>> {
+    let mut listed: BTreeMap<&Fingerprint, Vec<&Listed>> = BTreeMap::new();
     for one in answers.iter().flatten() {
         listed.entry(&one.fingerprint).or_default().push(one);
     }

@@ -113,16 +113,16 @@ impl Ledger {
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {
-                    let before = self.alerts.get(alert.fingerprint.as_str()).and_then(|held| held.incident);
+                    let before = self.alerts.get(&alert.fingerprint.to_string()).and_then(|held| held.incident);
                     let incident = before.filter(|id| self.incidents.get(id).is_some_and(|known| !known.resolved));
                     let starts_at = alert.starts_at;
                     let held = Held { firing: true, lost: false, starts_at, fired_at: at, incident };
-                    self.alerts.insert(alert.fingerprint.as_str().to_owned(), held);
+                    self.alerts.insert(alert.fingerprint.to_string(), held);
                 }
             }
             Event::AlertResolved { .. } => {
                 if let Input::Alert(alert) = input
-                    && let Some(held) = self.alerts.get_mut(alert.fingerprint.as_str())
+                    && let Some(held) = self.alerts.get_mut(&alert.fingerprint.to_string())
                 {
                     held.firing = false;
                     held.lost = false;
@@ -133,13 +133,13 @@ impl Ledger {
                 }
             }
             Event::AlertLost { fingerprint, .. } => {
-                if let Some(held) = self.alerts.get_mut(fingerprint.as_str()) {
+                if let Some(held) = self.alerts.get_mut(&fingerprint.to_string()) {
                     held.firing = false;
                     held.lost = true;
                 }
             }
             Event::AlertForgotten { fingerprint } => {
-                self.alerts.remove(fingerprint.as_str());
+                self.alerts.remove(&fingerprint.to_string());
             }
             Event::IncidentOpened { incident, rule, quiet, .. } => {
                 let opened = Incident {
@@ -153,7 +153,7 @@ impl Ledger {
                 self.incidents.insert(*incident, opened);
             }
             Event::AlertJoined { incident, fingerprint } => {
-                if let Some(held) = self.alerts.get_mut(fingerprint.as_str()) {
+                if let Some(held) = self.alerts.get_mut(&fingerprint.to_string()) {
                     held.incident = Some(*incident);
                 }
             }
@@ -266,7 +266,7 @@ impl Ledger {
             (input, event)
         {
             let fires = alert.status == Status::Firing;
-            self.recorded.insert((alert.fingerprint.as_str().to_owned(), fires, alert.starts_at.millis()));
+            self.recorded.insert((alert.fingerprint.to_string(), fires, alert.starts_at.millis()));
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event)
 
 fn an_alert_fired(model: &mut Model, input: &Input) {
     let Input::Alert(alert) = input else { return };
-    let Some(held) = model.ledger.alerts.get(alert.fingerprint.as_str()) else { return };
+    let Some(held) = model.ledger.alerts.get(&alert.fingerprint.to_string()) else { return };
     let same = held.starts_at.millis() == alert.starts_at.millis();
     if held.firing && same {
         model.breaks("I-03 delivered twice is decided once", alert.fingerprint.to_string());
@@ -64,7 +64,7 @@ fn an_alert_fired(model: &mut Model, input: &Input) {
 
 fn an_alert_resolved(model: &mut Model, input: &Input) {
     let Input::Alert(alert) = input else { return };
-    let held = model.ledger.alerts.get(alert.fingerprint.as_str());
+    let held = model.ledger.alerts.get(&alert.fingerprint.to_string());
     let later = held.is_some_and(|held| alert.ends_at.is_some_and(|end| end > held.starts_at));
     if alert.status != Status::Resolved || !later {
         model.breaks("I-05 nothing is falsely read as resolved", alert.fingerprint.to_string());
@@ -330,7 +330,7 @@ pub fn acknowledged(model: &mut Model, seq: Option<u64>, alert: &nightshift::mod
     if seq.is_some_and(|seq| seq > head) {
         model.breaks("I-01 acknowledged is journalled", format!("entry {seq:?}, the journal ends at {head}"));
     }
-    let key = (alert.fingerprint.as_str().to_owned(), alert.status == Status::Firing, alert.starts_at.millis());
+    let key = (alert.fingerprint.to_string(), alert.status == Status::Firing, alert.starts_at.millis());
     if alert.status == Status::Firing && !model.ledger.recorded.contains(&key) {
         model.breaks("I-01 acknowledged is journalled", format!("{} left no entry", alert.fingerprint));
     }

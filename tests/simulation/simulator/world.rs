@@ -224,7 +224,8 @@ impl World for ModelWorld {
                     let empty = model.is_broken(Broken::AlertmanagerEmpty);
                     let unprocessed = !model.is_calm && model.random.chance(2);
                     let listed = alerts.iter().map(|asked| {
-                        let signal = model.signals.iter().find(|signal| signal.print() == asked.fingerprint.as_str());
+                        let signal =
+                            model.signals.iter().find(|signal| signal.print() == asked.fingerprint.to_string());
                         let firing = match signal.and_then(|signal| signal.firing_since.map(|since| (signal, since))) {
                             None => Firing::Absent,
                             Some(_) if empty => Firing::Absent,
