@@ -5,7 +5,7 @@ use super::{
     text::{Dialect, PARAMETERS, tuples},
 };
 use crate::journal::{AppendError, Error, Hash, Lead, Row, Snapshot};
-use sqlx::{AssertSqlSafe, Connection, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, query, query_as, query_scalar};
 
 /// Columns of a journal row.
 const COLUMNS: usize = 7;
@@ -85,19 +85,24 @@ impl Sql {
         }
     }
 
-    /// BEGIN, one INSERT, one DELETE, COMMIT: sqlx costs a hand-over between threads for each.
+    /// All of it or nothing. The usual batch is one INSERT, which is a transaction by itself: sqlx costs a hand-over
+    /// between threads for each statement, BEGIN and COMMIT included.
     async fn try_add(&self, rows: &[Row], inbox_ids: &[u64]) -> Result<(), Failed> {
         let dialect = self.dialect();
         // A deferred transaction that reads first can't be upgraded on SQLite; this one takes the lock at once.
         let begin = if dialect == Dialect::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
         let numbers = rows.iter().map(Numbers::of).collect::<Result<Vec<_>, _>>()?;
         let ids = inbox_ids.iter().map(|id| stored(*id)).collect::<Result<Vec<_>, _>>()?;
+        let chunk = PARAMETERS.div_euclid(COLUMNS);
+        let is_one_statement = rows.len() <= chunk && ids.is_empty();
         let mut turn = self.turn().await?;
+        // A connection on which this fails is not given back: closing it undoes what was not committed.
         let done = self
             .within(async {
                 Ok(on!(&mut turn.conn, Conn, conn => async {
-                    let mut transaction = conn.begin_with(begin).await?;
-                    let chunk = PARAMETERS.div_euclid(COLUMNS);
+                    if !is_one_statement {
+                        query(begin).execute(&mut *conn).await?;
+                    }
                     for (rows, numbers) in rows.chunks(chunk).zip(numbers.chunks(chunk)) {
                         let text = format!(
                             "INSERT INTO journal (seq, at, epoch, incident, cause, body, hash) VALUES {}",
@@ -109,7 +114,7 @@ impl Sql {
                             insert = insert.bind(number.seq).bind(row.at).bind(number.epoch).bind(number.incident);
                             insert = insert.bind(row.cause.as_str()).bind(row.body.as_str()).bind(row.hash.0.as_slice());
                         }
-                        insert.execute(&mut *transaction).await?;
+                        insert.execute(&mut *conn).await?;
                     }
                     for ids in ids.chunks(PARAMETERS) {
                         let text = format!("DELETE FROM inbox WHERE id IN {}", tuples(dialect, 1, ids.len()));
@@ -117,9 +122,12 @@ impl Sql {
                         for id in ids {
                             delete = delete.bind(*id);
                         }
-                        delete.execute(&mut *transaction).await?;
+                        delete.execute(&mut *conn).await?;
                     }
-                    transaction.commit().await
+                    if !is_one_statement {
+                        query("COMMIT").execute(&mut *conn).await?;
+                    }
+                    Ok(())
                 }
                 .await))
             })
