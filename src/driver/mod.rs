@@ -83,14 +83,7 @@ struct Driver {
 pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
     let mut published = context.engine.published().work();
     let clock = Arc::clone(context.engine.clock());
-    let mut driver = Driver {
-        context,
-        tasks: TaskSet::default(),
-        rests: BTreeMap::new(),
-        performed: BTreeSet::new(),
-        collected: observe::Collected::default(),
-        stopping: Arc::default(),
-    };
+    let mut driver = Driver::new(context);
     let mut stop = std::pin::pin!(stop);
     loop {
         let work = Arc::clone(&published.borrow_and_update());
@@ -113,6 +106,17 @@ pub async fn run(context: Context, stop: impl Future<Output = ()> + Send) {
 }
 
 impl Driver {
+    fn new(context: Context) -> Driver {
+        Driver {
+            context,
+            tasks: TaskSet::default(),
+            rests: BTreeMap::new(),
+            performed: BTreeSet::new(),
+            collected: observe::Collected::default(),
+            stopping: Arc::default(),
+        }
+    }
+
     /// Begins what may begin; returns when to look again if nothing happens before.
     fn begin_all(&mut self, work: &[Work], now: Micros) -> Option<Micros> {
         self.forget_what_is_over(work);

@@ -17,7 +17,7 @@ const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the last look before the write says.
 #[derive(Debug, PartialEq, Eq)]
-enum LastLook {
+pub(super) enum LastLook {
     Go(Duration),
     /// Certainly not called, and never will be.
     NotNow(&'static str),
@@ -25,7 +25,7 @@ enum LastLook {
     NotOurs,
 }
 
-fn last_look(intent: &Intent, epoch: u64, paused: bool, now: Micros) -> LastLook {
+pub(super) fn last_look(intent: &Intent, epoch: u64, paused: bool, now: Micros) -> LastLook {
     if intent.epoch() != epoch {
         return LastLook::NotOurs;
     }

@@ -1,7 +1,9 @@
 //! Driver and courier beside the real engine, on the memory journal, in a model world that records every call.
 
 use super::{
-    Context, courier, run,
+    Context, Driver, courier,
+    perform::{LastLook, last_look},
+    run,
     world::{Sight, World},
 };
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
         Policy,
         policy::{CollectorSpec, Rule},
         state::DueLetter,
-        work::{AskedAlert, Observe},
+        work::{AskedAlert, Intent, Observe, Work},
     },
     engine::{
         Clock, PauseFlag,
@@ -236,6 +238,49 @@ async fn after_a_crash_in_mid_call_it_is_read_back_and_not_repeated() {
     assert_eq!(later.count("apply"), 0);
     let events = causes_and_events(&next).await;
     assert!(events.iter().any(|event| matches!(event, Event::StepApplied { .. })));
+}
+
+/// What is to be done while a step's call hangs: to perform it.
+async fn work_of_a_started_step(bench: &Bench) -> (Arc<Vec<Work>>, Intent) {
+    let world = Arc::new(Model { apply_hangs: true, ..Model::default() });
+    let (_tasks, _stop) = drive(bench, &world);
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    settle().await;
+    let work = Arc::clone(&bench.handle.published().work().borrow());
+    let intent =
+        work.iter().find_map(|piece| if let Work::Apply(intent) = piece { Some(intent.clone()) } else { None });
+    (work, intent.expect("it was started"))
+}
+
+#[tokio::test]
+async fn a_call_is_made_once_however_long_it_is_listed() {
+    let bench = Bench::with(acting()).await;
+    let (work, _) = work_of_a_started_step(&bench).await;
+    let world = Arc::new(Model::default());
+    let mut driver = Driver::new(Context::new(bench.handle.clone(), Arc::<Model>::clone(&world)));
+    let start = bench.clock.now();
+    driver.begin_all(&work, start);
+    let (key, end) = driver.tasks.next_end().await;
+    driver.ended(key, &end, start);
+    driver.begin_all(&work, start + Span::seconds(5));
+    driver.begin_started(&work);
+    while !driver.tasks.is_empty() {
+        let (key, end) = driver.tasks.next_end().await;
+        driver.ended(key, &end, start);
+    }
+    assert_eq!(world.count("apply"), 1);
+}
+
+#[tokio::test]
+async fn the_last_look_before_the_write_stops_what_is_late_paused_or_anothers() {
+    let bench = Bench::with(acting()).await;
+    let (_, intent) = work_of_a_started_step(&bench).await;
+    let (epoch, late) = (intent.epoch(), intent.perform_by());
+    let before = late - Span::seconds(1);
+    assert_eq!(last_look(&intent, epoch, false, before), LastLook::Go(Duration::from_secs(1)));
+    assert!(matches!(last_look(&intent, epoch, false, late), LastLook::NotNow(_)));
+    assert!(matches!(last_look(&intent, epoch, true, before), LastLook::NotNow(_)));
+    assert_eq!(last_look(&intent, epoch + 1, false, before), LastLook::NotOurs);
 }
 
 #[tokio::test]
