@@ -193,8 +193,8 @@ fn memory(disk: &Path, plan: &Plan) {
         let served = Served::nightshift(disk, rules, "");
         let bodies = Bodies::of(100);
         load::run(served.webhooks, 4, &bodies, 0, Until::Requests(alerts / 100));
-        // What a storm needed for a moment is given back by then, or it is kept for good.
-        std::thread::sleep(Duration::from_secs(1));
+        // What a storm needed for a moment, a snapshot above all, is given back by then, or it is kept for good.
+        std::thread::sleep(Duration::from_secs(6));
         println!("| {alerts} | {incidents} | {:.1} | {:.1} |", served.memory(), served.most_memory());
     }
     let binary = Path::new(env!("CARGO_BIN_EXE_nightshift"));

@@ -485,10 +485,15 @@ impl State {
             incident,
         };
         self.alerts.insert(print.clone(), fired);
-        self.confirming.remove(&print);
-        self.clear_timer(&Timer::ForgetAlert(print.clone()));
+        let was_asked_about = self.confirming.remove(&print);
+        if before.is_some() {
+            self.clear_timer(&Timer::ForgetAlert(print.clone()));
+        }
         self.set_timer(Timer::Confirm(print), confirm_at);
-        self.work_version += 1;
+        // Else nobody is asked about any alert, and in a storm nobody need be woken to see that.
+        if was_asked_about || self.live.values().any(|steps| !steps.is_empty()) {
+            self.work_version += 1;
+        }
     }
 
     /// Changes an alert's status, and its incident's counts with it.

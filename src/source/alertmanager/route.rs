@@ -57,7 +57,7 @@ pub struct AlertmanagerRoute {
 
 /// The webhooks listener's routes for this source.
 pub fn router(route: AlertmanagerRoute) -> Router {
-    Router::new().route(PATH, post(receive)).with_state(route)
+    Router::new().route(PATH, post(receive)).with_state(Arc::new(route))
 }
 
 /// How senders prove who they are, by the settings: any one of the ways that are set suffices.
@@ -138,7 +138,7 @@ impl IntoResponse for NotTaken {
 }
 
 async fn receive(
-    State(route): State<AlertmanagerRoute>,
+    State(route): State<Arc<AlertmanagerRoute>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
