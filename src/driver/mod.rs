@@ -18,6 +18,7 @@ use crate::{
     decide::work::{Work, WorkKey},
     engine::EngineHandle,
     model::{
+        event::Event,
         id::StepId,
         input::Input,
         time::{Micros, Span},
@@ -37,8 +38,10 @@ pub use world::{RealWorld, World};
 
 /// The same piece of work, still wanted after it was done, is not begun again sooner.
 const REST: Span = Span::seconds(1);
-/// ... nor after it panicked.
-const REST_AFTER_PANIC: Span = Span::seconds(30);
+/// ... nor after it panicked, or its result could not be decided. The rest doubles each time: people are told each time.
+const REST_AFTER_FAILURE: Span = Span::seconds(30);
+/// The longest of those rests is 30 s doubled this often: some eight hours.
+const MOST_DOUBLINGS: u32 = 10;
 /// Observations and measurements at a time: the API server has other clients.
 const READS_IN_FLIGHT: usize = 32;
 /// Collections of evidence and questions about lost alerts at a time: they never crowd out a step.
@@ -68,9 +71,11 @@ impl Context {
 
 struct Driver {
     context: Context,
-    tasks: TaskSet<WorkKey, ()>,
+    tasks: TaskSet<WorkKey, Recorded>,
     /// Work that has ended and may still be wanted → not before.
     rests: BTreeMap<WorkKey, Micros>,
+    /// How often in a row it failed.
+    failures: BTreeMap<WorkKey, u32>,
     /// Steps whose call this process has begun: never a second time.
     performed: BTreeSet<StepId>,
     collected: observe::Collected,
@@ -111,6 +116,7 @@ impl Driver {
             context,
             tasks: TaskSet::default(),
             rests: BTreeMap::new(),
+            failures: BTreeMap::new(),
             performed: BTreeSet::new(),
             collected: observe::Collected::default(),
             stopping: Arc::default(),
@@ -191,21 +197,33 @@ impl Driver {
         if !self.rests.is_empty() {
             let wanted: BTreeSet<WorkKey> = work.iter().map(Work::key).collect();
             self.rests.retain(|key, _| wanted.contains(key));
+            self.failures.retain(|key, _| wanted.contains(key));
         }
         while self.performed.len() > PERFORMED_REMEMBERED {
             self.performed.pop_first();
         }
     }
 
-    fn ended(&mut self, key: WorkKey, end: &End<()>, now: Micros) {
+    fn ended(&mut self, key: WorkKey, end: &End<Recorded>, now: Micros) {
         let rest = match end {
-            End::Done(()) => REST,
+            End::Done(Recorded::AsItIs) => {
+                self.failures.remove(&key);
+                REST
+            }
+            End::Done(Recorded::AsPoison) => self.rest_after_failure(&key),
             End::Panicked(said) => {
                 tracing::error!(work = ?key, said, "a piece of the driver's work panicked");
-                REST_AFTER_PANIC
+                self.rest_after_failure(&key)
             }
         };
         self.rests.insert(key, now + rest);
+    }
+
+    fn rest_after_failure(&mut self, key: &WorkKey) -> Span {
+        let failures = self.failures.entry(key.clone()).or_default();
+        let rest = Span(REST_AFTER_FAILURE.0 << (*failures).min(MOST_DOUBLINGS));
+        *failures += 1;
+        rest
     }
 
     async fn finish(mut self, mut published: watch::Receiver<Arc<Vec<Work>>>, until: Micros) {
@@ -234,8 +252,16 @@ impl Driver {
     }
 }
 
+/// What became of a piece's result.
+enum Recorded {
+    /// Or it had none, or the engine stopped.
+    AsItIs,
+    /// The engine could not decide it.
+    AsPoison,
+}
+
 /// One piece, to its end: it ends when its result is durable.
-async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<AtomicBool>, piece: Work) {
+async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<AtomicBool>, piece: Work) -> Recorded {
     let result: Option<Input> = match &piece {
         Work::Observe(work) => {
             let observed = observe::observe(&context, &collected, work).await;
@@ -250,9 +276,19 @@ async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<A
         }
         Work::Confirm { alert } => confirm::confirm(&context, alert).await,
     };
-    if let Some(input) = result
-        && let Err(why) = context.engine.result(input).await
-    {
-        tracing::warn!(work = ?piece.key(), %why, "a result was not recorded; it is learned anew after the next start");
+    let Some(input) = result else { return Recorded::AsItIs };
+    match context.engine.result(input).await {
+        Ok(answer) => {
+            let mut events = answer.events.iter().flat_map(|events| events.iter());
+            if events.any(|event| matches!(event, Event::Poisoned { .. })) {
+                Recorded::AsPoison
+            } else {
+                Recorded::AsItIs
+            }
+        }
+        Err(why) => {
+            tracing::warn!(work = ?piece.key(), %why, "a result was not recorded; it is learned anew after the next start");
+            Recorded::AsItIs
+        }
     }
 }

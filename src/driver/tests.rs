@@ -1,9 +1,10 @@
 //! Driver and courier beside the real engine, on the memory journal, in a model world that records every call.
 
 use super::{
-    Context, Driver, courier,
+    Context, Driver, Recorded, courier,
     perform::{LastLook, last_look},
     run,
+    tasks::End,
     world::{Sight, World},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         Policy,
         policy::{CollectorSpec, Rule},
         state::DueLetter,
-        work::{AskedAlert, Intent, Observe, Work},
+        work::{AskedAlert, Intent, Observe, Work, WorkKey},
     },
     engine::{
         Clock, PauseFlag,
@@ -21,6 +22,7 @@ use crate::{
     model::{
         event::Event,
         firing::{Firing, FiringAnswer},
+        id::Fingerprint,
         input::{Command, Gathered},
         letter::{External, LetterKey, Slot, Told},
         mode::Mode,
@@ -269,6 +271,25 @@ async fn a_call_is_made_once_however_long_it_is_listed() {
         driver.ended(key, &end, start);
     }
     assert_eq!(world.count("apply"), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_is_tried_ever_more_rarely() {
+    let bench = Bench::with(acting()).await;
+    let mut driver = Driver::new(Context::new(bench.handle.clone(), Arc::new(Model::default())));
+    let key = WorkKey::Confirm(Fingerprint::new("A"));
+    let mut rest_after = |end: End<Recorded>| {
+        driver.ended(key.clone(), &end, MORNING);
+        driver.rests[&key] - MORNING
+    };
+    let poison = || End::Done(Recorded::AsPoison);
+    assert_eq!([rest_after(poison()), rest_after(poison()), rest_after(poison())], [30, 60, 120].map(Span::seconds));
+    for _ in 0..20 {
+        rest_after(poison());
+    }
+    assert!(rest_after(poison()) > Span::hours(8));
+    assert_eq!(rest_after(End::Done(Recorded::AsItIs)), Span::seconds(1));
+    assert_eq!(rest_after(poison()), Span::seconds(30));
 }
 
 #[tokio::test]
