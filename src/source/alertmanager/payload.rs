@@ -23,6 +23,9 @@ pub const MAX_ALERTS: usize = 10_000;
 pub const MAX_LABELS: usize = 512;
 /// Bytes of a label's or annotation's name or value. Annotations carry whole templates' output; this is a novella.
 pub const MAX_TEXT: usize = 64 * 1024;
+/// Bytes of a group's key. It lies with every alert of a body, in memory and in the journal; a real one holds the labels
+/// that a route groups by.
+pub const MAX_GROUP_KEY: usize = 16 * 1024;
 /// `0001-01-01T00:00:00Z`, Go's zero time: how Alertmanager writes "no end".
 const YEAR_ONE: Micros = Micros(-62_135_596_800_000_000);
 /// How much of a peer's or parser's text a refusal repeats.
@@ -76,6 +79,10 @@ pub enum PayloadError {
     Missing { field: &'static str },
     #[error("the payload has more than {MAX_ALERTS} alerts: group by more labels, or set `max_alerts` in the receiver")]
     TooManyAlerts,
+    #[error(
+        "the payload's groupKey is longer than {MAX_GROUP_KEY} bytes: group by fewer labels, or by ones with shorter values"
+    )]
+    GroupKeyTooLong,
     #[error("alert {index} of the payload: {problem}")]
     Alert { index: usize, problem: AlertProblem },
 }
@@ -110,6 +117,7 @@ impl PayloadError {
             PayloadError::Shape { .. } => "shape",
             PayloadError::Missing { .. } => "missing_field",
             PayloadError::TooManyAlerts => "too_many_alerts",
+            PayloadError::GroupKeyTooLong => "group_key_too_long",
             PayloadError::Alert { problem: AlertProblem::Fingerprint { .. }, .. } => "fingerprint",
             PayloadError::Alert { .. } => "alert",
         }
@@ -133,6 +141,9 @@ pub fn parse(body: &[u8]) -> Result<Webhook, PayloadError> {
         Alerts::Bad { index, problem } => return Err(PayloadError::Alert { index, problem }),
     };
     let group_key = wire.group_key.filter(|key| !key.is_empty()).ok_or(PayloadError::Missing { field: "groupKey" })?;
+    if group_key.len() > MAX_GROUP_KEY {
+        return Err(PayloadError::GroupKeyTooLong);
+    }
     Ok(Webhook {
         group_key,
         receiver: unescape_receiver(&wire.receiver.unwrap_or_default()),

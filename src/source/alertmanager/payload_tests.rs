@@ -208,6 +208,13 @@ fn the_bounds_hold_to_the_one() {
     let alerts = |count: usize| body(&vec![MINIMAL; count]);
     assert_eq!(parse(&alerts(MAX_ALERTS)).unwrap().alerts.len(), MAX_ALERTS);
     assert_eq!(parse(&alerts(MAX_ALERTS + 1)).unwrap_err(), PayloadError::TooManyAlerts);
+    let keyed = |bytes: usize| {
+        let text = String::from_utf8(body(&[MINIMAL])).unwrap();
+        let key = parse(text.as_bytes()).unwrap().group_key;
+        text.replace(&serde_json::to_string(&key).unwrap(), &format!("{:?}", "k".repeat(bytes)))
+    };
+    assert_eq!(parse(keyed(MAX_GROUP_KEY).as_bytes()).unwrap().group_key.len(), MAX_GROUP_KEY);
+    assert_eq!(parse(keyed(MAX_GROUP_KEY + 1).as_bytes()).unwrap_err(), PayloadError::GroupKeyTooLong);
     let many = |count: usize| {
         let list: Vec<_> = (0..count).map(|n| format!("\"l{n}\":\"\"")).collect();
         body(&[&MINIMAL.replace(r#""alertname":"A""#, &list.join(","))])
