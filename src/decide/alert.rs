@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     alert::{Alert, Status},
-    event::Event,
+    event::{Event, LadderEnd},
     firing::{Firing, FiringAnswer},
     id::{Fingerprint, IncidentId},
     reason::Reason,
@@ -115,16 +115,38 @@ impl Decider<'_> {
             },
             FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => None,
         };
+        let is_active = match answer {
+            FiringAnswer::Answered { alerts, .. } => matches!(alerts.get(print), Some(Firing::Active { .. })),
+            FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => false,
+        };
         let lost_after = self.policy.spec.lost_after;
         if let Some(last) = delivered.max(listed)
             && last + lost_after > self.now
         {
-            return self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: last + lost_after });
+            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: last + lost_after })?;
+            return if is_active { self.silence_over(print) } else { Ok(()) };
+        }
+        // What was delivered before this start is remembered by nobody: only a peer that answers can say that it is gone.
+        let answered = matches!(answer, FiringAnswer::Answered { .. });
+        let all_could_have_come = self.state.leads_since + lost_after;
+        if !answered && all_could_have_come > self.now {
+            return self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: all_could_have_come });
         }
         self.emit(Event::AlertLost { fingerprint: print.clone(), forget_at: self.now + LOST_KEPT })?;
         let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
         self.touched.insert(id);
         self.may_have_lost_contact(id)
+    }
+
+    /// An alert is found active. If its ladder ended because it was silenced, it goes on: nobody was told to look.
+    fn silence_over(&mut self, print: &Fingerprint) -> Decided {
+        let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
+        let was_silenced = self.state.incidents.get(&id).is_some_and(|incident| {
+            let ended = incident.ladder.as_ref().and_then(|ladder| ladder.ended.as_ref());
+            incident.phase == IncidentPhase::Open
+                && matches!(ended, Some(LadderEnd::HandedOver { reason: Reason::Silenced { .. } }))
+        });
+        if was_silenced { self.go_on(id) } else { Ok(()) }
     }
 
     /// Nothing of an open incident fires, and of some of it nobody knows: nobody acts on it any more.

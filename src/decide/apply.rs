@@ -344,6 +344,7 @@ impl State {
             Event::PolicyChanged { policy } => self.policy.clone_from(policy),
             Event::Started { .. } => {
                 self.epoch += 1;
+                self.leads_since = at;
                 self.work_version += 1;
             }
 
@@ -371,6 +372,9 @@ impl State {
                 owed.want = wish;
                 owed.note.clone_from(note);
                 self.owed.insert(letter.clone());
+                if note.as_ref().is_some_and(|note| note.page) {
+                    self.pages_owed.insert(letter.clone());
+                }
                 self.letters_version += 1;
             }
             Event::LetterTold { letter, up_to, external } => {
@@ -577,6 +581,8 @@ impl State {
         }
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
+        self.pages_owed.retain(|letter| letter.incident != id);
+        self.barred.retain(|_, bar| bar.incident != id);
         self.clear_timer(&Timer::ForgetIncident(id));
     }
 
@@ -637,6 +643,7 @@ impl State {
         let Some(letter) = self.letters.get(key) else { return };
         if letter.told >= letter.want {
             self.owed.remove(key);
+            self.pages_owed.remove(key);
             if key.slot != Slot::Card {
                 self.letters.remove(key);
             }

@@ -109,7 +109,9 @@ impl Decider<'_> {
             self.drop_unstarted_undo(id.incident, &Reason::Undone { by: by.to_owned() })?;
         }
         let target = self.state.steps.get(&id).map(|step| step.rung.target.key());
-        if let Some(target) = target {
+        let is_over =
+            self.state.incidents.get(&id.incident).is_some_and(|incident| incident.phase == IncidentPhase::Resolved);
+        if let (Some(target), false) = (target, is_over) {
             self.bar(by, id.incident, target)?;
         }
         self.drop_unstarted(id.incident, &Reason::Undone { by: by.to_owned() })?;
@@ -118,10 +120,8 @@ impl Decider<'_> {
             let why = format!("{by} undid it");
             self.emit(Event::StepVerified { step: id, answer: Answer::Inconclusive { why } })?;
         }
-        self.post(
-            id.incident,
-            format!("{by} undoes step {id}. Its rule stays away from the target until the incident is resolved."),
-        )?;
+        let bars = if is_over { "" } else { " Its rule stays away from the target until the incident is resolved." };
+        self.post(id.incident, format!("{by} undoes step {id}.{bars}"))?;
         self.plan_undo(id, Some(by.to_owned()))
     }
 

@@ -92,14 +92,16 @@ impl Decider<'_> {
             None => false,
             Some(LadderEnd::Helped | LadderEnd::NotNeeded | LadderEnd::WouldHave) => true,
             // Nobody was woken for it: there was nothing to be woken for, until now.
-            Some(LadderEnd::HandedOver { reason: Reason::LostContact }) => true,
+            Some(LadderEnd::HandedOver { reason: Reason::LostContact | Reason::Silenced { .. } }) => true,
             // People have it, for as long as this incident lasts.
             Some(LadderEnd::Exhausted | LadderEnd::HandedOver { .. } | LadderEnd::Vetoed { .. }) => false,
         });
-        let Some(rule) = self.policy.rule(&incident.rule).cloned() else { return Ok(()) };
         if !goes_on {
             return Ok(());
         }
+        let Some(rule) = self.policy.rule(&incident.rule).cloned() else {
+            return self.page(id, Reason::RulesChanged);
+        };
         let first = incident.next_rung;
         let labels = incident
             .alerts

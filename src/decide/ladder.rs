@@ -45,7 +45,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Plans one rung. What can be known without looking (settling, `for`) holds it before anything is observed.
+    /// Plans one rung. What can be known without looking (settling, `for`) holds it before anything is observed; but
+    /// what begins during a pause does not wait for its end.
     fn plan_fix(&mut self, id: IncidentId, rung_number: u32, rung: Rung, try_number: u32) -> Decided {
         let step = self.next_step(id);
         let mode = rung.mode;
@@ -54,6 +55,7 @@ impl Decider<'_> {
         let settling = self.state.settling_until.filter(|until| *until > self.now && mode != Mode::Shadow);
         let young = self.fires_long_enough_at(id).filter(|at| *at > self.now);
         let hold = match (settling, young) {
+            _ if self.state.paused.is_some() && mode != Mode::Shadow => None,
             (Some(until), young) if young.is_none_or(|young| young <= until) => {
                 Some((until, Reason::Settling { until }))
             }
@@ -96,6 +98,8 @@ impl Decider<'_> {
             Reason::ChangedSince { .. } if tries < TRIES_OF_A_RUNG => self.plan_fix(id, rung_number, rung, tries + 1),
             Reason::ChangedSince { .. } => self.hand_over(id, Reason::ChangedTooOften { tries }),
             Reason::AlertResolved => self.end_ladder(id, LadderEnd::NotNeeded),
+            // It acted and did not help, and what is left only says what it would do: that is not the end of it.
+            Reason::Shadow if self.has_acted(id) => self.exhausted(id),
             Reason::Shadow => self.end_ladder(id, LadderEnd::WouldHave),
             Reason::Rejected { by } => self.end_ladder(id, LadderEnd::Vetoed { by: by.clone() }),
             other => self.hand_over(id, other.clone()),
@@ -211,6 +215,12 @@ impl Decider<'_> {
 
     pub(super) fn fires(&self, id: IncidentId) -> bool {
         self.state.incidents.get(&id).is_some_and(|incident| incident.firing > 0)
+    }
+
+    /// A fix of it has started, in this ladder or before it was reopened.
+    fn has_acted(&self, id: IncidentId) -> bool {
+        let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
+        self.state.steps.range(range).any(|(_, step)| step.purpose.is_fix() && step.started_at.is_some())
     }
 
     /// Nothing of it may act: what it would not do wakes nobody.

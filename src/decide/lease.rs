@@ -43,6 +43,11 @@ impl Decider<'_> {
         let Some(lease) = self.state.leases.get(key).cloned() else { return Ok(()) };
         let incident = lease.step.incident;
         self.touched.insert(incident);
+        // So soon after a start nobody has said yet whether something fires again.
+        if let Some(until) = self.state.settling_until.filter(|until| *until > self.now) {
+            let times = lease.extended;
+            return self.emit(Event::LeaseExtended { lease: key.clone(), until, times, by: None });
+        }
         if !self.state.fires_on(&key.target) {
             return self.end_lease(key, &lease, None, Mode::Auto);
         }

@@ -11,7 +11,7 @@ use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, Receiver},
+    letter::{External, LetterKey, Note, Receiver, Slot},
     observation::Facts,
     pairs,
     plan::Plan,
@@ -36,12 +36,14 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The leaderships so far; 0: nothing has happened yet.
     pub(super) epoch: u64,
+    /// When this leadership began.
+    pub(super) leads_since: Micros,
     pub(super) policy: String,
     pub(super) last_incident: u64,
     pub(super) last_post: u64,
@@ -63,6 +65,8 @@ pub struct State {
     #[serde(with = "pairs")]
     pub(super) letters: BTreeMap<LetterKey, Letter>,
     pub(super) owed: BTreeSet<LetterKey>,
+    /// Those of them that wake people.
+    pub(super) pages_owed: BTreeSet<LetterKey>,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -313,18 +317,26 @@ impl State {
     }
 
     /// The first owed letter of each (receiver, incident), at most `most`: its card before its posts, posts in order.
+    /// Incidents that owe a page go first.
     #[must_use]
     pub fn letters_due(&self, most: usize) -> Vec<DueLetter> {
+        let of = |key: &LetterKey| (key.receiver.clone(), key.incident);
+        let first_of = |page: &LetterKey| {
+            let first = LetterKey { slot: Slot::Card, ..page.clone() };
+            self.owed.range(first..).next()
+        };
+        let urgent = self.pages_owed.iter().filter_map(first_of);
+        let mut chosen = BTreeSet::new();
         let mut due: Vec<DueLetter> = Vec::new();
-        for key in &self.owed {
+        for key in urgent.chain(&self.owed) {
             if due.len() >= most {
                 break;
             }
-            if due.last().is_some_and(|last| last.key.receiver == key.receiver && last.key.incident == key.incident) {
+            if !chosen.insert(of(key)) {
                 continue;
             }
             let Some(letter) = self.letters.get(key) else { continue };
-            let card = LetterKey { slot: crate::model::letter::Slot::Card, ..key.clone() };
+            let card = LetterKey { slot: Slot::Card, ..key.clone() };
             due.push(DueLetter {
                 key: key.clone(),
                 want: letter.want,
@@ -452,6 +464,28 @@ impl State {
             ids.find(|id| *id != except && self.steps.get(id).is_some_and(|step| step.rung.target.key() == *target))?;
         let due = self.steps.get(&id).and_then(|step| step.verify_by.or(step.perform_by));
         Some((id, due.unwrap_or_default()))
+    }
+
+    /// `incident` waits for a target that `other` holds, itself or by way of incidents that it waits for.
+    pub(super) fn waits_for(&self, incident: IncidentId, other: IncidentId) -> bool {
+        let mut seen = BTreeSet::from([incident]);
+        let mut next = vec![incident];
+        while let Some(one) = next.pop() {
+            let range = StepId { incident: one, number: 0 }..=StepId { incident: one, number: u32::MAX };
+            let waiting = self.steps.range(range).map(|(_, step)| step).filter(|step| step.phase == Phase::Holding);
+            for step in waiting {
+                // Whoever holds it now: the lock may have changed hands since the wait began.
+                let is_lock = matches!(step.held_for, Some(Reason::TargetLocked { .. }));
+                let Some(lock) = self.locks.get(&step.rung.target.key()).filter(|_| is_lock) else { continue };
+                if lock.incident == other {
+                    return true;
+                }
+                if seen.insert(lock.incident) {
+                    next.push(lock.incident);
+                }
+            }
+        }
+        false
     }
 
     /// Some alert of an open incident whose ladder works on the target fires.

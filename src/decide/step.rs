@@ -249,7 +249,8 @@ impl Decider<'_> {
                 Some(Reason::NoSlot { .. }) => free_slot,
                 Some(Reason::TargetLocked { .. }) => {
                     let target = step.rung.target.key();
-                    self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident)
+                    // One that only a person frees is not waited for: it is judged, and handed over.
+                    self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident || lock.unknown)
                         && !admitted_to_locks.contains(&target)
                 }
                 _ => false,

@@ -149,7 +149,8 @@ impl Decider<'_> {
         self.emit(Event::Poisoned { digest: digest.to_owned(), message: message.to_owned() })?;
         let mentions = self.policy.spec.severities.first().map(|most| most.mentions.clone()).unwrap_or_default();
         let reason = Reason::CallFailed { why: "an input could not be decided: see the journal".into() };
-        self.emit(Event::PageReleased { incident: IncidentId::ITSELF, reason, mentions })?;
-        self.tell_all(format!("nightshift could not decide an input and set it aside ({digest}): {message}"))
+        self.emit(Event::PageReleased { incident: IncidentId::ITSELF, reason, mentions: mentions.clone() })?;
+        let text = format!("Page: nightshift could not decide an input and set it aside ({digest}): {message}");
+        self.page_all(text, mentions)
     }
 }

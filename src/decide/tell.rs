@@ -8,14 +8,14 @@ use crate::model::{
     reason::Reason,
 };
 
-/// Posts that one incident may owe at a time: with the receiver down, the oldest news make room for people's pages.
+/// Posts that one incident may owe at a time, pages not counted in: with the receiver down, newer news is left out.
 pub const POSTS_OWED: usize = 200;
 
 impl Decider<'_> {
     /// One line in the incident's thread.
     pub(super) fn post(&mut self, id: IncidentId, text: String) -> Decided {
         let receiver = self.state.incidents.get(&id).and_then(|incident| incident.receiver.clone());
-        self.post_to(receiver, id, text, Vec::new())
+        self.post_to(receiver, id, text)
     }
 
     /// Wakes people: a post that mentions the severity's people, an ERROR line and a metric. Whoever acknowledged is awake.
@@ -31,16 +31,33 @@ impl Decider<'_> {
         let receiver = incident.receiver.clone();
         self.touched.insert(id);
         self.emit(Event::PageReleased { incident: id, reason, mentions: mentions.clone() })?;
-        self.post_to(receiver, id, format!("Page: {says}. This needs a person."), mentions)
+        self.owe_page(receiver, id, format!("Page: {says}. This needs a person."), mentions)
     }
 
     /// What concerns nightshift itself goes to the default channel.
     pub(super) fn tell_all(&mut self, text: String) -> Decided {
-        let receiver = self.policy.spec.slack_channel.clone().map(|channel| Receiver::Slack { channel });
-        self.post_to(receiver, IncidentId::ITSELF, text, Vec::new())
+        self.post_to(self.default_receiver(), IncidentId::ITSELF, text)
     }
 
-    fn post_to(
+    /// As [`Decider::tell_all`], and wakes people.
+    pub(super) fn page_all(&mut self, text: String, mentions: Vec<String>) -> Decided {
+        self.owe_page(self.default_receiver(), IncidentId::ITSELF, text, mentions)
+    }
+
+    fn default_receiver(&self) -> Option<Receiver> {
+        self.policy.spec.slack_channel.clone().map(|channel| Receiver::Slack { channel })
+    }
+
+    fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String) -> Decided {
+        let Some(receiver) = receiver else { return Ok(()) };
+        if self.posts_owed(&receiver, incident) >= POSTS_OWED {
+            return Ok(());
+        }
+        self.owe_post(receiver, incident, Note { at: self.now, text, mentions: Vec::new(), page: false })
+    }
+
+    /// Never left out, however many posts are owed.
+    fn owe_page(
         &mut self,
         receiver: Option<Receiver>,
         incident: IncidentId,
@@ -48,11 +65,12 @@ impl Decider<'_> {
         mentions: Vec<String>,
     ) -> Decided {
         let Some(receiver) = receiver else { return Ok(()) };
-        if mentions.is_empty() && self.posts_owed(&receiver, incident) >= POSTS_OWED {
-            return Ok(());
-        }
+        self.owe_post(receiver, incident, Note { at: self.now, text, mentions, page: true })
+    }
+
+    fn owe_post(&mut self, receiver: Receiver, incident: IncidentId, note: Note) -> Decided {
         let letter = LetterKey { receiver, incident, slot: Slot::Post(self.state.last_post + 1) };
-        self.emit(Event::Tell { letter, note: Some(Note { at: self.now, text, mentions }) })
+        self.emit(Event::Tell { letter, note: Some(note) })
     }
 
     fn posts_owed(&self, receiver: &Receiver, incident: IncidentId) -> usize {

@@ -16,8 +16,9 @@ use crate::model::{
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Alerts of one incident that are asked about at a time; the rest are not: one active alert is enough to act on.
-pub const ALERTS_ASKED: usize = 50;
+/// Alerts of one incident that are asked about at a time; a silence on one of the rest is not seen. Labels of all of them
+/// are copied whenever the work is published.
+pub const ALERTS_ASKED: usize = 200;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {

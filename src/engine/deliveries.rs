@@ -11,7 +11,7 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Alerts remembered; beyond it the one that was delivered longest ago is forgotten (and asked for by API).
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: usize = 200_000;
 
 #[derive(Default)]
 pub(super) struct Deliveries {

@@ -419,7 +419,10 @@ impl Engine {
             self.observer.input(cause, true);
         }
         for entry in &batch.entries {
-            if let Input::Alert(alert) = &entry.input {
+            // Old news is no confirmation, and a stale resolve ends nothing.
+            if let Input::Alert(alert) = &entry.input
+                && !entry.events.contains(&Event::AlertStale)
+            {
                 self.deliveries.remember(alert);
             }
             self.observer.input(entry.input.cause(), false);

@@ -67,9 +67,12 @@ pub struct LetterKey {
 pub struct Note {
     pub at: Micros,
     pub text: String,
-    /// People and groups to mention, as configured (never from a label). Non-empty: this is a page.
+    /// People and groups to mention, as configured (never from a label).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<String>,
+    /// It wakes people: it goes before other incidents' news, and is never left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page: bool,
 }
 
 /// Where the receiver keeps what it was sent: a Slack channel id and message time.

@@ -56,6 +56,10 @@ pub enum Reason {
     TargetLocked {
         by: IncidentId,
     },
+    /// Another incident is working on the target, and waits for one that this incident works on.
+    WaitInCircle {
+        by: IncidentId,
+    },
     /// `max_concurrent` steps are acting.
     NoSlot {
         acting: u32,
@@ -94,6 +98,10 @@ pub enum Reason {
         want: u32,
         min: u32,
         max: u32,
+    },
+    /// It would leave no pod ready, if only for a moment.
+    NoneReady {
+        now: u32,
     },
     /// Another controller owns the field.
     Owned {
@@ -184,6 +192,7 @@ impl Reason {
             Reason::CoolingDown { .. } => "cooldown",
             Reason::LimitReached { .. } => "limit",
             Reason::TargetLocked { .. } => "target_lock",
+            Reason::WaitInCircle { .. } => "wait_in_circle",
             Reason::NoSlot { .. } => "concurrency",
             Reason::Barred { .. } => "barred",
             Reason::Acknowledged { .. } => "acknowledged",
@@ -195,6 +204,7 @@ impl Reason {
             Reason::RolloutPaused => "rollout_paused",
             Reason::RolloutRunning { .. } => "rollout_running",
             Reason::OutOfBounds { .. } => "bounds",
+            Reason::NoneReady { .. } => "none_ready",
             Reason::Owned { .. } => "owned",
             Reason::Itself => "itself",
             Reason::Refused { .. } => "refused",
@@ -245,6 +255,9 @@ impl Reason {
                 format!("{used} of {limit} within {within} for {scope} are used{frees}")
             }
             Reason::TargetLocked { by } => format!("incident {by} is working on the target"),
+            Reason::WaitInCircle { by } => {
+                format!("incident {by} is working on the target, and waits for one that this incident works on")
+            }
             Reason::NoSlot { acting, limit } => format!("{acting} of {limit} steps are acting"),
             Reason::Barred { by } => {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
@@ -258,6 +271,9 @@ impl Reason {
             Reason::RolloutPaused => "its rollout is paused".into(),
             Reason::RolloutRunning { says } => format!("a rollout is running: {says}"),
             Reason::OutOfBounds { want, min, max } => format!("{want} replicas are outside {min}..{max}"),
+            Reason::NoneReady { now } => {
+                format!("it could leave none of {now} ready pods, if only for a moment: it needs an approval")
+            }
             Reason::Owned { by } => format!("the field is owned by {by}"),
             Reason::Itself => "it is nightshift's own workload".into(),
             Reason::Refused { why } => why.clone(),

@@ -145,7 +145,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
     Message { summary: card_summary(view), headline, parts }
 }
 
-/// One line in the incident's thread; with mentions it is a page and stands for itself in the channel.
+/// One line in the incident's thread; a page stands for itself in the channel, too.
 #[must_use]
 pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
     let text = line(&note.text, NOTE);
@@ -168,14 +168,18 @@ pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
         small.push(word(format!("incident {}", view.id)));
     }
     let mut headline = String::new();
-    if !note.mentions.is_empty() {
+    if note.page {
         let title = line(&format!("📟 {} {}: {}", view.severity, standing(view), view.title), HEADLINE);
         summary.push(Piece::Value(title.clone()));
         summary.push(word(" – "));
         headline = title;
-        parts.push(Part::Lines(vec![mentions]));
-        small.extend([word(" · to take it: "), value(&format!("nightshift ack {}", view.id))]);
-        small.extend([word(" · the whole story: "), value(&format!("nightshift why {}", view.id))]);
+        if !mentions.is_empty() {
+            parts.push(Part::Lines(vec![mentions]));
+        }
+        if view.id != IncidentId::ITSELF {
+            small.extend([word(" · to take it: "), value(&format!("nightshift ack {}", view.id))]);
+            small.extend([word(" · the whole story: "), value(&format!("nightshift why {}", view.id))]);
+        }
     }
     summary.push(Piece::Value(text.clone()));
     parts.push(Part::Sentence(text));

@@ -1,10 +1,25 @@
-//! No action leaves the target's bounds, and none leaves it without a ready pod.
+//! No action leaves the target's bounds, and none that nobody approved may leave it without a ready pod.
 
 use super::{Case, Says};
-use crate::model::reason::Reason;
+use crate::model::{plan::Replicas, reason::Reason, step::Verdict};
 
 pub fn guard(case: &Case) -> Says {
-    let replicas = case.plan.and_then(|plan| plan.proposal.effect.replicas);
+    let effect = case.plan.map(|plan| &plan.proposal.effect);
+    let says = of_replicas(case, effect.and_then(|effect| effect.replicas));
+    let ready = case.facts().map_or(0, |facts| facts.ready);
+    let leaves_none = ready > 0 && effect.is_some_and(|effect| effect.min_ready_after == Some(0));
+    if says.verdict != Verdict::Allow
+        || !leaves_none
+        || case.step.approved_by.is_some()
+        || case.step.purpose.is_by_person()
+    {
+        return says;
+    }
+    let verdict = Verdict::Ask { reason: Reason::NoneReady { now: ready } };
+    Says::verdict(format!("{ready} ready → perhaps 0"), "at least 1 ready, or an approval", verdict)
+}
+
+fn of_replicas(case: &Case, replicas: Option<Replicas>) -> Says {
     let Some(replicas) = replicas else { return Says::allow("does not change replicas", "") };
     let bounds = case.step.rung.bounds;
     let (min, max) = bounds.map_or((1, u32::MAX), |bounds| (bounds.min.max(1), bounds.max));

@@ -14,6 +14,15 @@ pub fn guard(case: &Case) -> Says {
                 "an earlier step on it ended with an unknown outcome; nightshift rearm or resolve frees it".to_owned();
             Says::deny("held by an unknown outcome", "free", Reason::OutcomeUnknown { why })
         }
+        // Only a person frees it: whoever waits for that is a person's affair, too.
+        Some(lock) if lock.incident != case.id.incident && lock.unknown => {
+            let why = format!("incident {} left it so, and a person must look at the target", lock.incident);
+            Says::deny(format!("held by incident {}", lock.incident), "free", Reason::OutcomeUnknown { why })
+        }
+        Some(lock) if lock.incident != case.id.incident && case.state.waits_for(lock.incident, case.id.incident) => {
+            let reason = Reason::WaitInCircle { by: lock.incident };
+            Says::deny(format!("held by incident {}, which waits for this one", lock.incident), "free", reason)
+        }
         Some(lock) if lock.incident != case.id.incident => {
             let reason = Reason::TargetLocked { by: lock.incident };
             Says::verdict(format!("held by incident {}", lock.incident), "free", Verdict::Hold { until: None, reason })

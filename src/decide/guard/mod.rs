@@ -153,6 +153,7 @@ fn ask(guard: Guard, case: &Case) -> Says {
 fn applies(guard: Guard, purpose: &Purpose) -> bool {
     match purpose {
         Purpose::Fix => true,
+        Purpose::Undo { by: None, .. } | Purpose::LeaseEnd { by: None, .. } if guard == Guard::Settle => true,
         Purpose::Undo { .. } | Purpose::LeaseEnd { .. } => matches!(
             guard,
             Guard::Pause

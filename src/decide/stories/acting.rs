@@ -275,7 +275,8 @@ fn an_outcome_that_stays_unknown_pages_and_keeps_the_lock() {
     assert_eq!(story.state.locks.len(), 1);
     story.fires("WebIsDown");
     story.observes();
-    assert_eq!(story.reason(story.last_step()), "target_lock");
+    assert_eq!(story.reason(story.last_step()), "outcome_unknown");
+    assert_eq!(story.pages(), 2, "nobody waits for what only a person frees");
     story.command("ann", crate::model::input::Command::Rearm { rule: "web-is-slow".into(), target: None });
     assert!(story.state.locks.is_empty());
 }

@@ -9,4 +9,5 @@ mod crossing;
 mod harness;
 mod people;
 mod switches;
+mod unattended;
 mod verifying;

@@ -21,8 +21,13 @@ fn card(view: &IncidentView) -> Rendered {
 }
 
 fn note(text: &str, mentions: &[&str]) -> Note {
-    let mentions = mentions.iter().map(|id| (*id).to_owned()).collect();
-    Note { at: Micros::parse("2026-03-01T02:14:00Z").unwrap(), text: text.to_owned(), mentions }
+    let mentions: Vec<String> = mentions.iter().map(|id| (*id).to_owned()).collect();
+    Note {
+        at: Micros::parse("2026-03-01T02:14:00Z").unwrap(),
+        text: text.to_owned(),
+        page: !mentions.is_empty(),
+        mentions,
+    }
 }
 
 fn post(view: &IncidentView, note: &Note) -> Rendered {

@@ -146,7 +146,7 @@ impl Slack {
         let card = letter.card.as_ref().filter(|_| letter.key.incident != IncidentId::ITSELF);
         let place = match card {
             Some(card) => {
-                let broadcast = !note.mentions.is_empty();
+                let broadcast = note.page;
                 Place { channel: &card.channel, thread: Some(&card.ts), broadcast }
             }
             None => Place { channel, thread: None, broadcast: false },

@@ -34,8 +34,13 @@ fn card_letter(card: Option<External>) -> DueLetter {
 }
 
 fn note(text: &str, mentions: &[&str]) -> Option<Note> {
-    let mentions = mentions.iter().map(|id| (*id).to_owned()).collect();
-    Some(Note { at: Micros::parse("2026-03-01T02:14:00Z").unwrap(), text: text.to_owned(), mentions })
+    let mentions: Vec<String> = mentions.iter().map(|id| (*id).to_owned()).collect();
+    Some(Note {
+        at: Micros::parse("2026-03-01T02:14:00Z").unwrap(),
+        text: text.to_owned(),
+        page: !mentions.is_empty(),
+        mentions,
+    })
 }
 
 fn place(told: Result<Told, Transient>) -> External {
