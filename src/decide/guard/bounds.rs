@@ -8,11 +8,8 @@ pub fn guard(case: &Case) -> Says {
     let says = of_replicas(case, effect.and_then(|effect| effect.replicas));
     let ready = case.facts().map_or(0, |facts| facts.ready);
     let leaves_none = ready > 0 && effect.is_some_and(|effect| effect.min_ready_after == Some(0));
-    if says.verdict != Verdict::Allow
-        || !leaves_none
-        || case.step.approved_by.is_some()
-        || case.step.purpose.is_by_person()
-    {
+    // What puts something back leaves what was there before.
+    if says.verdict != Verdict::Allow || !leaves_none || !case.is_fix() || case.step.approved_by.is_some() {
         return says;
     }
     let verdict = Verdict::Ask { reason: Reason::NoneReady { now: ready } };
