@@ -27,6 +27,7 @@ mod duplicates;
 mod full_disk;
 mod instances;
 mod played;
+mod reloading;
 mod settling;
 mod stopping;
 mod switches;
