@@ -10,6 +10,8 @@ use crate::model::{
 
 /// Posts that one incident may owe at a time, pages not counted in: with the receiver down, newer news is left out.
 pub const POSTS_OWED: usize = 200;
+/// Pages that one incident may owe at a time. Whom a hundred of them wait for, one more would not wake.
+const PAGES_OWED: usize = 100;
 
 impl Decider<'_> {
     /// One line in the incident's thread.
@@ -56,7 +58,7 @@ impl Decider<'_> {
         self.owe_post(receiver, incident, Note { at: self.now, text, mentions: Vec::new(), page: false })
     }
 
-    /// Never left out, however many posts are owed.
+    /// Not left out, however many posts are owed.
     fn owe_page(
         &mut self,
         receiver: Option<Receiver>,
@@ -65,6 +67,10 @@ impl Decider<'_> {
         mentions: Vec<String>,
     ) -> Decided {
         let Some(receiver) = receiver else { return Ok(()) };
+        let owed = self.state.pages_owed.iter().filter(|page| page.incident == incident && page.receiver == receiver);
+        if owed.take(PAGES_OWED).count() == PAGES_OWED {
+            return Ok(());
+        }
         self.owe_post(receiver, incident, Note { at: self.now, text, mentions, page: true })
     }
 

@@ -70,7 +70,7 @@ pub struct Note {
     /// People and groups to mention, as configured (never from a label).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<String>,
-    /// It wakes people: it goes before other incidents' news, and is never left out.
+    /// It wakes people: it goes before other incidents' news, and is owed however much of them is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub page: bool,
 }
