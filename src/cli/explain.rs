@@ -98,7 +98,7 @@ pub(super) fn explained(policy: &Policy, body: &[u8], now: Micros) -> Result<Str
             text.push('\n');
         }
         let _ = writeln!(text, "alert {}  {}", alert.fingerprint, plain(&name_of(alert)));
-        if state.knows(input) {
+        if state.knows(policy, input) {
             text.push_str("  resolved, and never seen firing: nothing would happen\n");
             continue;
         }

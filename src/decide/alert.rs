@@ -1,9 +1,9 @@
 //! Alerts: what a delivery means, and when an alert that nobody refreshes is called lost.
 
 use super::{
-    Decided, Decider,
+    Decided, Decider, Policy, State,
     incident::title_of,
-    state::{Held, IncidentPhase, same_start},
+    state::{AlertState, Held, IncidentPhase, same_start},
 };
 use crate::model::{
     alert::{Alert, Status},
@@ -26,7 +26,11 @@ impl Decider<'_> {
             (None, Status::Firing) => self.fired(alert, false),
             (None | Some(Held::Resolved), Status::Resolved) => Ok(()),
             (Some(Held::Firing), Status::Firing) => match held {
-                Some(held) if same_start(held, alert) => Ok(()),
+                Some(held) if same_start(held, alert) && self.state.is_taken_now(self.policy, held, alert) => {
+                    self.fired(alert, false)
+                }
+                // Alertmanager sends nothing that is silenced.
+                Some(held) if same_start(held, alert) => self.silence_over(&alert.fingerprint),
                 Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
                 _ => self.fired(alert, false),
             },
@@ -140,13 +144,11 @@ impl Decider<'_> {
 
     /// An alert is found active. If its ladder ended because it was silenced, it goes on: nobody was told to look.
     fn silence_over(&mut self, print: &Fingerprint) -> Decided {
-        let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
-        let was_silenced = self.state.incidents.get(&id).is_some_and(|incident| {
-            let ended = incident.ladder.as_ref().and_then(|ladder| ladder.ended.as_ref());
-            incident.phase == IncidentPhase::Open
-                && matches!(ended, Some(LadderEnd::HandedOver { reason: Reason::Silenced { .. } }))
-        });
-        if was_silenced { self.go_on(id) } else { Ok(()) }
+        let waits = self.state.alerts.get(print).filter(|held| self.state.waits_for_a_silence(held));
+        match waits.and_then(|held| held.incident) {
+            Some(incident) => self.go_on(incident),
+            None => Ok(()),
+        }
     }
 
     /// Nothing of an open incident fires, and of some of it nobody knows: nobody acts on it any more.
@@ -162,6 +164,22 @@ impl Decider<'_> {
         self.emit(Event::IncidentLostContact { incident: id })?;
         self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
         self.stop_ladder(id, Reason::LostContact)
+    }
+}
+
+impl State {
+    /// No rule took it when it fired, and one does now: the rules have changed since.
+    pub(super) fn is_taken_now(&self, policy: &Policy, held: &AlertState, alert: &Alert) -> bool {
+        held.rule.is_none() && held.incident.is_none() && policy.classify(&alert.labels).is_some()
+    }
+
+    /// Its incident's ladder ended because it was silenced.
+    pub(super) fn waits_for_a_silence(&self, held: &AlertState) -> bool {
+        held.incident.and_then(|id| self.incidents.get(&id)).is_some_and(|incident| {
+            let ended = incident.ladder.as_ref().and_then(|ladder| ladder.ended.as_ref());
+            incident.phase == IncidentPhase::Open
+                && matches!(ended, Some(LadderEnd::HandedOver { reason: Reason::Silenced { .. } }))
+        })
     }
 }
 

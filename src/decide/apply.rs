@@ -4,7 +4,7 @@ use super::{
     packed::Packed,
     state::{
         AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
-        Timer,
+        Timer, same_start,
     },
 };
 use crate::model::{
@@ -108,6 +108,7 @@ impl State {
                     firing: 0,
                     resolved: 0,
                     lost: 0,
+                    fires_elsewhere: false,
                     last_end: None,
                     ladder: None,
                     next_rung: 0,
@@ -458,9 +459,13 @@ impl State {
     fn alert_fired(&mut self, at: Micros, alert: &Alert, rule: Option<String>, doubtful: bool, confirm_at: Micros) {
         let print = alert.fingerprint.clone();
         let before = self.alerts.get(&print).map(|held| (held.held, held.incident));
-        // An alert whose incident is over starts a new story.
+        let goes_on =
+            self.alerts.get(&print).is_some_and(|held| held.held != Held::Resolved && same_start(held, alert));
+        // An alert whose incident is over starts a new story. One that never ended does not, where a person closed it.
         let incident = before.and_then(|(_, incident)| incident).filter(|incident| {
-            self.incidents.get(incident).is_some_and(|incident| incident.phase != IncidentPhase::Resolved)
+            self.incidents.get(incident).is_some_and(|incident| {
+                incident.phase != IncidentPhase::Resolved || goes_on && incident.resolved_by.is_some()
+            })
         });
         if let (Some((held, _)), Some(joined)) =
             (before, incident.and_then(|incident| self.incidents.get_mut(&incident)))
@@ -475,6 +480,7 @@ impl State {
                 left.uncount(held);
             }
             left.alerts.remove(&print);
+            left.fires_elsewhere = true;
         }
         let fired = AlertState {
             held: Held::Firing,

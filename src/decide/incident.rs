@@ -132,11 +132,20 @@ impl Decider<'_> {
         let leased = self.state.leases.values().any(|lease| lease.step.incident == id);
         let owed = self.state.owed.iter().any(|letter| letter.incident == id);
         let locked = self.state.locks.values().any(|lock| lock.incident == id);
-        if leased || owed || locked || !self.state.live_steps_of(id).is_empty() {
+        let closed = self.is_closed_while_it_fires(id);
+        if leased || owed || locked || closed || !self.state.live_steps_of(id).is_empty() {
             let forget_at = self.now + Span::hours(1);
             return self.emit(Event::IncidentKept { incident: id, forget_at });
         }
         self.emit(Event::IncidentForgotten { incident: id })
+    }
+
+    /// A person resolved it, and what still fires of it is known as closed by it.
+    fn is_closed_while_it_fires(&self, id: IncidentId) -> bool {
+        self.state
+            .incidents
+            .get(&id)
+            .is_some_and(|incident| incident.resolved_by.is_some() && incident.firing + incident.lost > 0)
     }
 
     pub(super) fn gathered(&mut self, id: IncidentId) -> Decided {

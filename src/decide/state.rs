@@ -3,6 +3,7 @@
 //! It changes only in [`super::apply`]. Everything is ordered, so two folds of one journal are equal to the byte.
 
 use super::{
+    Policy,
     packed::Packed,
     work::{ALERTS_ASKED, AskedAlert},
 };
@@ -36,7 +37,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -143,6 +144,8 @@ pub(super) struct Incident {
     pub firing: u32,
     pub resolved: u32,
     pub lost: u32,
+    /// An alert of it fired anew after it was resolved: that is another incident's.
+    pub fires_elsewhere: bool,
     /// The latest end of an alert of it: a rule must be evaluated after it.
     pub last_end: Option<Micros>,
     pub ladder: Option<Ladder>,
@@ -288,10 +291,13 @@ pub struct Counts {
 impl State {
     /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
     #[must_use]
-    pub fn knows(&self, input: &Input) -> bool {
+    pub fn knows(&self, policy: &Policy, input: &Input) -> bool {
         let Input::Alert(alert) = input else { return false };
         match (self.alerts.get(&alert.fingerprint), alert.status) {
-            (Some(held), Status::Firing) => held.held == Held::Firing && same_start(held, alert),
+            (Some(held), Status::Firing) => {
+                let is_same = held.held == Held::Firing && same_start(held, alert);
+                is_same && !self.is_taken_now(policy, held, alert) && !self.waits_for_a_silence(held)
+            }
             (Some(held), Status::Resolved) => held.held == Held::Resolved,
             (None, Status::Resolved) => true,
             (None, Status::Firing) => false,

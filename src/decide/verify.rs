@@ -78,6 +78,9 @@ impl Decider<'_> {
 
 /// None: not yet.
 fn answer_of_fix(step: &Step, incident: &Incident, reading: &Reading) -> Option<Answer> {
+    if incident.fires_elsewhere {
+        return Some(inconclusive("an alert of it fires again, in another incident"));
+    }
     let resolved = incident.firing == 0 && incident.lost == 0;
     let doubt = doubt_of(incident, reading);
     if resolved && doubt.is_none() {

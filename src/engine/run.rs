@@ -40,6 +40,8 @@ const READS: usize = 64;
 /// After a timer that could not be decided; it doubles up to the last.
 pub(super) const FIRST_WAKE_REST: Span = Span::minutes(1);
 const LAST_WAKE_REST: Span = Span::hours(1);
+/// Bytes kept of the text of an input that could not be decided.
+const POISONED_KEPT: usize = 64 * 1024;
 /// How often an idle engine looks whether the wall clock was stepped.
 const LOOK_AT_CLOCK: Span = Span::seconds(1);
 
@@ -242,7 +244,7 @@ impl Engine {
 
     async fn decide_one(&mut self, batch: &mut Batch, input: Input) -> Result<(Option<u64>, Arc<[Event]>), Fatal> {
         batch.inputs += 1;
-        if self.state.knows(&input) {
+        if self.state.knows(&self.policy, &input) {
             batch.keep_silent(input);
             return Ok((None, Arc::default()));
         }
@@ -287,7 +289,9 @@ impl Engine {
         message: String,
     ) -> Result<(Option<u64>, Arc<[Event]>), Fatal> {
         let text = serde_json::to_string(input).unwrap_or_default();
-        let poisoned = Input::Poisoned { digest: hex(&Sha256::digest(text)), cause: input.cause().to_owned(), message };
+        let (digest, cause) = (hex(&Sha256::digest(&text)), input.cause().to_owned());
+        let text = text[..text.floor_char_boundary(POISONED_KEPT)].to_owned();
+        let poisoned = Input::Poisoned { digest, cause, message, text };
         self.shared.published.poisoned.fetch_add(1, Ordering::Relaxed);
         self.state = self.fold_anew(batch).await?;
         // Its versions count anew: whatever they say, it is published.

@@ -187,6 +187,9 @@ async fn an_input_that_cannot_be_decided_is_recorded_and_leaves_the_state_as_it_
     assert_eq!((folded.state.digest(), folded.damage), (digest, None), "the journal says the same");
     let report = replay::replay(&journal).await.unwrap();
     assert_eq!(report.difference, None);
+    let rows = journal.rows(1, 100).await.unwrap();
+    let kept = rows.iter().filter(|row| row.cause == "poisoned" && row.body.contains("starts_at")).count();
+    assert_eq!(kept, 2, "what could not be decided can be read in the journal");
 }
 
 #[tokio::test]

@@ -85,6 +85,9 @@ pub enum Input {
         digest: String,
         cause: String,
         message: String,
+        /// The input's text, or its beginning: for a person to look at, and to send again.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
     },
 }
 

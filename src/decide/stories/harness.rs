@@ -152,7 +152,7 @@ impl Story {
     }
 
     pub fn input(&mut self, input: Input) -> Vec<Event> {
-        if self.state.knows(&input) {
+        if self.state.knows(&self.policy, &input) {
             return Vec::new();
         }
         let events = decide(&self.policy, &mut self.state, &input, self.now).unwrap();

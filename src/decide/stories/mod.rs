@@ -4,6 +4,7 @@
 //! the same state.
 
 mod acting;
+mod again;
 mod alerts;
 mod crossing;
 mod harness;

@@ -149,7 +149,12 @@ fn a_wake_that_could_not_be_decided_does_not_come_for_ever() {
     let mut story = Story::with(|spec| spec.rules[0].fires_for = Span::seconds(30));
     story.fires("WebIsSlow");
     let timers = story.state.timers.len();
-    let poisoned = Input::Poisoned { digest: "00".into(), cause: "wake".into(), message: "on purpose".into() };
+    let poisoned = Input::Poisoned {
+        digest: "00".into(),
+        cause: "wake".into(),
+        message: "on purpose".into(),
+        text: String::new(),
+    };
     let events = story.input(poisoned);
     assert!(events.iter().any(|event| matches!(event, Event::PageReleased { .. })));
     assert_eq!(story.state.timers.len(), timers - 1);

@@ -204,7 +204,12 @@ fn after_a_start_no_lease_ends_before_it_has_settled() {
 fn pages_that_nobody_takes_do_not_grow_for_ever() {
     let mut story = Story::begin();
     for number in 0..150 {
-        story.input(Input::Poisoned { digest: number.to_string(), cause: "alert".into(), message: "m".into() });
+        story.input(Input::Poisoned {
+            digest: number.to_string(),
+            cause: "alert".into(),
+            message: "m".into(),
+            text: String::new(),
+        });
     }
     assert_eq!(story.state.pages_owed.len(), 100);
 }
@@ -212,7 +217,12 @@ fn pages_that_nobody_takes_do_not_grow_for_ever() {
 #[test]
 fn the_page_of_an_input_that_cannot_be_decided_mentions_people() {
     let mut story = Story::begin();
-    let events = story.input(Input::Poisoned { digest: "d".into(), cause: "alert".into(), message: "m".into() });
+    let events = story.input(Input::Poisoned {
+        digest: "d".into(),
+        cause: "alert".into(),
+        message: "m".into(),
+        text: String::new(),
+    });
     let mentions =
         events.iter().any(|event| matches!(event, Event::Tell { note: Some(note), .. } if !note.mentions.is_empty()));
     assert!(mentions, "{events:#?}");
