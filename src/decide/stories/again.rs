@@ -4,9 +4,9 @@
 use super::harness::{Story, rule};
 use crate::model::{
     event::LadderEnd,
-    firing::Firing,
-    id::IncidentId,
-    input::Command,
+    firing::{Firing, FiringAnswer},
+    id::{Fingerprint, IncidentId},
+    input::{Command, Input},
     reason::Reason,
     step::{Answer, Phase},
     time::Span,
@@ -50,7 +50,10 @@ fn what_a_person_closed_stays_closed_though_it_was_lost_for_days() {
     story.command("ann", Command::Resolve { incident: IncidentId(1) });
     story.mails();
     story.after(Span::hours(24 * 3));
-    assert_eq!(story.state.counts().alerts_known, 1, "lost");
+    let fingerprint = Fingerprint::new("WebIsSlow-p1");
+    let answer = FiringAnswer::Unreachable { problem: "no route".into() };
+    story.input(Input::Confirmed { fingerprint: fingerprint.clone(), delivered: None, answer });
+    assert_eq!(story.state.alert_view(&fingerprint).unwrap().state, "lost");
     story.fires_since("WebIsSlow", began);
     assert_eq!(story.state.incident_ids(), [IncidentId(1)], "it fires since then: ann closed that");
     story.after(Span::minutes(5)).resolves("WebIsSlow");
