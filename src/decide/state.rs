@@ -283,6 +283,8 @@ pub struct Counts {
     pub asking: u64,
     pub holding: u64,
     pub leases: u64,
+    /// Targets that a step holds. One whose outcome nobody knows stays locked, and is not counted.
+    pub locks: u64,
     pub letters_owed: u64,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
@@ -403,6 +405,7 @@ impl State {
             asking: phase(Phase::Asking),
             holding: phase(Phase::Holding),
             leases: self.leases.len() as u64,
+            locks: self.locks.values().filter(|lock| !lock.unknown).count() as u64,
             letters_owed: self.owed.len() as u64,
             oldest_letter: self
                 .owed

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// A wall clock that differs by more than this from what was counted was stepped. NTP slews smaller errors away.
 pub const DRIFT_TOLERATED: Span = Span::seconds(2);
@@ -130,32 +130,43 @@ fn monotonic() -> Instant {
 
 /// A clock that stands until it is moved: for tests, simulation and replay.
 #[derive(Clone)]
-pub struct FakeClock(Arc<Fake>);
+pub struct FakeClock(Arc<Mutex<Fake>>);
 
 struct Fake {
-    now: watch::Sender<Micros>,
-    stepped: Mutex<Option<Span>>,
-    /// What somebody waits for → how many wait.
-    waits: Mutex<BTreeMap<Micros, u32>>,
+    now: Micros,
+    stepped: Option<Span>,
+    /// What somebody waits for → how many wait, and how they are woken. Only those whose time has come are.
+    waits: BTreeMap<Micros, (u32, Arc<Notify>)>,
+}
+
+impl Fake {
+    fn set(&mut self, now: Micros) {
+        self.now = now;
+        for (_, wake) in self.waits.range(..=now).map(|(_, waiting)| waiting) {
+            wake.notify_waiters();
+        }
+    }
 }
 
 impl FakeClock {
     #[must_use]
     pub fn at(now: Micros) -> FakeClock {
-        FakeClock(Arc::new(Fake {
-            now: watch::Sender::new(now),
-            stepped: Mutex::new(None),
-            waits: Mutex::new(BTreeMap::new()),
-        }))
+        FakeClock(Arc::new(Mutex::new(Fake { now, stepped: None, waits: BTreeMap::new() })))
+    }
+
+    fn fake(&self) -> MutexGuard<'_, Fake> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn advance(&self, by: Span) {
-        self.0.now.send_modify(|now| *now = *now + by);
+        let mut fake = self.fake();
+        let now = fake.now + by;
+        fake.set(now);
     }
 
     /// As if the wall clock had been stepped: forward moves `now` along, back does not.
     pub fn step_wall(&self, by: Span) {
-        *self.0.stepped.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
+        self.fake().stepped = Some(by);
         if by.0 > 0 {
             self.advance(by);
         }
@@ -164,27 +175,29 @@ impl FakeClock {
     /// The earliest moment that somebody sleeps for: where a simulation goes next when nothing else happens.
     #[must_use]
     pub fn next_wait(&self) -> Option<Micros> {
-        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+        self.fake().waits.keys().next().copied()
     }
 }
 
 /// Takes itself out of the list of waits, also when the sleep is given up.
-struct Wait<'a>(&'a Fake, Micros);
+struct Wait<'a>(&'a FakeClock, Micros);
 
 impl<'a> Wait<'a> {
-    fn new(fake: &'a Fake, at: Micros) -> Wait<'a> {
-        *fake.waits.lock().unwrap_or_else(PoisonError::into_inner).entry(at).or_default() += 1;
-        Wait(fake, at)
+    fn new(clock: &'a FakeClock, at: Micros) -> (Wait<'a>, Arc<Notify>) {
+        let mut fake = clock.fake();
+        let (count, wake) = fake.waits.entry(at).or_default();
+        *count += 1;
+        (Wait(clock, at), Arc::clone(wake))
     }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let mut waits = self.0.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = waits.get_mut(&self.1) {
+        let mut fake = self.0.fake();
+        if let Some((count, _)) = fake.waits.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
-                waits.remove(&self.1);
+                fake.waits.remove(&self.1);
             }
         }
     }
@@ -192,15 +205,17 @@ impl Drop for Wait<'_> {
 
 impl Clock for FakeClock {
     fn now(&self) -> Micros {
-        *self.0.now.borrow()
+        self.fake().now
     }
 
     fn not_before(&self, at: Micros) {
-        self.0.now.send_modify(|now| *now = (*now).max(at));
+        let mut fake = self.fake();
+        let now = fake.now.max(at);
+        fake.set(now);
     }
 
     fn stepped(&self) -> Option<Span> {
-        self.0.stepped.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.fake().stepped.take()
     }
 
     fn drifts(&self) -> bool {
@@ -209,10 +224,13 @@ impl Clock for FakeClock {
 
     fn sleep_until(&self, at: Micros) -> Boxed<'_, ()> {
         Box::pin(async move {
-            let _wait = Wait::new(&self.0, at);
-            let mut now = self.0.now.subscribe();
-            // The sender lives as long as `self`: this ends only when the time has come.
-            let _ = now.wait_for(|now| *now >= at).await;
+            let (_wait, wake) = Wait::new(self, at);
+            let mut woken = std::pin::pin!(wake.notified());
+            // Before the look at the time: a move of the clock in between is not missed.
+            woken.as_mut().enable();
+            if self.now() < at {
+                woken.await;
+            }
         })
     }
 }

@@ -10,6 +10,10 @@
 
 mod simulator;
 
+/// Scenarios are many small things that live shortly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use anyhow::{Context, bail};
 use simulator::{Options, end_of_story, run, run_many};
 use std::process::{Command, ExitCode};
