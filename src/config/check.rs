@@ -106,6 +106,7 @@ impl Check {
             timezone,
             timezone_name,
             pause_file: file.pause_file.and_then(|path| self.filled(path)).map(PathBuf::from),
+            unclean_starts: file.safe_mode.and_then(|it| it.unclean_starts).map_or(0, |given| given.value),
             listen,
             alertmanager_source,
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),

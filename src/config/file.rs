@@ -20,6 +20,7 @@ pub struct File {
     pub rules: Option<Located<String>>,
     pub timezone: Option<Located<String>>,
     pub pause_file: Option<Located<String>>,
+    pub safe_mode: Option<SafeMode>,
     pub listen: Option<Listen>,
     pub sources: Option<Sources>,
     pub kubernetes: Option<Kubernetes>,
@@ -96,6 +97,12 @@ pub struct Slack {
 pub struct Alertmanager {
     pub urls: Option<OneOrMany<Located<String>>>,
     pub lost_after: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SafeMode {
+    pub unclean_starts: Option<Located<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -40,6 +40,8 @@ pub struct Settings {
     /// The zone's IANA name, for policies and status.
     pub timezone_name: String,
     pub pause_file: Option<PathBuf>,
+    /// Starts without a clean stop, one soon after the other, that end in observing only.
+    pub unclean_starts: u32,
     pub listen: Listen,
     pub alertmanager_source: AlertmanagerSource,
     pub kubernetes: Kubernetes,

@@ -71,7 +71,11 @@ impl Decider<'_> {
             }
             return self.fires_again(incident, doubtful);
         }
-        let incident = self.open_incident(rule, key, severity, rank, title_of(alert), alert)?;
+        let title = title_of(alert);
+        let incident = self.open_incident(rule, key, severity, rank, title.clone(), alert)?;
+        if let Some(into) = self.folds_into(rule, &alert.labels) {
+            self.fold(incident, into, &title)?;
+        }
         self.begin_ladder(incident, rule, &alert.labels, 0)
     }
 

@@ -1,7 +1,9 @@
 //! `State::apply`: the only way the state changes. Reads the input for its bulk, never the rules.
 
 use super::{
+    brake::set_of,
     packed::Packed,
+    records::Disarm,
     state::{
         AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
         Timer, same_start,
@@ -14,7 +16,7 @@ use crate::model::{
     input::{Gathered, Input},
     letter::Slot,
     reason::Reason,
-    step::{self, Phase, Purpose},
+    step::{self, Answer, Phase, Purpose},
     target::TargetKey,
     time::{Micros, Span},
     view::EvidenceView,
@@ -23,6 +25,8 @@ use std::collections::BTreeSet;
 
 /// Starts older than this count against no limit: rules files may not ask for a longer window.
 pub const LONGEST_LIMIT_WINDOW: Span = Span::hours(31 * 24);
+/// A process that has run for so long did not crash at its start.
+pub const STEADY_AFTER: Span = Span::minutes(5);
 /// Pieces of evidence that one incident lists; the journal has them all.
 const EVIDENCE_LISTED: usize = 50;
 
@@ -85,6 +89,7 @@ impl State {
                 mentions,
             } => {
                 self.last_incident = incident.0;
+                self.records.fires(rule, key, at);
                 self.open.insert((rule.clone(), key.clone()), *incident);
                 let opened = Incident {
                     rule: rule.clone(),
@@ -137,6 +142,8 @@ impl State {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Open;
                 changed.quiet_until = None;
+                let (rule, key) = (changed.rule.clone(), changed.key.clone());
+                self.records.fires(&rule, &key, at);
                 self.clear_timer(&Timer::Quiet(*incident));
             }
             Event::IncidentLostContact { incident } => self.incident_mut(*incident, event)?.lost_contact = true,
@@ -147,7 +154,7 @@ impl State {
             Event::IncidentKept { incident, forget_at } => {
                 self.set_timer(Timer::ForgetIncident(*incident), *forget_at);
             }
-            Event::IncidentForgotten { incident } => self.incident_forgotten(*incident),
+            Event::IncidentForgotten { incident } => self.incident_forgotten(at, *incident),
             Event::EvidenceWanted { incident, collectors } => {
                 let wanted = collectors.iter().map(|collector| (*incident, collector.clone()));
                 self.evidence_wanted.extend(wanted);
@@ -156,6 +163,9 @@ impl State {
             Event::EvidenceGathered { incident } => self.evidence_gathered(at, *incident, input, event)?,
 
             Event::LadderBegan { incident, rungs, first, rule_hash, fires_for, cooldown, undo_within } => {
+                if let Some(rung) = rungs.first() {
+                    self.fleet.alarm(rung, *incident, at);
+                }
                 let changed = self.incident_mut(*incident, event)?;
                 changed.next_rung = *first;
                 changed.ladder = Some(Ladder {
@@ -194,6 +204,7 @@ impl State {
                 self.work_version += 1;
             }
             Event::StepJudged { step, trace, plan, scopes, .. } => {
+                self.count_members(*step, input);
                 let judged = self.step_mut(*step, event)?;
                 judged.trace.clone_from(trace);
                 if let Some(plan) = plan {
@@ -223,6 +234,11 @@ impl State {
                 over.ended_at = Some(at);
                 self.clear_timers_of(*step);
                 self.free_locks(step.incident);
+                // What somebody else changed in between was not tried.
+                let was_tried = !matches!(reason, Reason::ChangedSince { .. });
+                if matches!(event, Event::StepFailed { .. }) && was_tried {
+                    self.record(*step, true);
+                }
             }
             Event::ApprovalAsked { step, plan, until } => {
                 let asking = self.step_mut(*step, event)?;
@@ -255,6 +271,8 @@ impl State {
                     if let Some(ladder) = &mut incident.ladder {
                         ladder.started.insert(target);
                     }
+                    let rule = incident.rule.clone();
+                    self.records.acted(&rule, &plan.rule_hash);
                 }
                 self.count_start(at, scopes);
                 self.set_timer(Timer::PerformBy(*step), *perform_by + READ_BACK_SLACK);
@@ -278,6 +296,7 @@ impl State {
                 if let Some(lock) = self.locks.get_mut(&target) {
                     lock.unknown = true;
                 }
+                self.record(*step, true);
             }
             Event::MeasureAsked { step } => {
                 self.step_mut(*step, event)?.last_measurement = true;
@@ -289,6 +308,11 @@ impl State {
                 over.ended_at = Some(at);
                 self.clear_timers_of(*step);
                 self.free_locks(step.incident);
+                match answer {
+                    Answer::Helped => self.record(*step, false),
+                    Answer::DidNot => self.record(*step, true),
+                    Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
+                }
             }
 
             Event::LeaseBegan { lease, step, baseline, value, until } => {
@@ -334,7 +358,27 @@ impl State {
                 let bar = Bar { incident: *incident, by: by.clone() };
                 self.barred.insert((rule.clone(), target.clone()), bar);
             }
-            Event::Rearmed { rule, targets, .. } => {
+            Event::Disarmed { rule, target, failures, of, .. } => {
+                self.records.disarm(rule, target.as_ref(), Disarm { failures: *failures, of: *of });
+            }
+            Event::Braked { set, incident, targets, look_at } => {
+                self.fleet.brake(set.clone(), *incident, *targets);
+                self.set_timer(Timer::Brake(set.clone()), *look_at);
+            }
+            Event::BrakeKept { set, calm_since, look_at } => {
+                self.fleet.keep(set, *calm_since);
+                self.set_timer(Timer::Brake(set.clone()), *look_at);
+            }
+            Event::BrakeReleased { set } => {
+                self.fleet.release(set);
+                self.clear_timer(&Timer::Brake(set.clone()));
+            }
+            Event::IncidentFolded { incident, into } => {
+                self.incident_mut(*incident, event)?.receiver = None;
+                self.fleet.fold(*into);
+            }
+            Event::Rearmed { rule, targets, whole, .. } => {
+                self.records.rearm(rule, targets, *whole);
                 for target in targets {
                     self.barred.remove(&(rule.clone(), target.clone()));
                     if self.locks.get(target).is_some_and(|lock| lock.unknown) {
@@ -343,7 +387,16 @@ impl State {
                 }
             }
             Event::PolicyChanged { policy } => self.policy.clone_from(policy),
-            Event::Started { .. } => {
+            Event::Steady => {
+                self.unclean_starts = 0;
+                self.clear_timer(&Timer::Steady);
+            }
+            Event::Started { unclean, .. } => {
+                self.unclean_starts = unclean.unwrap_or_default();
+                self.clear_timer(&Timer::Steady);
+                if self.unclean_starts > 0 {
+                    self.set_timer(Timer::Steady, at + STEADY_AFTER);
+                }
                 self.epoch += 1;
                 self.leads_since = at;
                 self.work_version += 1;
@@ -432,6 +485,23 @@ impl State {
         {
             self.clear_timer(&timer);
         }
+    }
+
+    /// An observation of a set's member says how many there are.
+    fn count_members(&mut self, id: StepId, input: &Input) {
+        let Some(target) = self.steps.get(&id).map(|step| &step.rung.target) else { return };
+        if let (Input::Observed { result: Ok(seen), .. }, Some(set)) = (input, set_of(target))
+            && let Some(members) = seen.facts.members
+        {
+            self.fleet.counted(set, members);
+        }
+    }
+
+    /// How a fix ended, for its rule's record.
+    fn record(&mut self, id: StepId, failed: bool) {
+        let Some(step) = self.steps.get(&id).filter(|step| step.purpose.is_fix()) else { return };
+        let Some(incident) = self.incidents.get(&id.incident) else { return };
+        self.records.ended(&incident.rule, &step.rung.target.key(), failed);
     }
 
     /// Moves a step through the one table of phases.
@@ -573,8 +643,9 @@ impl State {
         Ok(())
     }
 
-    fn incident_forgotten(&mut self, id: IncidentId) {
+    fn incident_forgotten(&mut self, at: Micros, id: IncidentId) {
         let Some(incident) = self.incidents.remove(&id) else { return };
+        self.records.forget_fired(&incident.rule, &incident.key, at);
         for print in &incident.alerts {
             if let Some(alert) = self.alerts.get_mut(print) {
                 alert.incident = None;

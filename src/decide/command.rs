@@ -186,13 +186,25 @@ impl Decider<'_> {
             let of = self.state.incidents.get(&lock.incident).map(|incident| incident.rule.as_str());
             lock.unknown && of == Some(rule) && is_meant(key)
         });
-        let targets: BTreeSet<TargetKey> = barred.chain(locked.map(|(key, _)| key.clone())).collect();
-        if targets.is_empty() {
-            return self.refuse(format!("nothing of rule {rule} is barred or held by an unknown outcome there"));
+        let disarmed: Vec<Option<&TargetKey>> = self.state.records.disarmed_of(rule).collect();
+        // As a whole it is rearmed only by a word that names no target.
+        let whole = target.is_none() && disarmed.contains(&None);
+        let disarmed = disarmed.into_iter().flatten().filter(|key| is_meant(key)).cloned();
+        let targets: BTreeSet<TargetKey> = barred.chain(locked.map(|(key, _)| key.clone())).chain(disarmed).collect();
+        if targets.is_empty() && target.is_some() && self.state.records.disarmed_of(rule).any(|of| of.is_none()) {
+            return self.refuse(format!("rule {rule} is disarmed as a whole: nightshift rearm {rule}"));
         }
-        let names: Vec<&str> = targets.iter().map(|target| target.0.as_str()).collect();
+        if targets.is_empty() && !whole {
+            return self
+                .refuse(format!("nothing of rule {rule} is barred, disarmed or held by an unknown outcome there"));
+        }
+        let mut names: Vec<&str> = targets.iter().map(|target| target.0.as_str()).collect();
+        if whole {
+            names.insert(0, "every target");
+        }
         let text = format!("{by} rearmed rule {rule} for {}.", names.join(", "));
-        self.emit(Event::Rearmed { rule: rule.to_owned(), targets: targets.into_iter().collect(), by: by.to_owned() })?;
+        let targets = targets.into_iter().collect();
+        self.emit(Event::Rearmed { rule: rule.to_owned(), targets, whole, by: by.to_owned() })?;
         self.tell_all(text)
     }
 }

@@ -37,6 +37,9 @@ impl Decider<'_> {
         if let Some(why) = missing {
             return self.hand_over(id, Reason::NoTarget { why });
         }
+        if let Some(rung) = rungs.first() {
+            self.may_brake(&rung.target)?;
+        }
         match rungs.into_iter().nth(first as usize) {
             // A step of the ladder before this one is still being verified: its verdict decides.
             _ if self.ladder_has_a_step(id) => Ok(()),
@@ -48,6 +51,11 @@ impl Decider<'_> {
     /// Plans one rung. What can be known without looking (settling, `for`) holds it before anything is observed; but
     /// what begins during a pause does not wait for its end.
     fn plan_fix(&mut self, id: IncidentId, rung_number: u32, rung: Rung, try_number: u32) -> Decided {
+        // Nothing is looked at that the brake stops anyway.
+        if let Some((set, on)) = self.state.fleet.on_for(super::brake::set_of(&rung.target)) {
+            let reason = Reason::Braked { by: on.incident, set: set.map(str::to_owned), targets: on.targets };
+            return self.hand_over(id, reason);
+        }
         let step = self.next_step(id);
         let mode = rung.mode;
         self.emit(Event::StepPlanned { step, purpose: Purpose::Fix, rung_number, rung: Box::new(rung), try_number })?;
@@ -242,6 +250,8 @@ fn pages(reason: &Reason) -> bool {
     !matches!(
         reason,
         Reason::Silenced { .. }
+            // The storm has one page.
+            | Reason::Braked { .. }
             | Reason::Rejected { .. }
             | Reason::Closed { .. }
             | Reason::Undone { .. }

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod apply;
+pub mod brake;
 pub mod command;
 pub mod guard;
 pub mod incident;
@@ -13,6 +14,7 @@ pub mod ladder;
 pub mod lease;
 mod packed;
 pub mod policy;
+pub mod records;
 pub mod state;
 pub mod step;
 pub mod switch;
@@ -56,7 +58,9 @@ type Decided = Result<(), Illegal>;
 impl Decider<'_> {
     fn answer(&mut self) -> Decided {
         match self.input {
-            Input::Started { replica, policy, damage, .. } => self.started(replica, policy, damage.as_deref()),
+            Input::Started { replica, policy, clean, damage, .. } => {
+                self.started(replica, policy, *clean, damage.as_deref())
+            }
             Input::Stopped => self.emit(Event::Stopped),
             Input::PolicyLoaded { policy, .. } => self.policy_loaded(policy),
             Input::PolicyRefused { problems, .. } => {

@@ -5,6 +5,7 @@
 
 use crate::model::{
     alert::Labels,
+    freeze::Freeze,
     matcher::Matcher,
     mode::Mode,
     plan::hex,
@@ -32,6 +33,14 @@ pub struct PolicySpec {
     pub limits_namespace: Vec<Limit>,
     pub limits_all: Vec<Limit>,
     pub settle_after_start: Span,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freezes: Vec<Freeze>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
+    /// Starts without a clean stop, and without [`crate::decide::apply::STEADY_AFTER`] between them, that end in
+    /// observing only. 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unclean_starts: u32,
     pub lost_after: Span,
     /// IANA name; for times people read.
     pub timezone: String,
@@ -74,6 +83,20 @@ pub enum Choice {
     },
 }
 
+/// When so many targets of a set alert within a time that acting on each would make it worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brake {
+    /// Of a set's members, in per cent.
+    pub share_percent: u32,
+    /// ... but at least so many.
+    pub at_least: u32,
+    /// Of any rules' targets, in all.
+    pub all: u32,
+    pub within: Span,
+    /// How long it must be calm before acting goes on.
+    pub cooldown: Span,
+}
+
 /// `3 per 1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
@@ -97,6 +120,12 @@ pub struct Rule {
     pub mode: Mode,
     pub limits: Vec<Limit>,
     pub cooldown: Span,
+    /// An incident that began to fire so often within a time is left to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<Limit>,
+    /// So many runs of it need an approval after it was changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub canary: u32,
     pub quiet: Span,
     pub undo_within: Span,
     pub evidence: Vec<CollectorSpec>,
@@ -123,6 +152,11 @@ pub struct CollectorSpec {
     pub collect: String,
     pub target: String,
     pub with: Value,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A compiled policy. Cheap to share, never changed.

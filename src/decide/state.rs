@@ -4,7 +4,9 @@
 
 use super::{
     Policy,
+    brake::Fleet,
     packed::Packed,
+    records::Records,
     work::{ALERTS_ASKED, AskedAlert},
 };
 use crate::model::{
@@ -76,6 +78,10 @@ pub struct State {
     pub(super) locks: BTreeMap<TargetKey, Lock>,
     #[serde(with = "pairs")]
     pub(super) barred: BTreeMap<(String, TargetKey), Bar>,
+    pub(super) records: Records,
+    pub(super) fleet: Fleet,
+    /// Starts without a clean stop, and without a steady time between them.
+    pub(super) unclean_starts: u32,
     pub(super) paused: Option<PauseView>,
     pub(super) settling_until: Option<Micros>,
     pub(super) timers: BTreeSet<(Micros, Timer)>,
@@ -251,6 +257,9 @@ pub enum Timer {
     Confirm(Fingerprint),
     ForgetAlert(Fingerprint),
     ForgetIncident(IncidentId),
+    /// Is it calm again? None: the brake for everything.
+    Brake(Option<String>),
+    Steady,
 }
 
 /// Who switched acting off, and why.
@@ -285,6 +294,10 @@ pub struct Counts {
     pub leases: u64,
     /// Targets that a step holds. One whose outcome nobody knows stays locked, and is not counted.
     pub locks: u64,
+    /// Rules, and rules for one target, that wait for `rearm`.
+    pub disarmed: u64,
+    /// Where the brake is on: sets by name; None: everything.
+    pub braked: Vec<Option<String>>,
     pub letters_owed: u64,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
@@ -407,6 +420,8 @@ impl State {
             leases: self.leases.len() as u64,
             locks: self.locks.values().filter(|lock| !lock.unknown).count() as u64,
             letters_owed: self.owed.len() as u64,
+            disarmed: self.records.disarmed_count(),
+            braked: self.fleet.scopes().map(|set| set.map(str::to_owned)).collect(),
             oldest_letter: self
                 .owed
                 .iter()

@@ -1,6 +1,6 @@
 //! One step before and while it acts: judged on an observation, started, and what its call came to.
 
-use super::{Decided, Decider, guard};
+use super::{Decided, Decider, guard, records::Disarm};
 use crate::model::{
     event::{Event, LeaseEnd},
     id::StepId,
@@ -171,6 +171,7 @@ impl Decider<'_> {
                 self.touched.insert(id.incident);
                 let says = reason.says(&self.policy.zone);
                 self.post(id.incident, format!("Step {id} changed nothing: {says}."))?;
+                self.may_disarm(id)?;
                 self.not_done(id, &reason)
             }
             (Op::Apply, Phase::Acting, Outcome::Unknown { why }) => {
@@ -209,6 +210,7 @@ impl Decider<'_> {
     fn unknown(&mut self, id: StepId, why: &str) -> Decided {
         self.touched.insert(id.incident);
         self.emit(Event::StepUnknown { step: id, why: why.to_owned() })?;
+        self.may_disarm(id)?;
         let purpose = self.state.steps.get(&id).map(|step| step.purpose.clone());
         let reason = Reason::OutcomeUnknown { why: why.to_owned() };
         match purpose {
@@ -216,6 +218,21 @@ impl Decider<'_> {
             _ if self.ladder_lives(id.incident) => self.hand_over(id.incident, reason),
             _ => self.page(id.incident, reason),
         }
+    }
+
+    /// A fix failed once too often: its rule stays away from the target, or from all.
+    pub(super) fn may_disarm(&mut self, id: StepId) -> Decided {
+        let Some(step) = self.state.steps.get(&id).filter(|step| step.purpose.is_fix()) else { return Ok(()) };
+        let Some(rule) = self.state.incidents.get(&id.incident).map(|incident| incident.rule.clone()) else {
+            return Ok(());
+        };
+        let target = step.rung.target.key();
+        let Some((target, disarm)) = self.state.records.to_disarm(&rule, &target) else { return Ok(()) };
+        let Disarm { failures, of } = disarm;
+        let reason = Reason::Disarmed { rule: rule.clone(), target: target.clone(), failures, of };
+        self.touched.insert(id.incident);
+        self.emit(Event::Disarmed { incident: id.incident, rule, target, failures, of })?;
+        self.post(id.incident, format!("Disarmed: {}.", reason.says(&self.policy.zone)))
     }
 
     /// Lets the first that waits for a slot or a lock be judged afresh, when one is free.

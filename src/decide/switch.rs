@@ -1,6 +1,6 @@
 //! Switches of the whole: start and settling, pause and resume, a policy that changed, a clock that stepped.
 
-use super::{Decided, Decider};
+use super::{Decided, Decider, apply::STEADY_AFTER};
 use crate::model::{
     event::Event,
     id::{IncidentId, StepId},
@@ -12,17 +12,30 @@ use crate::model::{
 };
 
 impl Decider<'_> {
-    pub(super) fn started(&mut self, replica: &str, policy: &str, damage: Option<&str>) -> Decided {
+    pub(super) fn started(&mut self, replica: &str, policy: &str, clean: bool, damage: Option<&str>) -> Decided {
         let fresh = self.state.epoch == 0;
-        self.emit(Event::Started { replica: replica.to_owned() })?;
+        let most = self.policy.spec.unclean_starts;
+        let unclean = (most > 0).then(|| if clean { 0 } else { self.state.unclean_starts.saturating_add(1) });
+        self.emit(Event::Started { replica: replica.to_owned(), unclean })?;
         if let Some(damage) = damage {
             self.pause("nightshift", format!("the journal is damaged: {damage}"))?;
+        }
+        if let Some(unclean) = unclean.filter(|unclean| *unclean >= most && self.state.paused.is_none()) {
+            self.safe_mode(unclean)?;
         }
         if !fresh {
             self.settle()?;
             self.end_missed_windows()?;
         }
         self.policy_loaded(policy)
+    }
+
+    /// A crash loop: whatever it is that ends this process, it does not act between two crashes.
+    fn safe_mode(&mut self, unclean: u32) -> Decided {
+        let why = format!("{unclean} starts without a clean stop, and less than {STEADY_AFTER} between them");
+        self.pause("nightshift", why.clone())?;
+        let mentions = self.policy.spec.severities.first().map(|most| most.mentions.clone()).unwrap_or_default();
+        self.page_all(format!("nightshift only observes: {why}. Find out why, then: nightshift resume"), mentions)
     }
 
     fn settle(&mut self) -> Decided {

@@ -23,6 +23,8 @@ impl Decider<'_> {
             Timer::Confirm(fingerprint) => self.emit(Event::ConfirmAsked { fingerprint }),
             Timer::ForgetAlert(fingerprint) => self.forget_alert(&fingerprint),
             Timer::ForgetIncident(incident) => self.forget_incident(incident),
+            Timer::Brake(set) => self.brake_due(&set),
+            Timer::Steady => self.emit(Event::Steady),
         }
     }
 }

@@ -35,7 +35,10 @@ impl Decider<'_> {
         self.post(id.incident, format!("Step {id}: {}.", words(&answer)))?;
         let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
         match step.purpose.clone() {
-            Purpose::Fix => self.after_fix(id, answer),
+            Purpose::Fix => {
+                self.may_disarm(id)?;
+                self.after_fix(id, answer)
+            }
             Purpose::Undo { by: None, .. } => match answer {
                 Answer::Helped => self.next_rung(id.incident),
                 Answer::DidNot => self.stop_ladder(id.incident, Reason::DidNotHelp),

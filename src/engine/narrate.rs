@@ -156,7 +156,7 @@ fn lease(policy: &Policy, seq: u64, event: &Event) {
 
 fn itself(policy: &Policy, seq: u64, event: &Event) {
     match event {
-        Event::Started { replica } => info!(seq, replica, policy = policy.hash, "leading"),
+        Event::Started { replica, .. } => info!(seq, replica, policy = policy.hash, "leading"),
         Event::Stopped => info!(seq, "stopped cleanly"),
         Event::Settling { until } => {
             info!(seq, until = until.in_zone(&policy.zone), "settling: nothing acts until then")

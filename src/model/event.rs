@@ -246,7 +246,39 @@ pub enum Event {
     Rearmed {
         rule: String,
         targets: Vec<TargetKey>,
+        /// It was disarmed as a whole.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        whole: bool,
         by: String,
+    },
+    /// The rule stays away from the target (None: from all) until a person rearms it.
+    Disarmed {
+        incident: IncidentId,
+        rule: String,
+        target: Option<TargetKey>,
+        failures: u32,
+        of: u32,
+    },
+    /// So many targets alert at once that nothing acts on the set (None: on anything).
+    Braked {
+        set: Option<String>,
+        /// Tells of it.
+        incident: IncidentId,
+        targets: u32,
+        look_at: Micros,
+    },
+    BrakeKept {
+        set: Option<String>,
+        calm_since: Option<Micros>,
+        look_at: Micros,
+    },
+    BrakeReleased {
+        set: Option<String>,
+    },
+    /// An incident that opened under the brake is told in the one that tells of it.
+    IncidentFolded {
+        incident: IncidentId,
+        into: IncidentId,
     },
     PolicyChanged {
         policy: String,
@@ -256,7 +288,12 @@ pub enum Event {
     },
     Started {
         replica: String,
+        /// Starts up to this one without a clean stop, and without a steady time between them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unclean: Option<u32>,
     },
+    /// It has run long enough for its starts to be forgotten.
+    Steady,
     Stopped,
     ClockStepped {
         by: Span,

@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod event;
 pub mod firing;
+pub mod freeze;
 pub mod id;
 pub mod input;
 pub mod letter;

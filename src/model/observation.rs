@@ -25,6 +25,9 @@ pub struct Facts {
     pub owner: Option<String>,
     /// It is nightshift's own workload.
     pub is_itself: bool,
+    /// Of the set that it was picked from: how many there are, where that could be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
 }
 
 /// Facts of a target that acts on nothing (`noop`).
@@ -41,6 +44,7 @@ impl Facts {
             rollout: None,
             owner: None,
             is_itself: false,
+            members: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{
     id::IncidentId,
+    target::TargetKey,
     time::{Micros, Span},
 };
 use jiff::tz::TimeZone;
@@ -21,9 +22,34 @@ pub enum Reason {
     Settling {
         until: Micros,
     },
+    /// So many targets alert at once that acting on each would make it worse.
+    Braked {
+        /// The incident that tells of it.
+        by: IncidentId,
+        /// The set's name; None: everything.
+        set: Option<String>,
+        targets: u32,
+    },
+    Frozen {
+        name: String,
+        until: Micros,
+    },
     /// The rule's `for` has not passed.
     TooYoung {
         until: Micros,
+    },
+    /// It came and went too often.
+    Flapping {
+        times: u32,
+        limit: u32,
+        within: Span,
+    },
+    /// The rule failed here, or everywhere (`target` is None), too often.
+    Disarmed {
+        rule: String,
+        target: Option<TargetKey>,
+        failures: u32,
+        of: u32,
     },
     /// No peer of Alertmanager lists any alert of the incident as active.
     NotListed,
@@ -72,6 +98,11 @@ pub enum Reason {
     /// A person has the incident: what is new needs an approval.
     Acknowledged {
         by: String,
+    },
+    /// A rule that is new or was changed asks for its first runs.
+    Canary {
+        run: u32,
+        of: u32,
     },
     /// The mode is `ask`.
     ModeAsks,
@@ -183,7 +214,11 @@ impl Reason {
         match self {
             Reason::Paused { .. } => "paused",
             Reason::Settling { .. } => "settling",
+            Reason::Braked { .. } => "brake",
+            Reason::Frozen { .. } => "freeze",
             Reason::TooYoung { .. } => "for",
+            Reason::Flapping { .. } => "flapping",
+            Reason::Disarmed { .. } => "disarmed",
             Reason::NotListed => "not_listed",
             Reason::Silenced { .. } => "silenced",
             Reason::FiringUnknown { .. } => "firing_unknown",
@@ -196,6 +231,7 @@ impl Reason {
             Reason::NoSlot { .. } => "concurrency",
             Reason::Barred { .. } => "barred",
             Reason::Acknowledged { .. } => "acknowledged",
+            Reason::Canary { .. } => "canary",
             Reason::ModeAsks => "ask",
             Reason::Shadow => "shadow",
             Reason::NotObserved { .. } => "not_observed",
@@ -239,7 +275,23 @@ impl Reason {
             Reason::Paused { by, why } if why.is_empty() => format!("paused by {by}"),
             Reason::Paused { by, why } => format!("paused by {by}: {why}"),
             Reason::Settling { until } => format!("settling after a start until {}", time(until)),
+            Reason::Braked { by, set: Some(set), targets } => {
+                format!("the brake is on for {set}: {targets} of its targets alert at once (incident {by})")
+            }
+            Reason::Braked { by, set: None, targets } => {
+                format!("the brake is on: {targets} targets alert at once (incident {by})")
+            }
+            Reason::Frozen { name, until } => format!("the freeze {name} lasts until {}", time(until)),
             Reason::TooYoung { until } => format!("must still fire at {}", time(until)),
+            Reason::Flapping { times, limit, within } => {
+                format!("it began to fire {times} times within {within}, and {limit} are flapping")
+            }
+            Reason::Disarmed { rule, target: Some(target), failures, .. } => format!(
+                "rule {rule} failed {failures} times in a row on {target}: it stays away until `nightshift rearm {rule}`"
+            ),
+            Reason::Disarmed { rule, target: None, failures, of } => format!(
+                "{failures} of the last {of} steps of rule {rule} failed: it stays away until `nightshift rearm {rule}`"
+            ),
             Reason::NotListed => {
                 "Alertmanager does not list the alert as active (which is not the same as resolved)".into()
             }
@@ -263,6 +315,9 @@ impl Reason {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
             }
             Reason::Acknowledged { by } => format!("{by} has the incident: a new step needs an approval"),
+            Reason::Canary { run, of } => {
+                format!("run {run} of a rule whose first {of} need an approval, since it was last changed")
+            }
             Reason::ModeAsks => "the mode is ask: it needs an approval".into(),
             Reason::Shadow => "the mode is shadow: it only says what it would do".into(),
             Reason::NotObserved { problem } => format!("the target could not be observed: {problem}"),
@@ -304,7 +359,10 @@ impl Reason {
     #[must_use]
     pub fn until(&self) -> Option<Micros> {
         match self {
-            Reason::Settling { until } | Reason::TooYoung { until } | Reason::CoolingDown { until } => Some(*until),
+            Reason::Settling { until }
+            | Reason::Frozen { until, .. }
+            | Reason::TooYoung { until }
+            | Reason::CoolingDown { until } => Some(*until),
             Reason::LimitReached { frees_at, .. } => *frees_at,
             _ => None,
         }

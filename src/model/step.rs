@@ -155,7 +155,11 @@ pub enum Answer {
 pub enum Guard {
     Pause,
     Settle,
+    Brake,
+    Freeze,
     For,
+    Flapping,
+    Disarmed,
     Veto,
     Lock,
     Firing,
@@ -174,15 +178,20 @@ pub enum Guard {
     ChangedSince,
     Concurrency,
     Acknowledged,
+    Canary,
     Mode,
 }
 
 impl Guard {
     /// In the order in which they are asked: the first that blocks decides.
-    pub const ALL: [Guard; 22] = [
+    pub const ALL: [Guard; 27] = [
         Guard::Pause,
         Guard::Settle,
+        Guard::Brake,
+        Guard::Freeze,
         Guard::For,
+        Guard::Flapping,
+        Guard::Disarmed,
         Guard::Veto,
         Guard::Lock,
         Guard::Firing,
@@ -201,14 +210,19 @@ impl Guard {
         Guard::ChangedSince,
         Guard::Concurrency,
         Guard::Acknowledged,
+        Guard::Canary,
         Guard::Mode,
     ];
 
     /// All of [`Guard::word`]'s words.
-    pub const WORDS: [&'static str; 22] = [
+    pub const WORDS: [&'static str; 27] = [
         "pause",
         "settle",
+        "brake",
+        "freeze",
         "for",
+        "flapping",
+        "disarmed",
         "veto",
         "lock",
         "firing",
@@ -227,6 +241,7 @@ impl Guard {
         "changed_since",
         "concurrency",
         "acknowledged",
+        "canary",
         "mode",
     ];
 
@@ -235,6 +250,11 @@ impl Guard {
         match self {
             Guard::Pause => "pause",
             Guard::Settle => "settle",
+            Guard::Brake => "brake",
+            Guard::Freeze => "freeze",
+            Guard::Flapping => "flapping",
+            Guard::Disarmed => "disarmed",
+            Guard::Canary => "canary",
             Guard::For => "for",
             Guard::Observed => "observed",
             Guard::Fresh => "fresh",

@@ -25,6 +25,10 @@ pub const NOT_CONFIGURED: &str =
     "Kubernetes is not configured: set `kubernetes: {kubeconfig: …}` or run in a cluster with a service account";
 /// Objects asked for in one list; a list that goes on is an error, because half a list can't be decided on.
 pub const LIST_LIMIT: usize = 500;
+/// Pages of [`LIST_LIMIT`] that are counted of a set; beyond, it counts as having so many members.
+const COUNTED_PAGES: u32 = 20;
+const JSON: &str = "application/json, */*";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 /// The largest answer read: a list of [`LIST_LIMIT`] ordinary objects fits well.
 const BODY_LIMIT: usize = 8 << 20;
 /// A connection that is not there after this is not coming; every deadline of a step is longer.
@@ -236,7 +240,7 @@ impl Cluster {
     }
 
     pub async fn get<T: DeserializeOwned>(&self, place: Place<'_>, until: Instant) -> Result<T, Problem> {
-        let body = self.call(Method::GET, "get", place, &[], None, BODY_LIMIT, until).await?;
+        let body = self.call(Method::GET, "get", place, &[], JSON, None, BODY_LIMIT, until).await?;
         read(&body)
     }
 
@@ -262,7 +266,7 @@ impl Cluster {
         let limit = LIST_LIMIT.to_string();
         let mut query = selectors.to_vec();
         query.push(("limit", &limit));
-        let body = self.call(Method::GET, "list", place, &query, None, BODY_LIMIT, until).await?;
+        let body = self.call(Method::GET, "list", place, &query, JSON, None, BODY_LIMIT, until).await?;
         let page: Page<T> = read(&body)?;
         if !page.metadata.goes_on.is_empty() {
             let (_, _, plural) = place.resource.names();
@@ -270,6 +274,38 @@ impl Cluster {
             return Err(Problem::new(Class::Unreadable, says));
         }
         Ok(page.items.unwrap_or_default())
+    }
+
+    /// How many objects the selector lists, asked for as a table without the objects; at most [`COUNTED_PAGES`] pages.
+    pub async fn count(&self, place: Place<'_>, selector: &str, until: Instant) -> Result<u32, Problem> {
+        #[derive(serde::Deserialize)]
+        struct Table {
+            #[serde(default)]
+            metadata: Meta,
+            rows: Option<Vec<serde::de::IgnoredAny>>,
+        }
+        #[derive(Default, serde::Deserialize)]
+        struct Meta {
+            #[serde(default, rename = "continue")]
+            goes_on: String,
+        }
+        let limit = LIST_LIMIT.to_string();
+        let mut goes_on = String::new();
+        let mut counted = 0_usize;
+        for _ in 0..COUNTED_PAGES {
+            let mut query = vec![("labelSelector", selector), ("includeObject", "None"), ("limit", &limit)];
+            if !goes_on.is_empty() {
+                query.push(("continue", &goes_on));
+            }
+            let body = self.call(Method::GET, "list", place, &query, TABLE, None, BODY_LIMIT, until).await?;
+            let page: Table = read(&body)?;
+            counted += page.rows.unwrap_or_default().len();
+            if page.metadata.goes_on.is_empty() {
+                break;
+            }
+            goes_on = page.metadata.goes_on;
+        }
+        Ok(u32::try_from(counted).unwrap_or(u32::MAX))
     }
 
     /// Text of at most `limit` bytes: logs. The server is asked for no more; what is beyond is an error.
@@ -284,7 +320,7 @@ impl Cluster {
         let mut query = query.to_vec();
         query.push(("limitBytes", &bytes));
         // The server may end the last line beyond the limit.
-        self.call(Method::GET, "get", place, &query, None, limit.saturating_add(64 << 10), until).await
+        self.call(Method::GET, "get", place, &query, JSON, None, limit.saturating_add(64 << 10), until).await
     }
 
     /// RFC 6902. With `dry_run` nothing is stored.
@@ -310,7 +346,7 @@ impl Cluster {
         if dry_run {
             query.push(("dryRun", "All"));
         }
-        match self.call(method, verb, place, &query, Some(content), BODY_LIMIT, until).await {
+        match self.call(method, verb, place, &query, JSON, Some(content), BODY_LIMIT, until).await {
             // The status said 2xx: it is written, whatever became of the body.
             Ok(_) | Err(Problem { class: Class::Unreadable, .. }) => Ok(()),
             Err(problem) => Err(problem),
@@ -325,6 +361,7 @@ impl Cluster {
         verb: &str,
         place: Place<'_>,
         query: &[(&str, &str)],
+        accept: &str,
         content: Option<Content>,
         limit: usize,
         until: Instant,
@@ -336,7 +373,7 @@ impl Cluster {
             Some(Content::JsonPatch(ops)) => (Some("application/json-patch+json"), ops.to_string().into_bytes()),
             Some(Content::Replacement(object)) => (Some("application/json"), object.to_string().into_bytes()),
         };
-        let mut request = Request::builder().method(method).uri(uri).header(header::ACCEPT, "application/json, */*");
+        let mut request = Request::builder().method(method).uri(uri).header(header::ACCEPT, accept);
         if let Some(media) = media {
             request = request.header(header::CONTENT_TYPE, media);
         }

@@ -6,7 +6,7 @@
 use super::{
     Context, Loaded,
     file::{File, Named, Rule},
-    ladder, reach,
+    ladder, reach, restraints,
     sections::{self, Defaults},
     targets,
 };
@@ -109,13 +109,25 @@ impl Written {
     }
 
     fn take(&mut self, check: &mut Check<'_>, file: File) {
-        let File { severities, targets, defaults, max_concurrent, limits, settle_after_start, escalations, rules } =
-            file;
+        let File {
+            severities,
+            targets,
+            defaults,
+            max_concurrent,
+            limits,
+            settle_after_start,
+            freezes,
+            brake,
+            escalations,
+            rules,
+        } = file;
         let once = [
             ("severities", severities),
             ("defaults", defaults),
             ("max_concurrent", max_concurrent),
             ("limits", limits),
+            ("freezes", freezes),
+            ("brake", brake),
             ("settle_after_start", settle_after_start),
             ("escalations", escalations),
         ];
@@ -213,7 +225,6 @@ impl Check<'_> {
         }
         PolicySpec {
             mode: self.context.mode,
-            severities: severities.unwrap_or_default(),
             targets: known
                 .targets
                 .into_iter()
@@ -224,11 +235,15 @@ impl Check<'_> {
             limits_namespace,
             limits_all,
             settle_after_start: sections::settle_after_start(self, written),
+            freezes: restraints::freezes(self, written, severities.as_deref().unwrap_or_default()),
+            brake: Some(restraints::brake(self, written)),
+            unclean_starts: self.context.unclean_starts,
             lost_after: self.context.lost_after,
             timezone: self.context.timezone.to_owned(),
             asks_alertmanager: self.context.alertmanager,
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
+            severities: severities.unwrap_or_default(),
         }
     }
 

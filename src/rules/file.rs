@@ -44,6 +44,12 @@ pub struct File {
     /// How long after a start nothing acts, so that alerts can be confirmed first. Without it `60s`.
     #[schemars(with = "Option<String>")]
     pub settle_after_start: Option<Node>,
+    /// When nothing acts: dates, or hours of every week.
+    #[schemars(with = "Option<Vec<Freeze>>")]
+    pub freezes: Option<Node>,
+    /// When so many targets alert at once that nothing acts on them. It cannot be switched off.
+    #[schemars(with = "Option<Brake>")]
+    pub brake: Option<Node>,
     /// Who is mentioned when an incident pages, by severity.
     #[schemars(with = "Option<BTreeMap<String, Escalation>>")]
     pub escalations: Option<Node>,
@@ -131,6 +137,41 @@ pub struct Defaults {
     pub quiet: Option<Located<String>>,
     /// How long after a step a person may undo it. Without it `1h`.
     pub undo_within: Option<Located<String>>,
+    /// An incident that begins to fire so often is left to people: `5 in 30m`, which is what holds without it, or `off`.
+    pub flapping: Option<Located<String>>,
+    /// How many runs of a rule that is new or was changed need an approval. Without it 0.
+    pub canary: Option<Located<u32>>,
+}
+
+/// One freeze: `from` and `to`, or `weekly`. Leases end in it all the same, and people are told and woken as ever.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    pub name: Located<String>,
+    /// `2026-12-31T18:00Z`, or without `Z` in the zone of `timezone`.
+    pub from: Option<Located<String>>,
+    /// The moment at which it ends.
+    pub to: Option<Located<String>>,
+    /// `Fri 18:00 - Mon 06:00`, in the zone of `timezone`.
+    pub weekly: Option<Located<String>>,
+    /// Severities that it does not stop: `[P0]`, `[P0..P1]`.
+    pub except: Option<Located<Vec<Located<String>>>>,
+}
+
+/// The brake. A target alerts when a ladder begins for it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Brake {
+    /// The share of a set's members that may alert. Without it `20%`.
+    pub targets: Option<Located<String>>,
+    /// ... but at least so many trip it. Without it 3; a whole set does it too, two members at least.
+    pub at_least: Option<Located<u32>>,
+    /// Over so many targets of any rules, nothing acts at all. Without it 5.
+    pub all: Option<Located<u32>>,
+    /// Within this time. Without it `5m`.
+    pub within: Option<Located<String>>,
+    /// How long it must be calm before acting goes on. Without it `15m`.
+    pub cooldown: Option<Located<String>>,
 }
 
 /// How far a rule may go. The least of `mode` in nightshift.yaml, of the rule and of the rung counts.
@@ -218,6 +259,10 @@ pub struct Rule {
     pub quiet: Option<Located<String>>,
     /// How long after a step a person may undo it.
     pub undo_within: Option<Located<String>>,
+    /// Left to people when it begins to fire so often: `5 in 30m`, or `off`.
+    pub flapping: Option<Located<String>>,
+    /// How many of its runs need an approval when it is new or was changed.
+    pub canary: Option<Located<u32>>,
     /// A ladder: the next rung is taken only when the one before did not help. None: people are told, no more.
     pub remediate: Option<Located<Vec<Rung>>>,
     /// Who is told.

@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
-    file,
+    file, restraints,
 };
 use crate::{
     config::{
@@ -34,6 +34,9 @@ const BEFORE_DESTROYING: [&str; 2] = ["kubernetes/pods", "kubernetes/logs"];
 /// The rule as used. What is wrong in it is told and left out.
 pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>) -> Rule {
     check.name(&written.name, "rule");
+    if written.name.value == crate::decide::brake::RULE {
+        check.error(&written.name.place, format!("`{}` is the brake's own word", written.name.value));
+    }
     let matchers = matchers(check, &written.matchers);
     let evidence: Vec<CollectorSpec> = check
         .bounded(written.evidence.as_ref(), MOST_ENTRIES, "collectors")
@@ -62,6 +65,8 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         cooldown: check.span(written.cooldown.as_ref(), known.defaults.cooldown),
         quiet: check.span(written.quiet.as_ref(), known.defaults.quiet),
         undo_within: check.span(written.undo_within.as_ref(), known.defaults.undo_within),
+        flapping: restraints::flapping(check, written.flapping.as_ref(), known.defaults.flapping),
+        canary: restraints::canary(check, written.canary.as_ref(), known.defaults.canary),
         evidence,
         remediate,
         slack_channel: channel(check, written.notify.as_ref().and_then(|notify| notify.slack.as_ref())),

@@ -9,6 +9,7 @@ pub mod file;
 mod files;
 mod ladder;
 mod reach;
+mod restraints;
 pub mod schema;
 mod sections;
 mod targets;
@@ -64,6 +65,8 @@ pub struct Context<'a> {
     /// IANA name.
     pub timezone: &'a str,
     pub lost_after: Span,
+    /// `safe_mode.unclean_starts`.
+    pub unclean_starts: u32,
     pub actions: &'a Registry,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],

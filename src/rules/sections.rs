@@ -3,6 +3,7 @@
 use super::{
     check::{Check, LONGEST_NAME_BYTES, MOST_ENTRIES, Written, place},
     file::{self, Escalation, Named},
+    restraints::{self, DEFAULT_FLAPPING},
 };
 use crate::{
     config::{
@@ -38,6 +39,8 @@ pub(super) struct Defaults {
     pub cooldown: Span,
     pub quiet: Span,
     pub undo_within: Span,
+    pub flapping: Option<Limit>,
+    pub canary: u32,
 }
 
 pub(super) fn defaults(check: &mut Check<'_>, written: &Written) -> Defaults {
@@ -47,6 +50,8 @@ pub(super) fn defaults(check: &mut Check<'_>, written: &Written) -> Defaults {
         cooldown: check.span(given.cooldown.as_ref(), DEFAULT_COOLDOWN),
         quiet: check.span(given.quiet.as_ref(), DEFAULT_QUIET),
         undo_within: check.span(given.undo_within.as_ref(), DEFAULT_UNDO_WITHIN),
+        flapping: restraints::flapping(check, given.flapping.as_ref(), Some(DEFAULT_FLAPPING)),
+        canary: restraints::canary(check, given.canary.as_ref(), 0),
     }
 }
 
@@ -186,7 +191,11 @@ fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
 }
 
 /// `P0..P1` or `P0`, as places in the list; both ends belong to it.
-fn range(check: &mut Check<'_>, written: &Located<String>, severities: &[Severity]) -> Option<(usize, usize)> {
+pub(super) fn range(
+    check: &mut Check<'_>,
+    written: &Located<String>,
+    severities: &[Severity],
+) -> Option<(usize, usize)> {
     let (from, to) = written.value.split_once("..").unwrap_or((&written.value, &written.value));
     let mut find = |word: &str| {
         let same = |other: &String| other.eq_ignore_ascii_case(word.trim());

@@ -75,6 +75,7 @@ impl World {
             prometheus: self.configured,
             slack_channel: self.slack.then_some("#incidents"),
             timezone: "UTC",
+            unclean_starts: 0,
             lost_after: Span::minutes(30),
             actions: &self.actions,
             collectors: &COLLECTORS,

@@ -60,8 +60,11 @@ impl Restart {
 
     async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
         let named = Named::of(&rung.target.object)?;
-        let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
-        let facts = workload.facts(named, self.itself.as_ref(), now);
+        let until = deadline(within);
+        let (workload, members) =
+            tokio::join!(Workload::read(&self.cluster, named, until), Workload::members(&self.cluster, named, until));
+        let workload = workload?;
+        let facts = Facts { members, ..workload.facts(named, self.itself.as_ref(), now) };
         let proposal = propose(&workload, &facts, named, now);
         Ok(Observed { facts, proposal })
     }

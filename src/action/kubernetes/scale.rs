@@ -61,7 +61,10 @@ impl Scale {
     async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
         let amount = amount::of_with(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
-        let mut seen = self.see(named, now, within).await?;
+        let (seen, members) =
+            tokio::join!(self.see(named, now, within), Workload::members(&self.cluster, named, deadline(within)));
+        let mut seen = seen?;
+        seen.facts.members = members;
         let proposal = propose(&mut seen, named, amount, rung.bounds);
         Ok(Observed { facts: seen.facts, proposal })
     }

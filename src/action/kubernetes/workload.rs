@@ -190,6 +190,12 @@ impl Workload {
         Ok(workload)
     }
 
+    /// How many members the set has that it is picked from. Where that can't be learned nobody is kept waiting by it.
+    pub async fn members(cluster: &Cluster, named: Named<'_>, until: Instant) -> Option<u32> {
+        let place = Place { name: None, ..named.place() };
+        cluster.count(place, named.selector?, until).await.ok()
+    }
+
     /// Pods that are ready, of whatever kind.
     #[must_use]
     pub fn ready(&self, kind: Kind) -> u32 {
@@ -226,6 +232,7 @@ impl Workload {
             rollout: super::rollout::running(named.kind, self),
             owner: None,
             is_itself: itself.is_some_and(|itself| itself.is(named)),
+            members: None,
         }
     }
 }

@@ -5,11 +5,16 @@
 
 pub mod acknowledged;
 pub mod bounds;
+pub mod brake;
+pub mod canary;
 pub mod changed_since;
 pub mod concurrency;
 pub mod cooldown;
+pub mod disarmed;
 pub mod fires_for;
 pub mod firing;
+pub mod flapping;
+pub mod freeze;
 pub mod fresh;
 pub mod itself;
 pub mod limits;
@@ -126,7 +131,11 @@ fn ask(guard: Guard, case: &Case) -> Says {
     match guard {
         Guard::Pause => pause::guard(case),
         Guard::Settle => settle::guard(case),
+        Guard::Brake => brake::guard(case),
+        Guard::Freeze => freeze::guard(case),
         Guard::For => fires_for::guard(case),
+        Guard::Flapping => flapping::guard(case),
+        Guard::Disarmed => disarmed::guard(case),
         Guard::Veto => veto::guard(case),
         Guard::Lock => lock::guard(case),
         Guard::Firing => firing::guard(case),
@@ -145,6 +154,7 @@ fn ask(guard: Guard, case: &Case) -> Says {
         Guard::ChangedSince => changed_since::guard(case),
         Guard::Concurrency => concurrency::guard(case),
         Guard::Acknowledged => acknowledged::guard(case),
+        Guard::Canary => canary::guard(case),
         Guard::Mode => mode::guard(case),
     }
 }
@@ -154,6 +164,7 @@ fn applies(guard: Guard, purpose: &Purpose) -> bool {
     match purpose {
         Purpose::Fix => true,
         Purpose::Undo { by: None, .. } | Purpose::LeaseEnd { by: None, .. } if guard == Guard::Settle => true,
+        Purpose::Undo { by: None, .. } if guard == Guard::Brake => true,
         Purpose::Undo { .. } | Purpose::LeaseEnd { .. } => matches!(
             guard,
             Guard::Pause

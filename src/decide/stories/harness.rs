@@ -81,6 +81,9 @@ pub fn spec() -> PolicySpec {
         max_concurrent: 1,
         limits_namespace: vec![Limit { count: 10, within: Span::hours(1) }],
         limits_all: vec![Limit { count: 20, within: Span::hours(1) }],
+        freezes: Vec::new(),
+        brake: None,
+        unclean_starts: 0,
         settle_after_start: Span::seconds(60),
         lost_after: Span::minutes(30),
         timezone: "UTC".into(),
@@ -103,6 +106,8 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         limits: vec![Limit { count: 3, within: Span::hours(1) }],
         cooldown: Span::minutes(15),
         quiet: Span::minutes(10),
+        flapping: None,
+        canary: 0,
         undo_within: Span::hours(1),
         evidence: Vec::new(),
         remediate: targets.iter().map(|target| rung(target)).collect(),
@@ -404,6 +409,10 @@ impl Story {
 
     pub fn incident_state(&self, id: u64) -> &'static str {
         self.state.incidents[&IncidentId(id)].phase.word()
+    }
+
+    pub fn incident_state_if_any(&self, id: IncidentId) -> Option<&'static str> {
+        self.state.incidents.get(&id).map(|incident| incident.phase.word())
     }
 
     pub fn pages(&self) -> usize {

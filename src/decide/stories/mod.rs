@@ -6,9 +6,11 @@
 mod acting;
 mod again;
 mod alerts;
+mod braking;
 mod crossing;
 mod harness;
 mod people;
+mod restrained;
 mod switches;
 mod unattended;
 mod verifying;

@@ -50,6 +50,9 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         max_concurrent: random.pick(&[1, 1, 1, 2, 3]),
         limits_namespace: draw_limits(random, 25),
         limits_all: draw_limits(random, 25),
+        freezes: Vec::new(),
+        brake: None,
+        unclean_starts: 0,
         settle_after_start: random.pick(&[Span::seconds(60), Span::seconds(60), Span::seconds(20), Span::minutes(5)]),
         lost_after: Span::minutes(30),
         timezone: "UTC".to_owned(),
@@ -82,6 +85,8 @@ fn draw_rule(random: &mut Random, place: usize) -> Rule {
         limits: draw_limits(random, 40),
         cooldown: random.pick(&[Span::ZERO, Span::minutes(1), Span::minutes(5), Span::minutes(15)]),
         quiet: random.pick(&[Span::minutes(2), Span::minutes(10)]),
+        flapping: None,
+        canary: 0,
         undo_within: Span::hours(1),
         evidence: if place == 1 {
             vec![CollectorSpec { collect: "pods".to_owned(), target: "web".to_owned(), with: json!({}) }]

@@ -1,0 +1,21 @@
+//! The brake: with so many targets alerting at once, acting on each of them could make it worse.
+
+use super::{Case, DOUBT_WAITS, Says};
+use crate::{
+    decide::brake::set_of,
+    model::{reason::Reason, step::Verdict},
+};
+
+pub fn guard(case: &Case) -> Says {
+    let limit = "the brake is off";
+    let Some((set, on)) = case.state.fleet.on_for(set_of(&case.step.rung.target)) else {
+        return Says::allow("off", limit);
+    };
+    let reason = Reason::Braked { by: on.incident, set: set.map(str::to_owned), targets: on.targets };
+    let value = format!("on: {} targets alert", on.targets);
+    // What puts something back waits for it.
+    let [.., wait] = DOUBT_WAITS;
+    let verdict =
+        if case.is_fix() { Verdict::Deny { reason } } else { Verdict::Hold { until: Some(case.now + wait), reason } };
+    Says::verdict(value, limit, verdict)
+}

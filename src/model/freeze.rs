@@ -1,0 +1,141 @@
+//! Freezes: windows in which nothing acts. Dates, or hours that come every week, with severities excepted.
+//!
+//! Weekly hours are those of the policy's zone, daylight saving included: `Mon 06:00` is six in the morning there.
+
+use super::time::Micros;
+use jiff::{
+    Timestamp, ToSpan, Zoned,
+    civil::{Time, Weekday},
+    tz::TimeZone,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    pub name: String,
+    pub window: Window,
+    /// Severities that it does not stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// From the first moment, to just before the second.
+    Dates {
+        from: Micros,
+        to: Micros,
+    },
+    Weekly {
+        from: Weekly,
+        to: Weekly,
+    },
+}
+
+/// A moment that comes every week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weekly {
+    /// 1 is Monday, 7 Sunday.
+    pub day: i8,
+    /// Minutes after midnight.
+    pub minute: i16,
+}
+
+const DAYS: [(&str, i8); 7] = [("mon", 1), ("tue", 2), ("wed", 3), ("thu", 4), ("fri", 5), ("sat", 6), ("sun", 7)];
+
+impl Weekly {
+    /// `Fri 18:00`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Weekly> {
+        let (day, time) = text.trim().split_once(' ')?;
+        let day = DAYS.iter().find(|(word, _)| day.eq_ignore_ascii_case(word))?.1;
+        let (hour, minute) = time.trim().split_once(':')?;
+        let two = |digits: &str| (digits.len() == 2).then(|| digits.parse::<u8>().ok()).flatten().map(i16::from);
+        let (hour, minute) = (two(hour)?, two(minute)?);
+        (hour < 24 && minute < 60).then_some(Weekly { day, minute: hour * 60 + minute })
+    }
+
+    /// The next one after `now`.
+    fn after(self, now: &Zoned) -> Option<Zoned> {
+        let day = Weekday::from_monday_one_offset(self.day).ok()?;
+        let hour = i8::try_from(self.minute / 60).ok()?;
+        let time = Time::new(hour, i8::try_from(self.minute % 60).ok()?, 0, 0).ok()?;
+        (0..=7).find_map(|days| {
+            let date = now.date().checked_add(days.days()).ok()?;
+            let at = date.to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
+            (date.weekday() == day && at > *now).then_some(at)
+        })
+    }
+}
+
+impl Freeze {
+    /// Until when it holds, if it holds at `now`.
+    #[must_use]
+    pub fn holds_until(&self, now: Micros, zone: &TimeZone) -> Option<Micros> {
+        match &self.window {
+            Window::Dates { from, to } => (*from <= now && now < *to).then_some(*to),
+            Window::Weekly { from, to } => {
+                let here = Timestamp::from_microsecond(now.0).ok()?.to_zoned(zone.clone());
+                let (begins, ends) = (from.after(&here)?, to.after(&here)?);
+                (ends < begins).then(|| Micros(ends.timestamp().as_microsecond()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Micros {
+        Micros::parse(text).unwrap()
+    }
+
+    fn weekly(from: &str, to: &str) -> Freeze {
+        let [from, to] = [from, to].map(|text| Weekly::parse(text).unwrap());
+        Freeze { name: "weekend".into(), window: Window::Weekly { from, to }, except: Vec::new() }
+    }
+
+    #[test]
+    fn dates_hold_from_the_first_moment_to_just_before_the_last() {
+        let (from, to) = (at("2026-12-31T18:00:00Z"), at("2027-01-01T06:00:00Z"));
+        let freeze = Freeze { name: "quarter-end".into(), window: Window::Dates { from, to }, except: Vec::new() };
+        let zone = TimeZone::UTC;
+        assert_eq!(freeze.holds_until(at("2026-12-31T17:59:59Z"), &zone), None);
+        assert_eq!(freeze.holds_until(from, &zone), Some(to));
+        assert_eq!(freeze.holds_until(to, &zone), None);
+    }
+
+    #[test]
+    fn a_weekend_is_one_in_the_policys_zone_and_knows_daylight_saving() {
+        let freeze = weekly("Fri 18:00", "Mon 06:00");
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        // Winter, +01:00.
+        assert_eq!(freeze.holds_until(at("2026-01-09T16:59:59Z"), &berlin), None);
+        let monday = at("2026-01-12T05:00:00Z");
+        assert_eq!(freeze.holds_until(at("2026-01-09T17:00:00Z"), &berlin), Some(monday));
+        assert_eq!(freeze.holds_until(monday, &berlin), None);
+        // The clocks go forward on Sunday, 29 March.
+        let after = at("2026-03-30T04:00:00Z");
+        assert_eq!(freeze.holds_until(at("2026-03-28T12:00:00Z"), &berlin), Some(after));
+        assert_eq!(freeze.holds_until(at("2026-03-28T12:00:00Z"), &TimeZone::UTC), Some(at("2026-03-30T06:00:00Z")));
+    }
+
+    #[test]
+    fn hours_within_a_day_do_not_run_over_the_week() {
+        let freeze = weekly("Wed 12:00", "Wed 13:30");
+        let zone = TimeZone::UTC;
+        assert_eq!(freeze.holds_until(at("2026-01-07T12:30:00Z"), &zone), Some(at("2026-01-07T13:30:00Z")));
+        assert_eq!(freeze.holds_until(at("2026-01-07T13:30:00Z"), &zone), None);
+        assert_eq!(freeze.holds_until(at("2026-01-08T12:30:00Z"), &zone), None);
+    }
+
+    #[test]
+    fn only_a_day_and_a_time_of_day_are_a_weekly_moment() {
+        assert_eq!(Weekly::parse("fri 18:00"), Some(Weekly { day: 5, minute: 1080 }));
+        for wrong in ["Friday 18:00", "Fri 24:00", "Fri 6:00", "Fri", "18:00", "Fri 18:60", "Fri 18.00"] {
+            assert_eq!(Weekly::parse(wrong), None, "{wrong}");
+        }
+    }
+}
