@@ -147,6 +147,7 @@ pub struct Defaults {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
+    /// Shown where it stops something.
     pub name: Located<String>,
     /// `2026-12-31T18:00Z`, or without `Z` in the zone of `timezone`.
     pub from: Option<Located<String>>,

@@ -151,7 +151,11 @@ escalations: {urgent: {severities: high..low, levels: [{after: 0m, to: platform-
 targets:
   web: {kubernetes: {namespace: production, statefulset: web.v2}, replicas: {min: 2, max: 2}}
   all: {kubernetes: {namespace: production, kind: DaemonSet, selector: "env in (a,b),!old"}, pick: daemon}
-defaults: {mode: ask, cooldown: 1m, quiet: 2m, undo_within: 3m}
+defaults: {mode: ask, cooldown: 1m, quiet: 2m, undo_within: 3m, flapping: 9 in 1h, canary: 2}
+freezes:
+  - {name: quarter-end, from: "2026-12-31T18:00", to: "2027-01-01T06:00Z", except: [high]}
+  - {name: weekend, weekly: "Fri 18:00 - Mon 06:00"}
+brake: {targets: 30%, at_least: 4, all: 9, within: 10m, cooldown: 20m}
 max_concurrent: 4
 limits: {namespace: [1 per 1m, 2 per 1h], all: 9 per 31d}
 settle_after_start: 5s
@@ -169,6 +173,8 @@ rules:
     cooldown: 1h
     quiet: 1m30s
     undo_within: 2h
+    flapping: off
+    canary: 3
     remediate:
       - action: kubernetes/restart
         target: web
@@ -198,6 +204,12 @@ rules:
     assert_eq!((one.quiet, one.undo_within, one.fires_for), (Span::seconds(90), Span::hours(2), Span::seconds(30)));
     assert_eq!(one.limits[1], Limit { count: 7, within: Span::hours(24) });
     assert_eq!(one.slack_channel.as_deref(), Some("#web-team"));
+    assert_eq!((one.flapping, one.canary, two.canary), (None, 3, 2));
+    assert_eq!(two.flapping, Some(Limit { count: 9, within: Span::hours(1) }));
+    let brake = policy.brake.unwrap();
+    assert_eq!((brake.share_percent, brake.at_least, brake.all), (30, 4, 9));
+    assert_eq!((brake.within, brake.cooldown), (Span::minutes(10), Span::minutes(20)));
+    assert_eq!((policy.freezes.len(), policy.freezes[0].except.as_slice()), (2, &["high".to_owned()][..]));
     let first = &one.remediate[0];
     assert_eq!((first.mode, first.verify.query.as_deref()), (Some(Mode::Ask), Some("up == 1")));
     let logs =
@@ -212,7 +224,7 @@ fn problems_of_several_rules_are_told_together() {
     let text = format!(
         "{TARGETS}rules:\n  - {{name: a, match: ['a 1'], coldown: 1m}}\n  - {{name: b, match: ['a 1'], cooldown: \
          soon}}\n  - name: c\n    match: []\n    remediate: [{{action: noop, target: wep}}, {{action: restart, \
-         target: web}}]\nfreezes: []\n"
+         target: web}}]\nfreezers: []\n"
     );
     let told = world.told(&text);
     let expected = [
@@ -222,7 +234,7 @@ fn problems_of_several_rules_are_told_together() {
         "r.yaml:14:26: warning: `c` takes every alert",
         "r.yaml:14:40: error: target `wep` is not listed under `targets`\nhint: did you mean `web`?",
         "r.yaml:14:55: error: there is no action `restart`",
-        "r.yaml:15:1: error: unknown key `freezes`",
+        "r.yaml:15:1: error: unknown key `freezers`\nhint: did you mean `freezes`?",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (told, expected) in told.iter().zip(expected) {
@@ -380,10 +392,10 @@ fn the_schema_knows_the_starter_rules_and_refuses_what_is_not_wired() {
     let mut found = Vec::new();
     unknown_keys(&schema, &schema, &starter, "", &mut found);
     assert_eq!(found, Vec::<String>::new());
-    let later = json!({"freezes": [], "rules": [{"hold_page": "5m"}], "targets": {"a": {"postgres": "b"}}});
+    let later = json!({"rules": [{"hold_page": "5m"}], "targets": {"a": {"postgres": "b"}}});
     unknown_keys(&schema, &schema, &later, "", &mut found);
     found.sort();
-    assert_eq!(found, ["/freezes", "/rules/hold_page", "/targets/a/postgres"]);
+    assert_eq!(found, ["/rules/hold_page", "/targets/a/postgres"]);
 }
 
 #[test]
