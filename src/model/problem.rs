@@ -37,6 +37,15 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+
+    /// For the log, where an entry is one line.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} (hint: {hint})", Problem { hint: None, ..self.clone() }),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
