@@ -76,7 +76,11 @@ fn a_wrong_command_line_is_64_and_a_missing_journal_is_1() {
     nightshift(folder.path(), &["incident"]).assert().code(64);
     nightshift(folder.path(), &["lease", "extend", "1.1", "soon"]).assert().code(64);
     let ended = nightshift(folder.path(), &["journal", "verify"]).assert().code(1);
-    assert!(text(&ended.get_output().stderr).starts_with("error: "));
+    assert_eq!(
+        text(&ended.get_output().stderr),
+        "error: there is no journal at nightshift.db\n\
+         hint: no settings were read: name the file that says where the journal is with -c/--config\n"
+    );
     assert!(!folder.path().join("nightshift.db").exists(), "looking makes nothing");
     nightshift(folder.path(), &["serve", "--config", "missing.yaml"]).assert().code(2);
 }
@@ -110,6 +114,9 @@ fn a_journal_is_verified_decided_anew_and_exported() {
     assert!(said.contains("decided anew: 4 entries give the same events\n"), "{said}");
 
     nightshift(folder.path(), &["journal", "export", "--output", "kept.jsonl"]).assert().code(0);
+    let ended = nightshift(folder.path(), &["journal", "export", "--output", "kept.jsonl"]).assert().code(1);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.contains("kept.jsonl") && said.contains("hint: remove it, or name another"), "{said}");
     let ended = nightshift(folder.path(), &["journal", "verify", "kept.jsonl"]).assert().code(0);
     assert!(text(&ended.get_output().stdout).starts_with("whole: 4 entries"));
     let kept = fs::read_to_string(folder.path().join("kept.jsonl")).unwrap();
