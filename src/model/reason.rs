@@ -260,6 +260,7 @@ impl Reason {
             Reason::WaitInCircle { by } => {
                 format!("incident {by} is working on the target, and waits for one that this incident works on")
             }
+            Reason::NoSlot { limit: 1, .. } => "another step is acting, and one may at a time".into(),
             Reason::NoSlot { acting, limit } => format!("{acting} of {limit} steps are acting"),
             Reason::Barred { by } => {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")

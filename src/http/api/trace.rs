@@ -34,7 +34,7 @@ pub fn incident(view: &IncidentView, zone: &TimeZone, with_guards: bool) -> Stri
     let listed = u32::try_from(view.alerts.len()).unwrap_or(u32::MAX);
     let more = (view.firing + view.resolved + view.lost).saturating_sub(listed);
     if more > 0 {
-        let _ = writeln!(text, "\nand {more} more alerts");
+        let _ = writeln!(text, "\nand {more} more {}", if more == 1 { "alert" } else { "alerts" });
     }
     for step in &view.steps {
         text.push('\n');
@@ -98,9 +98,8 @@ pub fn step(step: &StepView, zone: &TimeZone, with_guards: bool) -> String {
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("is", format!("{}: {}", step.phase.replace('_', " "), plain(&step.says)));
     row("mode", step.mode.clone());
-    match (&step.wants, &step.summary) {
-        (Some(wants), None) => row("wants", plain(wants)),
-        (Some(_) | None, _) => {}
+    if let (Some(wants), None) = (&step.wants, &step.summary) {
+        row("wants", plain(wants));
     }
     if let Some(summary) = &step.summary {
         let undo = step.undo_summary.as_ref().map(|undo| format!(" (undo: {})", plain(undo))).unwrap_or_default();
@@ -262,7 +261,8 @@ fn labels_of(alert: &AlertView) -> String {
         .map(|(name, value)| format!("{}={:?}", plain(name), shortened(value, LONGEST_VALUE_CHARS)))
         .collect();
     if alert.labels.len() > LABELS_SHOWN {
-        shown.push(format!("and {} more labels", alert.labels.len() - LABELS_SHOWN));
+        let more = alert.labels.len() - LABELS_SHOWN;
+        shown.push(format!("and {more} more {}", if more == 1 { "label" } else { "labels" }));
     }
     shown.join(" ")
 }
