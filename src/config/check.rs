@@ -8,7 +8,7 @@ use super::{
     node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen, Log,
-        LogFormat, Mode, Person, RulesFrom, Settings, Slack, Tls, Token,
+        LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
     values::{is_channel_name, is_name, is_slack_id},
@@ -26,14 +26,16 @@ use tracing_subscriber::EnvFilter;
 
 /// While a token is being replaced, the old and the new one are valid.
 const MOST_LIVE_TOKENS: usize = 2;
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
 /// The settings with warnings, or every problem (warnings among them). `found` is what reading has found wrong
 /// already: what it left out must not look like something that was never given, so then single values are checked
 /// and what needs several of them is not.
-pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
     let mut check = Check { complete: found.is_empty(), problems: found };
+    let rules = file.rules.as_ref().and_then(rules_of);
     let settings = check.settings(file);
     // Stable: what was found in the same place keeps its order.
     check
@@ -42,7 +44,7 @@ pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<
     if check.problems.iter().all(|problem| problem.warning) {
         Ok((settings, check.problems))
     } else {
-        Err(check.problems)
+        Err(RefusedSettings { problems: check.problems, rules })
     }
 }
 
@@ -332,16 +334,12 @@ impl Check {
 
     fn rules(&mut self, written: Option<Located<String>>) -> RulesFrom {
         let Some(written) = written else { return RulesFrom::Starter };
-        let path = PathBuf::from(&written.value);
-        if path.exists() {
-            return RulesFrom::Path(path);
-        }
-        if &*written.place.file != DEFAULTS_NAME {
+        rules_of(&written).unwrap_or_else(|| {
             let what = format!("`{}` does not exist", written.value);
             self.problems
                 .push(written.error(what).hint("without `rules` the starter rules inside the binary are used"));
-        }
-        RulesFrom::Starter
+            RulesFrom::Starter
+        })
     }
 
     fn timezone(&mut self, written: Option<Located<String>>) -> (TimeZone, String) {
@@ -366,16 +364,36 @@ impl Check {
         let level = written.level.map_or_else(
             || "info".to_owned(),
             |level| {
-                if let Err(error) = EnvFilter::builder().parse(&level.value) {
-                    let what = format!("`{}` is not a log filter: {error}", level.value);
+                if let Some(why) = no_log_filter(&level.value) {
+                    let what = format!("`{}` is not a log filter: {why}", level.value);
                     self.problems
-                        .push(level.error(what).hint("error, warn, info, debug, trace, or info,nightshift=debug"));
+                        .push(level.error(what).hint("off, error, warn, info, debug, trace, or info,nightshift=debug"));
                 }
                 level.value
             },
         );
         Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
     }
+}
+
+/// None: the path was given, and nothing is there.
+fn rules_of(written: &Located<String>) -> Option<RulesFrom> {
+    let path = PathBuf::from(&written.value);
+    if path.exists() {
+        return Some(RulesFrom::Path(path));
+    }
+    (&*written.place.file == DEFAULTS_NAME).then_some(RulesFrom::Starter)
+}
+
+/// Why a text is no filter of log lines, if it is none. A word without `=` is a level here, and nothing else: to tracing
+/// it is a module's name too, so that a misspelt level shuts out every line.
+fn no_log_filter(text: &str) -> Option<String> {
+    let is_level = |word: &str| LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
+    if let Some(word) = words.find(|word| !is_level(word)) {
+        return Some(format!("`{word}` is not a level"));
+    }
+    EnvFilter::builder().parse(text).err().map(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn said(source: &RulesSource) -> Vec<String> {
     actions.add(Arc::new(Noop));
     let context = Context {
         mode: Mode::Shadow,
-        people: &BTreeMap::new(),
+        people: Some(&BTreeMap::new()),
         itself: None,
         alertmanager: false,
         prometheus: false,
