@@ -11,7 +11,7 @@ use super::{
         LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
-    values::{is_channel_name, is_name, is_slack_id},
+    values::{is_channel_name, is_name, is_slack_id, no_log_filter},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
@@ -22,11 +22,9 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
 };
-use tracing_subscriber::EnvFilter;
 
 /// While a token is being replaced, the old and the new one are valid.
 const MOST_LIVE_TOKENS: usize = 2;
-const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
@@ -383,17 +381,6 @@ fn rules_of(written: &Located<String>) -> Option<RulesFrom> {
         return Some(RulesFrom::Path(path));
     }
     (&*written.place.file == DEFAULTS_NAME).then_some(RulesFrom::Starter)
-}
-
-/// Why a text is no filter of log lines, if it is none. A word without `=` is a level here, and nothing else: to tracing
-/// it is a module's name too, so that a misspelt level shuts out every line.
-fn no_log_filter(text: &str) -> Option<String> {
-    let is_level = |word: &str| LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
-    if let Some(word) = words.find(|word| !is_level(word)) {
-        return Some(format!("`{word}` is not a level"));
-    }
-    EnvFilter::builder().parse(text).err().map(|error| error.to_string())
 }
 
 #[cfg(test)]
