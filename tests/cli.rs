@@ -40,6 +40,65 @@ fn check_tells_every_problem_with_its_line_and_ends_with_2() {
     let ended = nightshift(folder.path(), &["check", "--json"]).assert().code(2);
     let problems: serde_json::Value = serde_json::from_slice(&ended.get_output().stdout).unwrap();
     assert_eq!((&problems[0]["file"], &problems[0]["line"]), (&"nightshift.yaml".into(), &1.into()));
+    let of_rules = problems.as_array().unwrap().iter().filter(|problem| problem["file"] == "rules/a.yaml").count();
+    assert!(of_rules >= 2, "the rules' problems in the same run: {problems}");
+}
+
+#[test]
+fn right_rules_do_not_look_wrong_because_the_settings_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    let rules = concat!(
+        "escalations: {urgent: {severities: P0..P1, levels: [{after: 0m, to: platform-team}]}}\n",
+        "targets: {web: {kubernetes: {namespace: production, deployment: web}, replicas: {min: 2, max: 9}}}\n",
+        "rules:\n  - name: one\n    match: ['alertname = \"A\"']\n    mode: auto\n    remediate:\n",
+        "      - {action: kubernetes/scale, target: web, with: {replicas: +2}, verify: {query: 'up == 1'}}\n",
+        "    notify: {slack: '#mine'}\n  - {name: rest, match: []}\n",
+    );
+    fs::write(folder.path().join("mine/a.yaml"), rules).unwrap();
+    let settings = "rules: mine\nmode: autp\nalertmanager: {urls: [nowhere]}\nprometheus: {ur: x}\n";
+    fs::write(folder.path().join("nightshift.yaml"), settings).unwrap();
+    let ended = nightshift(folder.path(), &["check"]).assert().code(2);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.contains("3 errors") && !said.contains("mine/"), "{said}");
+}
+
+#[test]
+fn rules_that_act_on_kubernetes_without_a_cluster_are_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = concat!(
+        "targets: {web: {kubernetes: {namespace: production, deployment: web}}}\nrules:\n",
+        "  - {name: one, match: ['alertname = \"A\"'], mode: ask, remediate: [{action: kubernetes/restart, target: web}]}\n",
+        "  - {name: rest, match: []}\n",
+    );
+    fs::write(folder.path().join("a.yaml"), rules).unwrap();
+    let settings = "rules: a.yaml\nmode: MODE\nalertmanager: {urls: 'http://127.0.0.1:1'}\n";
+    fs::write(folder.path().join("nightshift.yaml"), settings.replace("MODE", "auto")).unwrap();
+    let ended = nightshift(folder.path(), &["check"]).assert().code(0);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.starts_with("a.yaml: warning: rule `one` acts on Kubernetes, and nothing says where"), "{said}");
+    fs::write(folder.path().join("nightshift.yaml"), settings.replace("MODE", "shadow")).unwrap();
+    let ended = nightshift(folder.path(), &["check"]).assert().code(0);
+    assert_eq!(text(&ended.get_output().stderr), "", "shadow acts on nothing");
+}
+
+#[test]
+fn a_problem_of_the_command_line_names_the_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = ["serve", "--mode", "loud", "--webhooks", "here"];
+    let ended = nightshift(folder.path(), &line).assert().code(2);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.contains("command line: error: --mode: expected one of `shadow`"), "{said}");
+    assert!(said.contains("command line: error: --webhooks: `here` is not an address"), "{said}");
+}
+
+#[test]
+fn a_problem_of_a_whole_file_has_no_line_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("nightshift.yaml"), "# nothing\n").unwrap();
+    let ended = nightshift(folder.path(), &["check", "--json"]).assert().code(2);
+    let problems: serde_json::Value = serde_json::from_slice(&ended.get_output().stdout).unwrap();
+    assert_eq!((problems[0].get("line"), problems[0].get("column")), (None, None), "{problems}");
 }
 
 #[test]
@@ -76,7 +135,11 @@ fn a_wrong_command_line_is_64_and_a_missing_journal_is_1() {
     nightshift(folder.path(), &["incident"]).assert().code(64);
     nightshift(folder.path(), &["lease", "extend", "1.1", "soon"]).assert().code(64);
     let ended = nightshift(folder.path(), &["journal", "verify"]).assert().code(1);
-    assert!(text(&ended.get_output().stderr).starts_with("error: "));
+    assert_eq!(
+        text(&ended.get_output().stderr),
+        "error: there is no journal at nightshift.db\n\
+         hint: no settings were read: name the file that says where the journal is with -c/--config\n"
+    );
     assert!(!folder.path().join("nightshift.db").exists(), "looking makes nothing");
     nightshift(folder.path(), &["serve", "--config", "missing.yaml"]).assert().code(2);
 }
@@ -110,6 +173,9 @@ fn a_journal_is_verified_decided_anew_and_exported() {
     assert!(said.contains("decided anew: 4 entries give the same events\n"), "{said}");
 
     nightshift(folder.path(), &["journal", "export", "--output", "kept.jsonl"]).assert().code(0);
+    let ended = nightshift(folder.path(), &["journal", "export", "--output", "kept.jsonl"]).assert().code(1);
+    let said = text(&ended.get_output().stderr);
+    assert!(said.contains("kept.jsonl") && said.contains("hint: remove it, or name another"), "{said}");
     let ended = nightshift(folder.path(), &["journal", "verify", "kept.jsonl"]).assert().code(0);
     assert!(text(&ended.get_output().stdout).starts_with("whole: 4 entries"));
     let kept = fs::read_to_string(folder.path().join("kept.jsonl")).unwrap();

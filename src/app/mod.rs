@@ -63,7 +63,7 @@ pub struct App {
 /// Runs the daemon until a signal or a failure ends it. `warnings`: of the settings.
 pub async fn serve(settings: Settings, warnings: Vec<Problem>) -> anyhow::Result<()> {
     for warning in &warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.in_one_line());
     }
     // Taken first: a signal during the start must not kill it half-way.
     let signals = Signals::take().context("handling signals")?;
@@ -83,7 +83,7 @@ impl App {
         let abilities = Abilities::connect(&settings).await.map_err(|error| anyhow!(error))?;
         let loaded = policy::load(&settings, &abilities).map_err(Refused)?;
         for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", warning.in_one_line());
         }
         let (journal, damage) = open::journal(&settings).await?;
         let pause = PauseFlag::default();

@@ -1,7 +1,15 @@
 //! Rules and deciding settings, made into the policy that decides; at the start and on every reload.
 
 use super::world::Abilities;
-use crate::{config::Settings, decide::Policy, model::problem::Problem, rules};
+use crate::{
+    config::{Settings, settings::RulesFrom},
+    decide::{
+        Policy,
+        policy::{Rule, RungSpec},
+    },
+    model::{mode::Mode, problem::Problem, time::Span},
+    rules,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A policy that may decide, and what was odd about its files.
@@ -9,6 +17,28 @@ pub struct LoadedPolicy {
     pub policy: Arc<Policy>,
     pub warnings: Vec<Problem>,
     pub files: Vec<String>,
+}
+
+/// What is wrong with rules whose settings were refused: judged as if every peer were set up, and everybody who is named
+/// were there. What depends on the settings is told once they are right.
+#[must_use]
+pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
+    let abilities = Abilities::unknown();
+    let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let context = rules::Context {
+        mode: Mode::Auto,
+        people: None,
+        itself: None,
+        alertmanager: true,
+        prometheus: true,
+        slack_channel: Some("#any"),
+        timezone: "UTC",
+        lost_after: Span::ZERO,
+        unclean_starts: 0,
+        actions: &abilities.actions,
+        collectors: &collectors,
+    };
+    rules::load(&rules.into(), &context).map_or_else(|problems| problems, |loaded| loaded.warnings)
 }
 
 /// Reads the rules anew: all problems at once, or a policy.
@@ -20,7 +50,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         &settings.rules.clone().into(),
         &rules::Context {
             mode: settings.mode,
-            people: &people,
+            people: Some(&people),
             itself: abilities.itself.as_ref(),
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),
@@ -33,5 +63,26 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         },
     )?;
     let policy = Policy::new(loaded.policy).map_err(|what| vec![Problem::error("rules", 0, 0, what)])?;
-    Ok(LoadedPolicy { policy: Arc::new(policy), warnings: loaded.warnings, files: loaded.files })
+    let mut warnings = loaded.warnings;
+    if !abilities.sees_kubernetes {
+        warnings.extend(without_a_cluster(&policy, loaded.files.first().map_or("rules", String::as_str)));
+    }
+    Ok(LoadedPolicy { policy: Arc::new(policy), warnings, files: loaded.files })
+}
+
+/// Rules that would act on Kubernetes, and nothing says where it is: they will hand over to people each time.
+fn without_a_cluster(policy: &Policy, file: &str) -> Option<Problem> {
+    let acts = |rule: &&Rule| {
+        let mode = |rung: &RungSpec| rung.mode.unwrap_or(Mode::Auto).min(rule.mode).min(policy.spec.mode);
+        rule.remediate.iter().any(|rung| rung.action.starts_with("kubernetes/") && mode(rung) != Mode::Shadow)
+    };
+    let mut rules = policy.spec.rules.iter().filter(acts);
+    let first = rules.next()?;
+    let more = match rules.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!("rule `{}`{more} acts on Kubernetes, and nothing says where the cluster is", first.name);
+    let hint = "set kubernetes.kubeconfig in nightshift.yaml, or run it in the cluster: until then nothing is done";
+    Some(Problem::warning(file, 0, 0, what).hint(hint))
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    decide::policy::short_hash,
     engine::EngineHandle,
     http::api::Reloaded,
     model::{input::Input, problem::Problem},
@@ -68,9 +69,9 @@ impl Reload {
         let rules = policy.spec.rules.len();
         self.metrics.rules_taken(self.engine.clock().now(), &policy.hash, rules, &severities);
         for warning in &warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", warning.in_one_line());
         }
-        tracing::info!(by, rules, policy = %policy.hash, "rules loaded");
+        tracing::info!(by, rules, policy = short_hash(&policy.hash), "rules loaded");
         Ok(Reloaded { policy: policy.hash.clone(), rules, warnings })
     }
 
@@ -78,7 +79,7 @@ impl Reload {
         self.metrics.rules_refused();
         tracing::error!(by, problems = problems.len(), "the reload was refused: the old rules run on");
         for problem in &problems {
-            tracing::error!("{problem}");
+            tracing::error!("{}", problem.in_one_line());
         }
         let input = Input::PolicyRefused { problems: problems.clone(), by: by.to_owned() };
         if let Err(refused) = self.engine.command(input).await {

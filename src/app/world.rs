@@ -19,7 +19,7 @@ pub struct Abilities {
     pub evidence: evidence::Registry,
     /// nightshift's own workload, never a target.
     pub itself: Option<Object>,
-    /// There is a cluster to act on.
+    /// There is a cluster to act on; unconnected: something says where one is.
     pub sees_kubernetes: bool,
 }
 
@@ -45,7 +45,14 @@ impl Abilities {
         let itself = settings.kubernetes.itself.as_ref();
         let itself =
             itself.map(|itself| Itself { namespace: itself.namespace.clone(), deployment: itself.deployment.clone() });
-        Abilities::of(&Cluster::absent(), itself)
+        let is_named = settings.kubernetes.kubeconfig.is_some() || itself.is_some() || Cluster::is_around();
+        Abilities { sees_kubernetes: is_named, ..Abilities::of(&Cluster::absent(), itself) }
+    }
+
+    /// Without settings that could be used.
+    #[must_use]
+    pub fn unknown() -> Abilities {
+        Abilities::of(&Cluster::absent(), None)
     }
 
     fn of(cluster: &Cluster, itself: Option<Itself>) -> Abilities {

@@ -62,12 +62,13 @@ impl Incidents {
     pub async fn run(&self, output: &mut Output) -> Result<Exit, Told> {
         let before = self.before.map(|id| format!("&before={id}")).unwrap_or_default();
         let path = format!("/api/v1/incidents?limit={}{}{before}", self.limit, self.state.query());
-        let page: shapes::Incidents = self.daemon.connect()?.get(&path).await?;
+        let mut page: shapes::Incidents = self.daemon.connect()?.get(&path).await?;
+        let text = std::mem::take(&mut page.text);
         if self.form.json {
             output.json(&page)?;
             return Ok(Exit::Fine);
         }
-        output.text(&page.text)?;
+        output.text(&text)?;
         if let Some(next) = page.next {
             output.text(&format!("more: nightshift incidents --before {next}\n"))?;
         }
@@ -88,7 +89,7 @@ pub struct Incident {
 impl Incident {
     pub async fn run(&self, output: &mut Output) -> Result<Exit, Told> {
         let path = format!("/api/v1/incidents/{}", self.id);
-        show(&self.daemon, &self.form, &path, output, |incident: &shapes::Incident| &incident.text).await
+        show(&self.daemon, &self.form, &path, output, |incident: &mut shapes::Incident| &mut incident.text).await
     }
 }
 
@@ -124,11 +125,12 @@ impl Why {
         match &self.of {
             Subject::Incident(id) => {
                 let path = format!("/api/v1/incidents/{id}/why");
-                show(&self.daemon, &self.form, &path, output, |incident: &shapes::Incident| &incident.text).await
+                show(&self.daemon, &self.form, &path, output, |incident: &mut shapes::Incident| &mut incident.text)
+                    .await
             }
             Subject::Alert(print) => {
                 let path = format!("/api/v1/alerts/{print}/why");
-                show(&self.daemon, &self.form, &path, output, |why: &shapes::AlertWhy| &why.text).await
+                show(&self.daemon, &self.form, &path, output, |why: &mut shapes::AlertWhy| &mut why.text).await
             }
         }
     }
@@ -144,7 +146,7 @@ pub struct Status {
 
 impl Status {
     pub async fn run(&self, output: &mut Output) -> Result<Exit, Told> {
-        show(&self.daemon, &self.form, "/api/v1/status", output, |status: &shapes::Status| &status.text).await
+        show(&self.daemon, &self.form, "/api/v1/status", output, |status: &mut shapes::Status| &mut status.text).await
     }
 }
 
@@ -153,13 +155,15 @@ async fn show<T: DeserializeOwned + Serialize>(
     form: &Form,
     path: &str,
     output: &mut Output,
-    text: impl Fn(&T) -> &str,
+    text: impl Fn(&mut T) -> &mut String,
 ) -> Result<Exit, Told> {
-    let answer: T = daemon.connect()?.get(path).await?;
+    let mut answer: T = daemon.connect()?.get(path).await?;
+    // Scripts do not read what is for people.
+    let text = std::mem::take(text(&mut answer));
     if form.json {
         output.json(&answer)?
     } else {
-        output.text(text(&answer))?
+        output.text(&text)?
     }
     Ok(Exit::Fine)
 }

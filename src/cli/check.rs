@@ -9,7 +9,7 @@ use crate::{
         policy::{self, LoadedPolicy},
         world::Abilities,
     },
-    config::{Settings, process_variables},
+    config::{RefusedSettings, Settings, process_variables, show::counted},
     model::problem::Problem,
     source::alertmanager::route::auth_of,
 };
@@ -33,9 +33,9 @@ impl Check {
         } else {
             output.problems(&problems);
             if let (true, Some(loaded)) = (is_fine, &loaded) {
-                let rules = loaded.policy.spec.rules.len();
+                let rules = counted(loaded.policy.spec.rules.len(), "rule");
                 let mode = loaded.policy.spec.mode.word();
-                output.text(&format!("ok: {rules} rules from {}, mode {mode}\n", loaded.files.join(", ")))?;
+                output.text(&format!("ok: {rules} from {}, mode {mode}\n", loaded.files.join(", ")))?;
             }
         }
         Ok(if is_fine { Exit::Fine } else { Exit::Problems })
@@ -43,10 +43,14 @@ impl Check {
 }
 
 fn found(config: &ConfigArgs) -> (Vec<Problem>, Option<LoadedPolicy>) {
-    let (settings, mut problems) = match Settings::load(config.config.as_deref(), process_variables()) {
+    let loaded = Settings::load_below(config.config.as_deref(), process_variables(), &[]);
+    let (settings, mut problems) = match loaded {
         Ok(loaded) => loaded,
-        // What rules may say depends on the settings: judged by wrong ones they would look wrong themselves.
-        Err(problems) => return (problems, None),
+        Err(RefusedSettings { mut problems, rules }) => {
+            // Judged by wrong settings, right rules would look wrong.
+            problems.extend(rules.map(policy::problems_without_settings).unwrap_or_default());
+            return (problems, None);
+        }
     };
     if let Err(problem) = auth_of(&settings.alertmanager_source) {
         problems.push(Problem::error("sources.alertmanager", 0, 0, problem.to_string()));

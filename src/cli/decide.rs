@@ -30,6 +30,9 @@ async fn post(daemon: &Daemon, path: &str, body: Option<&(impl Serialize + Sync)
 fn said(output: &mut Output, what: &str, done: &Done) -> Result<Exit, Told> {
     let seq = done.seq.map(|seq| format!(" (journal entry {seq})")).unwrap_or_default();
     output.text(&format!("{what}, by {}{seq}\n", plain(&done.by)))?;
+    if let Some(note) = &done.note {
+        output.text(&format!("{}\n", plain(note)))?;
+    }
     Ok(Exit::Fine)
 }
 

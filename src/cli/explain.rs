@@ -198,11 +198,14 @@ fn identity(incident: IncidentId, rule: &str, key: &str) -> String {
 
 fn rung_says(rung: &Rung) -> String {
     let verify = &rung.verify;
+    let wants = match rung.parameters() {
+        none if none.is_empty() => none,
+        some => format!(" ({})", plain(&some)),
+    };
     format!(
-        "{} on {} with {}, mode {}; verified after {} within {}",
+        "{} on {}{wants}, mode {}; verified after {} within {}",
         plain(&rung.action),
         plain(&rung.target.key().0),
-        plain(&rung.with.to_string()),
         rung.mode.word(),
         verify.settle,
         verify.resolved_within
@@ -217,7 +220,7 @@ fn ladder_end(policy: &Policy, how: &crate::model::event::LadderEnd) -> String {
         | LadderEnd::NotNeeded
         | LadderEnd::WouldHave
         | LadderEnd::Exhausted
-        | LadderEnd::Vetoed { .. } => "it has ended".to_owned(),
+        | LadderEnd::Vetoed { .. } => plain(&how.says(&policy.zone)),
     }
 }
 

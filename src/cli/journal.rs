@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Write},
+    io::{BufReader, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -58,8 +58,7 @@ impl Journal {
         match &self.verb {
             Verb::Verify { export: Some(path), json, .. } => verify_export(path, *json, output),
             Verb::Verify { export: None, replay, json, config } => {
-                let options = options_of(config)?;
-                let journal = Sql::open_read_only(&options).await.map_err(told)?;
+                let (journal, options) = open(config).await?;
                 let report = export::verify(&journal, options.head_file_path()).await;
                 let again = if *replay { Some(replay::replay(&journal).await) } else { None };
                 journal.close().await;
@@ -70,8 +69,7 @@ impl Journal {
                 }
             }
             Verb::Export { output: path, config } => {
-                let options = options_of(config)?;
-                let journal = Sql::open_read_only(&options).await.map_err(told)?;
+                let (journal, _) = open(config).await?;
                 let done = match path {
                     Some(path) => export_to(&journal, path).await,
                     None => export::export(&journal, &mut output.out).await.map_err(|error| Told::new(chained(&error))),
@@ -90,7 +88,10 @@ impl Journal {
 async fn export_to(journal: &Sql, path: &Path) -> Result<journal::Head, Told> {
     let wrong = |error: std::io::Error| Told::new(format!("writing {}: {error}", path.display()));
     // Never over an older export: it may be the only copy of what was pruned.
-    let file = File::create_new(path).map_err(wrong)?;
+    let file = File::create_new(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => wrong(error).hint("remove it, or name another: an export is never written over"),
+        _ => wrong(error),
+    })?;
     let mut out = BufWriter::new(file);
     let head = export::export(journal, &mut out).await.map_err(|error| Told::new(chained(&error)))?;
     out.flush().map_err(wrong)?;
@@ -128,8 +129,13 @@ fn say_replayed(report: &replay::Report, verified: Exit, json: bool, output: &mu
     match &report.difference {
         None => {
             let digest = &report.state_digest;
-            output
-                .text(&format!("decided anew: {} entries give the same events\nstate: {digest}\n", report.entries))?;
+            output.text(&format!(
+                "decided anew: {} the same events\nstate: {digest}\n",
+                match report.entries {
+                    1 => "1 entry gives".to_owned(),
+                    more => format!("{more} entries give"),
+                }
+            ))?;
         }
         Some(difference) => {
             output.text(&format!("entry {} is not as it is decided now: {}\n", difference.seq, difference.what))?;
@@ -147,7 +153,8 @@ fn say(report: &Report, json: bool, output: &mut Output) -> Result<Exit, Told> {
     if exit == Exit::Fine {
         let from = report.anchor.seq.saturating_add(1);
         let (to, hash) = (report.head.seq, report.head.hash);
-        output.text(&format!("whole: {} entries, {from} to {to}\nhead: {hash}\n", report.entries))?;
+        let word = if report.entries == 1 { "entry" } else { "entries" };
+        output.text(&format!("whole: {} {word}, {from} to {to}\nhead: {hash}\n", report.entries))?;
         return Ok(exit);
     }
     for damage in &report.damage {
@@ -166,10 +173,19 @@ fn told(error: journal::Error) -> Told {
     }
 }
 
-fn options_of(config: &ConfigArgs) -> Result<Options, Told> {
+/// Opens the journal that the settings name, and says how.
+async fn open(config: &ConfigArgs) -> Result<(Sql, Options), Told> {
     let (settings, _) = Settings::load(config.config.as_deref(), process_variables()).map_err(Told::problems)?;
-    match &settings.journal {
-        settings::Journal::Sqlite(path) => Ok(Options::sqlite(path)),
-        settings::Journal::Postgres(url) => Options::parse(url.expose_secret()).map_err(told),
+    let (options, is_missing) = match &settings.journal {
+        settings::Journal::Sqlite(path) => (Options::sqlite(path), !path.exists()),
+        settings::Journal::Postgres(url) => (Options::parse(url.expose_secret()).map_err(told)?, false),
+    };
+    match Sql::open_read_only(&options).await {
+        Ok(journal) => Ok((journal, options)),
+        Err(journal::Error::Refused { what, .. }) if is_missing && settings.read_from.is_none() => {
+            let hint = "no settings were read: name the file that says where the journal is with -c/--config";
+            Err(Told::new(what).hint(hint))
+        }
+        Err(error) => Err(told(error)),
     }
 }

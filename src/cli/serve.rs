@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     app,
-    config::{Settings, no_color, process_variables},
+    config::{Flag, Settings, no_color, process_variables},
     telemetry,
 };
 use clap::Args;
@@ -35,7 +35,8 @@ pub struct Serve {
 impl Serve {
     pub async fn run(&self, _output: &mut Output) -> Result<Exit, Told> {
         let (settings, warnings) =
-            Settings::load(self.config.config.as_deref(), self.variables()).map_err(Told::problems)?;
+            Settings::load_below(self.config.config.as_deref(), process_variables(), &self.flags())
+                .map_err(|refused| Told::problems(refused.problems))?;
         telemetry::log::start(settings.log.format, &settings.log.level, no_color())
             .map_err(|error| Told::new(error.to_string()))?;
         match app::serve(settings, warnings).await {
@@ -47,18 +48,15 @@ impl Serve {
         }
     }
 
-    /// The environment, with what the command line says in its place.
-    fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        let given = [
-            ("NIGHTSHIFT__MODE", &self.mode),
-            ("NIGHTSHIFT__JOURNAL", &self.journal),
-            ("NIGHTSHIFT__RULES", &self.rules),
-            ("NIGHTSHIFT__LISTEN__WEBHOOKS", &self.webhooks),
-            ("NIGHTSHIFT__LISTEN__ADMIN", &self.admin),
+    /// What the command line says in the place of settings.
+    fn flags(&self) -> Vec<Flag> {
+        let given: [(&'static str, &'static [&'static str], &Option<String>); 5] = [
+            ("--mode", &["mode"], &self.mode),
+            ("--journal", &["journal"], &self.journal),
+            ("--rules", &["rules"], &self.rules),
+            ("--webhooks", &["listen", "webhooks"], &self.webhooks),
+            ("--admin", &["listen", "admin"], &self.admin),
         ];
-        let given: Vec<(String, String)> =
-            given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect();
-        let names: Vec<String> = given.iter().map(|(name, _)| name.clone()).collect();
-        process_variables().filter(move |(name, _)| !names.contains(name)).chain(given)
+        given.into_iter().filter_map(|(name, path, value)| Some(Flag { name, path, value: value.clone()? })).collect()
     }
 }

@@ -27,7 +27,11 @@ struct Running {
 
 impl Running {
     async fn start() -> Running {
-        let bench = Bench::with(asking()).await;
+        Running::with(asking()).await
+    }
+
+    async fn with(policy: Arc<crate::decide::Policy>) -> Running {
+        let bench = Bench::with(policy).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server::new(listener, router(admin(&bench, ApiAuth::loopback())));
@@ -170,7 +174,13 @@ async fn people_command_and_are_told_what_came_of_it() {
         let said = running.type_in(line).await;
         assert_eq!((said.exit, said.err.as_str()), (Exit::Fine, ""), "{line:?}");
         assert!(said.out.starts_with(out), "{line:?}: {}", said.out);
+        if line[0] == "resolve" {
+            let note = "\n1 alert still fires: it opens no incident until it has resolved and fires anew\n";
+            assert!(said.out.ends_with(note), "{}", said.out);
+        }
     }
+    let said = running.type_in(&["why", "00000000000000aa"]).await;
+    assert!(said.out.contains("its incident is resolved; 1 alert still fires: it opens no"), "{}", said.out);
     for (line, err) in [
         (&["ack", "9"][..], "error: there is no incident 9\n"),
         (&["undo", "1.1"], "error: step 1.1 has changed nothing (it is dropped)\n"),
@@ -183,6 +193,19 @@ async fn people_command_and_are_told_what_came_of_it() {
     let said = running.type_in(&["incidents", "--state", "all", "--json"]).await;
     let list: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(list["incidents"][0]["state"], "resolved");
+    assert_eq!(list.get("text"), None, "scripts do not read what is for people");
+    let said = running.type_in(&["why", "1", "--json"]).await;
+    assert!(!said.out.contains("\"text\""), "{}", said.out);
+}
+
+#[tokio::test]
+async fn a_step_without_a_plan_says_what_it_wants() {
+    let mut spec = asking().spec.clone();
+    spec.rules[1].remediate[0].with = serde_json::json!({"replicas": "+2", "lease": "2h"});
+    spec.rules[1].fires_for = crate::model::time::Span::minutes(1);
+    let running = Running::with(Arc::new(crate::decide::Policy::new(spec).unwrap())).await;
+    slow_fires(&running.bench).await;
+    assert_golden("why-young.txt", &running.type_in(&["why", "1"]).await.out);
 }
 
 #[tokio::test]
@@ -215,6 +238,7 @@ fn explain_tells_rule_incident_ladder_and_the_guards_that_are_known() {
     let now = crate::engine::testing::MORNING;
     let mut spec = asking().spec.clone();
     spec.rules[1].matchers.clear();
+    spec.rules[1].remediate[0].with = serde_json::json!({"replicas": "+2", "lease": "2h"});
     let policy = crate::decide::Policy::new(spec).unwrap();
     assert_golden("explain.txt", &explain::explained(&policy, body, now).unwrap());
     let told = explain::explained(&policy, b"{}", now).unwrap_err();

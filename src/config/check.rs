@@ -8,10 +8,10 @@ use super::{
     node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen, Log,
-        LogFormat, Mode, Person, RulesFrom, Settings, Slack, Tls, Token,
+        LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
-    values::{is_channel_name, is_name, is_slack_id},
+    values::{is_channel_name, is_name, is_slack_id, no_log_filter},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
@@ -22,7 +22,6 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
 };
-use tracing_subscriber::EnvFilter;
 
 /// While a token is being replaced, the old and the new one are valid.
 const MOST_LIVE_TOKENS: usize = 2;
@@ -32,8 +31,9 @@ const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 /// The settings with warnings, or every problem (warnings among them). `found` is what reading has found wrong
 /// already: what it left out must not look like something that was never given, so then single values are checked
 /// and what needs several of them is not.
-pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
     let mut check = Check { complete: found.is_empty(), problems: found };
+    let rules = file.rules.as_ref().and_then(rules_of);
     let settings = check.settings(file);
     // Stable: what was found in the same place keeps its order.
     check
@@ -42,7 +42,7 @@ pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<
     if check.problems.iter().all(|problem| problem.warning) {
         Ok((settings, check.problems))
     } else {
-        Err(check.problems)
+        Err(RefusedSettings { problems: check.problems, rules })
     }
 }
 
@@ -333,16 +333,12 @@ impl Check {
 
     fn rules(&mut self, written: Option<Located<String>>) -> RulesFrom {
         let Some(written) = written else { return RulesFrom::Starter };
-        let path = PathBuf::from(&written.value);
-        if path.exists() {
-            return RulesFrom::Path(path);
-        }
-        if &*written.place.file != DEFAULTS_NAME {
+        rules_of(&written).unwrap_or_else(|| {
             let what = format!("`{}` does not exist", written.value);
             self.problems
                 .push(written.error(what).hint("without `rules` the starter rules inside the binary are used"));
-        }
-        RulesFrom::Starter
+            RulesFrom::Starter
+        })
     }
 
     fn timezone(&mut self, written: Option<Located<String>>) -> (TimeZone, String) {
@@ -367,16 +363,25 @@ impl Check {
         let level = written.level.map_or_else(
             || "info".to_owned(),
             |level| {
-                if let Err(error) = EnvFilter::builder().parse(&level.value) {
-                    let what = format!("`{}` is not a log filter: {error}", level.value);
+                if let Some(why) = no_log_filter(&level.value) {
+                    let what = format!("`{}` is not a log filter: {why}", level.value);
                     self.problems
-                        .push(level.error(what).hint("error, warn, info, debug, trace, or info,nightshift=debug"));
+                        .push(level.error(what).hint("off, error, warn, info, debug, trace, or info,nightshift=debug"));
                 }
                 level.value
             },
         );
         Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
     }
+}
+
+/// None: the path was given, and nothing is there.
+fn rules_of(written: &Located<String>) -> Option<RulesFrom> {
+    let path = PathBuf::from(&written.value);
+    if path.exists() {
+        return Some(RulesFrom::Path(path));
+    }
+    (&*written.place.file == DEFAULTS_NAME).then_some(RulesFrom::Starter)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Defaults < file < environment, merged by the `config` crate; every value keeps the place it came from.
+//! Defaults < file < environment < command line, merged by the `config` crate; every value keeps the place it came from.
 //!
 //! The `config` crate only layers. Reading YAML, types, unknown keys and their problems stay with [`super::yaml`]
 //! and [`super::typed`], because it reports the first error only and without a line.
@@ -14,10 +14,50 @@ const PREFIX: &str = "NIGHTSHIFT";
 const SEPARATOR: &str = "__";
 /// The name of the environment in problems.
 pub const ENVIRONMENT: &str = "environment";
+/// The name of the command line in problems.
+const COMMAND_LINE: &str = "command line";
 /// Between the parts of a place in `config`'s origin text: no file name holds it.
 const UNIT: char = '\u{1f}';
 /// Merging drops the origin of a table: its place travels as a value of its own.
 const PLACE: &str = "\u{1f}place";
+
+/// A value that the command line gives.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// As it is typed: `--mode`.
+    pub name: &'static str,
+    /// The keys down to the value: `listen`, `webhooks`.
+    pub path: &'static [&'static str],
+    pub value: String,
+}
+
+/// The command line as a tree.
+pub(super) fn command_line(flags: &[Flag]) -> Node {
+    let mut tree = Node { place: Place::of(COMMAND_LINE), kind: Kind::Map(Vec::new()) };
+    for flag in flags {
+        let place = Place { variable: Some(flag.name.into()), ..Place::of(COMMAND_LINE) };
+        let value = Node { place: place.clone(), kind: Kind::Text(flag.value.clone()) };
+        put(&mut tree, flag.path, value, &place);
+    }
+    tree
+}
+
+fn put(tree: &mut Node, path: &[&str], value: Node, place: &Place) {
+    let (Some((key, rest)), Kind::Map(entries)) = (path.split_first(), &mut tree.kind) else { return };
+    let known = entries.iter().position(|(have, _)| have.text == *key);
+    match known.and_then(|known| entries.get_mut(known)) {
+        Some((_, inner)) => put(inner, rest, value, place),
+        None => {
+            let mut inner = Node { place: place.clone(), kind: Kind::Map(Vec::new()) };
+            if rest.is_empty() {
+                inner = value;
+            } else {
+                put(&mut inner, rest, value, place);
+            }
+            entries.push((Key { text: (*key).to_owned(), place: place.clone() }, inner));
+        }
+    }
+}
 
 /// This process's variables that may be ours, for [`environment`]. What is not UTF-8 keeps its readable part.
 pub fn process_variables() -> impl Iterator<Item = (String, String)> {
@@ -91,7 +131,8 @@ impl Source for Layer {
 fn to_value(node: &Node) -> Value {
     let place = &node.place;
     let number = if matches!(node.kind, Kind::Number(_)) { "number" } else { "" };
-    let origin = format!("{}{UNIT}{}{UNIT}{}{UNIT}{number}", place.file, place.line, place.column);
+    let flag = place.variable.as_deref().unwrap_or_default();
+    let origin = format!("{}{UNIT}{}{UNIT}{}{UNIT}{number}{UNIT}{flag}", place.file, place.line, place.column);
     let kind = match &node.kind {
         Kind::Null => ValueKind::Nil,
         Kind::Bool(value) => ValueKind::Boolean(*value),
@@ -142,11 +183,14 @@ fn place_of(value: &Value, path: &str) -> (Place, bool) {
     let mut parts = value.origin().unwrap_or_default().split(UNIT);
     let file: Arc<str> = parts.next().unwrap_or_default().into();
     let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
-    let place = match (number(), number()) {
-        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable: None },
+    let (line, column) = (number(), number());
+    let is_number = parts.next() == Some("number");
+    let variable = parts.next().filter(|flag| !flag.is_empty()).map(Arc::from);
+    let place = match (line, column) {
+        (Some(line), Some(column)) if &*file != ENVIRONMENT => Place { file, line, column, variable },
         _ => by_variable(path),
     };
-    (place, parts.next() == Some("number"))
+    (place, is_number)
 }
 
 /// The place of a value that a variable gave: its name follows from the path.
@@ -183,6 +227,25 @@ mod tests {
         assert_eq!(all.get("number").unwrap().kind, Kind::Number("1.10".to_owned()));
         assert_eq!(all.get("number").unwrap().place.line, 3);
         assert!(matches!(&all.get("list").unwrap().kind, Kind::List(items) if items.len() == 1));
+    }
+
+    #[test]
+    fn a_flag_stands_above_everything_and_keeps_its_name() {
+        let flag = |name, path, value: &str| Flag { name, path, value: value.to_owned() };
+        let flags = [
+            flag("--webhooks", &["listen", "webhooks"][..], "here"),
+            flag("--admin", &["listen", "admin"], "there"),
+            flag("--journal", &["journal"], "sqlite:x"),
+        ];
+        let env = variables(&[("NIGHTSHIFT__JOURNAL__POSTGRES__URL_FILE", "url"), ("NIGHTSHIFT__MODE", "ask")]).0;
+        let all =
+            merged(&[&tree("listen: {admin: below, tls: {cert_file: c}}\n"), &env, &command_line(&flags)]).unwrap();
+        let admin = all.get("listen").unwrap().get("admin").unwrap();
+        assert_eq!(admin.kind, Kind::Text("there".to_owned()));
+        assert_eq!((&*admin.place.file, admin.place.variable.as_deref()), ("command line", Some("--admin")));
+        assert!(all.get("listen").unwrap().get("tls").is_some(), "what is beside it stays");
+        assert_eq!(all.get("journal").unwrap().kind, Kind::Text("sqlite:x".to_owned()));
+        assert_eq!(all.get("mode").unwrap().place.variable.as_deref(), Some("NIGHTSHIFT__MODE"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a person wrote in a file, read twice: as written, then as used.
 //!
 //! [`yaml`] reads any YAML text into a type and collects its problems; [`mod@file`] is `nightshift.yaml` as written,
-//! [`settings`] the same as used, after the layers defaults < file < environment. [`show`] prints problems.
+//! [`settings`] the same as used, after the layers defaults < file < environment < command line. [`show`] prints problems.
 //! Nothing here talks to a peer; the rules have their own reader in [`crate::rules`], on top of [`yaml`].
 
 mod check;
@@ -16,5 +16,5 @@ pub mod typed;
 mod values;
 pub mod yaml;
 
-pub use layers::{no_color, process_variables};
-pub use settings::Settings;
+pub use layers::{Flag, no_color, process_variables};
+pub use settings::{RefusedSettings, Settings};

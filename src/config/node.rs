@@ -11,11 +11,11 @@ use std::{fmt, sync::Arc};
 /// Where a value was written. `line` and `column` count from 1; 0 means unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// The file as the user named it, or `environment`, or `defaults`.
+    /// The file as the user named it, or `environment`, `command line`, `defaults`.
     pub file: Arc<str>,
     pub line: u32,
     pub column: u32,
-    /// The environment variable that gave the value, where one did.
+    /// The environment variable or the flag that gave the value, where one did.
     pub variable: Option<Arc<str>>,
 }
 

@@ -5,7 +5,7 @@
 use super::{
     check,
     file::File,
-    layers,
+    layers::{self, Flag},
     node::{Kind, Node},
     typed, yaml,
 };
@@ -61,6 +61,15 @@ pub enum Journal {
     Sqlite(PathBuf),
     /// The connection URL holds a password.
     Postgres(SecretString),
+}
+
+/// Settings that are not used.
+#[derive(Debug)]
+pub struct RefusedSettings {
+    /// All of them, warnings too.
+    pub problems: Vec<Problem>,
+    /// The rules that they name, where that much could be read.
+    pub rules: Option<RulesFrom>,
 }
 
 /// Where rules come from.
@@ -169,16 +178,28 @@ impl Settings {
         path: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+        Settings::load_below(path, environment, &[]).map_err(|refused| refused.problems)
+    }
+
+    /// As [`Settings::load`], with the command line above everything, and with what can be said of refused settings.
+    pub fn load_below(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[Flag],
+    ) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
         let path = path.map(Path::to_path_buf).or_else(|| {
             let usual = PathBuf::from(DEFAULT_FILE);
             usual.exists().then_some(usual)
         });
         let written = match &path {
-            Some(path) => Some((path.display().to_string(), text_of(path)?)),
+            Some(path) => {
+                let text = text_of(path).map_err(|problems| RefusedSettings { problems, rules: None })?;
+                Some((path.display().to_string(), text))
+            }
             None => None,
         };
         let text = written.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        let (mut settings, warnings) = Settings::from_layers(text, environment)?;
+        let (mut settings, warnings) = layered(text, environment, flags)?;
         settings.read_from = path;
         Ok((settings, warnings))
     }
@@ -188,27 +209,42 @@ impl Settings {
         written: Option<(&str, &str)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
-        let (defaults, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS)?;
-        let mut problems = Vec::new();
-        let mut above = Vec::new();
-        if let Some((name, text)) = written {
-            match yaml::tree(name, text) {
-                Ok(layer) => above.push(layer),
-                Err(more) => problems.extend(more),
+        layered(written, environment, &[]).map_err(|refused| refused.problems)
+    }
+}
+
+fn layered(
+    written: Option<(&str, &str)>,
+    environment: impl Iterator<Item = (String, String)>,
+    flags: &[Flag],
+) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
+    let unread = |problems| RefusedSettings { problems, rules: None };
+    let (defaults, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS).map_err(unread)?;
+    let mut problems = Vec::new();
+    let mut above = Vec::new();
+    let mut all_read = true;
+    if let Some((name, text)) = written {
+        match yaml::tree(name, text) {
+            Ok(layer) => above.push(layer),
+            Err(more) => {
+                problems.extend(more);
+                all_read = false;
             }
         }
-        above.push(layers::environment(environment));
-        for (node, more) in &mut above {
-            problems.append(more);
-            problems.extend(as_written(node).1);
-        }
-        let layers: Vec<&Node> = std::iter::once(&defaults).chain(above.iter().map(|(node, _)| node)).collect();
-        let (file, more) = as_written(&layers::merged(&layers)?);
-        if problems.is_empty() {
-            problems = more;
-        }
-        check::checked(file.unwrap_or_default(), problems)
     }
+    above.push(layers::environment(environment));
+    above.push((layers::command_line(flags), Vec::new()));
+    for (node, more) in &mut above {
+        problems.append(more);
+        problems.extend(as_written(node).1);
+    }
+    let layers: Vec<&Node> = std::iter::once(&defaults).chain(above.iter().map(|(node, _)| node)).collect();
+    let (file, more) = as_written(&layers::merged(&layers).map_err(unread)?);
+    if problems.is_empty() {
+        problems = more;
+    }
+    check::checked(file.unwrap_or_default(), problems)
+        .map_err(|refused| RefusedSettings { rules: refused.rules.filter(|_| all_read), ..refused })
 }
 
 fn as_written(node: &Node) -> (Option<File>, Vec<Problem>) {

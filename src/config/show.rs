@@ -76,7 +76,9 @@ pub fn texts(problems: &[Problem]) -> BTreeMap<String, String> {
     texts
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// `1 rule`, `2 rules`.
+#[must_use]
+pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

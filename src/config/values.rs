@@ -1,4 +1,4 @@
-//! What single values of the settings may be: durations, addresses, URLs, files, secrets, names.
+//! What single values of the settings may be: durations, addresses, URLs, files, secrets, names, filters of log lines.
 
 use super::{check::Check, node::Place, yaml::Located};
 use crate::model::time::Span;
@@ -7,9 +7,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
+use tracing_subscriber::EnvFilter;
 
 /// No token, password or connection URL is longer; a larger file is another file.
 const LARGEST_SECRET_BYTES: u64 = 16 * 1024;
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Check {
     pub(super) fn duration(&mut self, written: Option<&Located<String>>) -> Span {
@@ -149,4 +151,15 @@ pub(super) fn is_channel_name(text: &str) -> bool {
 
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.chars().all(|it| it.is_ascii_alphanumeric() || ".-_".contains(it))
+}
+
+/// Why a text is no filter of log lines, if it is none. A word without `=` is a level here, and nothing else: to tracing
+/// it is a module's name too, so that a misspelt level shuts out every line.
+pub(super) fn no_log_filter(text: &str) -> Option<String> {
+    let is_level = |word: &str| LOG_LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains('='));
+    if let Some(word) = words.find(|word| !is_level(word)) {
+        return Some(format!("`{word}` is not a level"));
+    }
+    EnvFilter::builder().parse(text).err().map(|error| error.to_string())
 }

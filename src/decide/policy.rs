@@ -334,6 +334,12 @@ pub fn is_object_name(text: &str) -> bool {
 }
 
 /// The mode is left out: raising it changes no plan, and lowering it is noticed by itself.
+/// A policy's hash where people read it; the journal has all of it.
+#[must_use]
+pub fn short_hash(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
 fn rule_hash(spec: &PolicySpec, rule: &Rule) -> String {
     let mut same = rule.clone();
     same.mode = Mode::Auto;

@@ -443,6 +443,12 @@ impl State {
         counts
     }
 
+    /// The brake is on for everything.
+    #[must_use]
+    pub fn brakes_all(&self) -> bool {
+        self.fleet.scopes().any(|set| set.is_none())
+    }
+
     /// SHA-256 of the canonical JSON: two folds of one journal have one digest.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

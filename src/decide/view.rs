@@ -16,9 +16,9 @@ use crate::model::{
 };
 
 impl State {
-    /// One incident for people.
+    /// One incident for people. `now`: what may no longer be done then is not offered.
     #[must_use]
-    pub fn incident_view(&self, policy: &Policy, id: IncidentId) -> Option<IncidentView> {
+    pub fn incident_view(&self, policy: &Policy, id: IncidentId, now: Micros) -> Option<IncidentView> {
         let incident = self.incidents.get(&id)?;
         let card = incident.receiver.clone().map(|receiver| LetterKey { receiver, incident: id, slot: Slot::Card });
         let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
@@ -41,7 +41,7 @@ impl State {
             lost: incident.lost,
             alerts: incident.alerts.iter().take(ALERTS_SHOWN).filter_map(|print| self.alert_view(print)).collect(),
             ladder: ladder_says(policy, incident),
-            steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step)).collect(),
+            steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect(),
             evidence: incident.evidence.clone(),
             pages: incident.pages,
             external: card.and_then(|card| self.letters.get(&card)).and_then(|letter| letter.external.clone()),
@@ -70,9 +70,9 @@ impl State {
         })
     }
 
-    fn step_view(&self, policy: &Policy, id: StepId, step: &Step) -> StepView {
+    fn step_view(&self, policy: &Policy, id: StepId, step: &Step, now: Micros) -> StepView {
         let proposal = step.plan.as_ref().map(|plan| &plan.proposal);
-        let undo_until = undo_until(self, id).filter(|_| step.undone_by.is_none());
+        let undo_until = undo_until(self, id).filter(|until| *until >= now && step.undone_by.is_none());
         let lease = self.leases.values().find(|lease| lease.step == id).map(|lease| lease.until);
         let holding = step.phase == Phase::Holding;
         let reason = match step.phase {
@@ -90,6 +90,7 @@ impl State {
             target: step.rung.target.key().0,
             mode: step.rung.mode.word().to_owned(),
             phase: step.phase.word().to_owned(),
+            wants: Some(step.rung.parameters()).filter(|wants| step.purpose.is_fix() && !wants.is_empty()),
             summary: proposal.map(|proposal| proposal.summary.clone()),
             undo_summary: proposal.and_then(|proposal| proposal.undo_summary.clone()),
             plan_hash: step.plan.as_ref().map(|plan| plan.hash.clone()),
@@ -172,18 +173,21 @@ fn commands(id: StepId, step: &Step, undo_until: Option<Micros>, lease: Option<M
 }
 
 fn ladder_says(policy: &Policy, incident: &Incident) -> String {
+    if incident.rule == super::brake::RULE {
+        return "the brake: nothing acts on what alerts".to_owned();
+    }
     let Some(ladder) = &incident.ladder else { return "no remediation is configured: it is only told".to_owned() };
     match &ladder.ended {
-        None => format!("working on it: {} of {} steps started", ladder.started.len(), ladder.rungs.len()),
-        Some(LadderEnd::Helped) => "nightshift's step helped".to_owned(),
+        None => {
+            let rungs = ladder.rungs.len();
+            // Earlier rungs were tried before the incident was reopened, or did not help.
+            let word = if rungs == 1 { "rung" } else { "rungs" };
+            format!("working on it: {} of {rungs} {word} tried", incident.next_rung)
+        }
         Some(LadderEnd::NotNeeded) if !ladder.started.is_empty() => {
             "the alert resolved before anything more had to be done".to_owned()
         }
-        Some(LadderEnd::NotNeeded) => "the alert resolved before anything had to be done".to_owned(),
-        Some(LadderEnd::WouldHave) => "shadow: it said what it would have done".to_owned(),
-        Some(LadderEnd::Exhausted) => "every step was tried: over to people".to_owned(),
-        Some(LadderEnd::HandedOver { reason }) => format!("over to people: {}", reason.says(&policy.zone)),
-        Some(LadderEnd::Vetoed { by }) => format!("ended by {by}"),
+        Some(how) => how.says(&policy.zone),
     }
 }
 

@@ -191,7 +191,7 @@ async fn send_one(engine: &EngineHandle, notifiers: &Notifiers, letter: &DueLett
         Some(notifier) => {
             let incident = letter.key.incident;
             let view = engine
-                .read(move |seen| seen.state.incident_view(seen.policy, incident))
+                .read(move |seen| seen.state.incident_view(seen.policy, incident, seen.now))
                 .await
                 .map_err(|_| Transient { reason: "engine_busy", retry_after: None })?;
             let mut view = view.unwrap_or_else(|| of_itself(incident, engine.clock().now()));

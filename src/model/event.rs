@@ -13,6 +13,7 @@ use super::{
     target::TargetKey,
     time::{Micros, Span},
 };
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -338,6 +339,17 @@ pub enum HowResolved {
     },
 }
 
+impl HowResolved {
+    /// For people, without a full stop.
+    #[must_use]
+    pub fn says(&self) -> String {
+        match self {
+            HowResolved::Quiet => "nothing of it fired for its quiet time".to_owned(),
+            HowResolved::ByPerson { by } => format!("by {by}"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LadderEnd {
@@ -353,6 +365,21 @@ pub enum LadderEnd {
     Vetoed {
         by: String,
     },
+}
+
+impl LadderEnd {
+    /// The sentence for people, without a full stop; times in their zone.
+    #[must_use]
+    pub fn says(&self, zone: &TimeZone) -> String {
+        match self {
+            LadderEnd::Helped => "nightshift's step helped".to_owned(),
+            LadderEnd::NotNeeded => "the alert resolved before anything had to be done".to_owned(),
+            LadderEnd::WouldHave => "shadow: it said what it would have done".to_owned(),
+            LadderEnd::Exhausted => "every step was tried: over to people".to_owned(),
+            LadderEnd::HandedOver { reason } => format!("over to people: {}", reason.says(zone)),
+            LadderEnd::Vetoed { by } => format!("ended by {by}"),
+        }
+    }
 }
 
 /// The rule may not act on the target before `until`. `shadow`: in shadow's own counters.
@@ -379,6 +406,20 @@ pub enum LeaseEnd {
         reason: Reason,
     },
     Undone,
+}
+
+impl LeaseEnd {
+    /// The sentence for people, without a full stop; times in their zone.
+    #[must_use]
+    pub fn says(&self, zone: &TimeZone) -> String {
+        match self {
+            LeaseEnd::PutBack => "put back".to_owned(),
+            LeaseEnd::LeftAlone { difference } => format!("left alone, because somebody changed it: {difference}"),
+            LeaseEnd::Superseded => "a newer change took its place".to_owned(),
+            LeaseEnd::GivenUp { reason } => format!("it could not be put back: {}", reason.says(zone)),
+            LeaseEnd::Undone => "the step was undone".to_owned(),
+        }
+    }
 }
 
 impl Event {

@@ -10,7 +10,9 @@ use std::fmt;
 pub struct Problem {
     /// The file as the user named it, or what stands in its place (`environment`, `command line`).
     pub file: String,
+    #[serde(default, skip_serializing_if = "is_unknown")]
     pub line: u32,
+    #[serde(default, skip_serializing_if = "is_unknown")]
     pub column: u32,
     /// What is wrong, in one sentence without a full stop.
     pub what: String,
@@ -18,6 +20,11 @@ pub struct Problem {
     pub hint: Option<String>,
     /// A warning does not refuse the file.
     pub warning: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_unknown(place: &u32) -> bool {
+    *place == 0
 }
 
 impl Problem {
@@ -36,6 +43,15 @@ impl Problem {
     pub fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// For the log, where an entry is one line.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} (hint: {hint})", Problem { hint: None, ..self.clone() }),
+            None => self.to_string(),
+        }
     }
 }
 

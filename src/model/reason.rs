@@ -298,7 +298,9 @@ impl Reason {
             Reason::Silenced { by } if by.is_empty() => "silenced or inhibited in Alertmanager".into(),
             Reason::Silenced { by } => format!("silenced or inhibited in Alertmanager by {}", by.join(", ")),
             Reason::FiringUnknown { problem } => format!("cannot tell whether it still fires: {problem}"),
-            Reason::Stale { age: Some(age), limit } => format!("last confirmed {age} ago, more than {limit}"),
+            Reason::Stale { age: Some(age), limit } => {
+                format!("last confirmed {} ago, more than {limit}", age.rounded())
+            }
             Reason::Stale { age: None, limit } => format!("not confirmed by anybody within {limit}"),
             Reason::Doubtful => "it fired again with the same start, and Alertmanager has not confirmed it".into(),
             Reason::CoolingDown { until } => format!("cooling down until {}", time(until)),
@@ -310,6 +312,7 @@ impl Reason {
             Reason::WaitInCircle { by } => {
                 format!("incident {by} is working on the target, and waits for one that this incident works on")
             }
+            Reason::NoSlot { limit: 1, .. } => "another step is acting, and one may at a time".into(),
             Reason::NoSlot { acting, limit } => format!("{acting} of {limit} steps are acting"),
             Reason::Barred { by } => {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
@@ -321,7 +324,9 @@ impl Reason {
             Reason::ModeAsks => "the mode is ask: it needs an approval".into(),
             Reason::Shadow => "the mode is shadow: it only says what it would do".into(),
             Reason::NotObserved { problem } => format!("the target could not be observed: {problem}"),
-            Reason::ObservationOld { age, limit } => format!("the observation is {age} old, more than {limit}"),
+            Reason::ObservationOld { age, limit } => {
+                format!("the observation is {} old, more than {limit}", age.rounded())
+            }
             Reason::SwitchedOff => "it has 0 replicas that nightshift did not set: switched off on purpose".into(),
             Reason::RolloutPaused => "its rollout is paused".into(),
             Reason::RolloutRunning { says } => format!("a rollout is running: {says}"),

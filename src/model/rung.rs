@@ -24,6 +24,25 @@ pub struct Rung {
     pub evidence: Vec<Collector>,
 }
 
+impl Rung {
+    /// Its parameters for people: `replicas +2, lease 2h`, empty where it has none. What it does comes first, how long
+    /// that lasts last. Not made plain: a rules file is somebody's text.
+    #[must_use]
+    pub fn parameters(&self) -> String {
+        let given = self.with.as_object().into_iter().flatten();
+        let (lasts, does): (Vec<_>, Vec<_>) = given.partition(|(key, _)| *key == "lease");
+        let words: Vec<String> = does
+            .into_iter()
+            .chain(lasts)
+            .map(|(key, value)| match value.as_str() {
+                Some(text) => format!("{key} {text}"),
+                None => format!("{key} {value}"),
+            })
+            .collect();
+        words.join(", ")
+    }
+}
+
 /// How a step is measured. `settle` comes first, then at most `resolved_within`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verify {
@@ -54,4 +73,28 @@ pub struct Collector {
     pub collect: String,
     pub target: Target,
     pub with: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::target::Object;
+    use serde_json::json;
+
+    #[test]
+    fn parameters_read_like_words_with_the_lease_last() {
+        let with = |with| Rung {
+            action: "kubernetes/scale".to_owned(),
+            target: Target { name: "web".to_owned(), object: Object::Nothing },
+            with,
+            mode: Mode::Shadow,
+            verify: Verify { settle: Span::ZERO, resolved_within: Span::ZERO, query: None },
+            if_ineffective: IfIneffective::Keep,
+            bounds: None,
+            evidence: Vec::new(),
+        };
+        assert_eq!(with(json!({"lease": "2h", "replicas": "+2"})).parameters(), "replicas +2, lease 2h");
+        assert_eq!(with(json!({"replicas": 6, "down": true})).parameters(), "down true, replicas 6");
+        assert_eq!(with(json!({})).parameters(), "");
+    }
 }

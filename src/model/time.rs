@@ -82,6 +82,12 @@ impl Span {
         Span(millis * 1000)
     }
 
+    /// For people: from a second on, in whole seconds.
+    #[must_use]
+    pub fn rounded(self) -> Span {
+        if self < Span::seconds(1) { self } else { Span::seconds(self.0 / 1_000_000) }
+    }
+
     /// For timers of the runtime; a negative span is no wait.
     #[must_use]
     pub fn to_std(self) -> std::time::Duration {
@@ -172,6 +178,15 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_whole_seconds() {
+        let rounded = |text| Span::parse(text).unwrap().rounded().to_string();
+        assert_eq!(
+            (rounded("1m0s5ms"), rounded("2s999ms"), rounded("40ms")),
+            ("1m".into(), "2s".into(), "40ms".into())
+        );
+    }
 
     #[test]
     fn a_duration_reads_back_as_it_was_written() {

@@ -69,6 +69,9 @@ pub struct StepView {
     pub target: String,
     pub mode: String,
     pub phase: String,
+    /// What its rule asks for, where a plan may come of it: `replicas +2, lease 2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wants: Option<String>,
     /// `replicas 4 → 6`.
     pub summary: Option<String>,
     pub undo_summary: Option<String>,
@@ -81,7 +84,7 @@ pub struct StepView {
     pub planned_at: Micros,
     pub started_at: Option<Micros>,
     pub ended_at: Option<Micros>,
-    /// Until when a person may undo it, if one may.
+    /// Until when a person may undo it, if one still may.
     pub undo_until: Option<Micros>,
     pub lease_until: Option<Micros>,
     pub verify_by: Option<Micros>,

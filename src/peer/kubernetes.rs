@@ -200,6 +200,11 @@ enum Content {
     Replacement(Value),
 }
 
+/// Not in a cluster, or in a pod without a service account: no error, only nothing to ask.
+fn is_outside(error: &InClusterError) -> bool {
+    matches!(error, InClusterError::ReadEnvironmentVariable(_) | InClusterError::ReadDefaultNamespace(_))
+}
+
 impl Cluster {
     /// No cluster: every call answers [`NOT_CONFIGURED`].
     #[must_use]
@@ -212,10 +217,7 @@ impl Cluster {
         let Some(path) = kubeconfig else {
             return match Config::incluster() {
                 Ok(config) => Cluster::from_config(config),
-                // Not in a cluster, or in a pod without a service account: no error, only nothing to ask.
-                Err(InClusterError::ReadEnvironmentVariable(_) | InClusterError::ReadDefaultNamespace(_)) => {
-                    Ok(Cluster::absent())
-                }
+                Err(error) if is_outside(&error) => Ok(Cluster::absent()),
                 Err(error) => Err(format!("the pod's service account: {}", sentence(&error))),
             };
         };
@@ -224,6 +226,12 @@ impl Cluster {
         let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(file, &options).await.map_err(|error| problem(&error))?;
         Cluster::from_config(config)
+    }
+
+    /// This runs in a pod with a service account.
+    #[must_use]
+    pub fn is_around() -> bool {
+        !Config::incluster().is_err_and(|error| is_outside(&error))
     }
 
     /// One attempt a call: the library's own retries are switched off.

@@ -59,7 +59,16 @@ pub fn texts(
         problems.truncate(MOST_PROBLEMS);
         if let Some(last) = problems.last() {
             let file = last.file.clone();
-            problems.push(Problem::error(file, 0, 0, format!("{more} more problems are not shown")));
+            problems.push(Problem::error(
+                file,
+                0,
+                0,
+                if more == 1 {
+                    "1 more problem is not shown".to_owned()
+                } else {
+                    format!("{more} more problems are not shown")
+                },
+            ));
         }
     }
     Err(problems)

@@ -52,8 +52,8 @@ impl From<RulesFrom> for RulesSource {
 pub struct Context<'a> {
     /// The most that any rule may do.
     pub mode: Mode,
-    /// Slack users and groups by the name that escalations use.
-    pub people: &'a BTreeMap<String, String>,
+    /// Slack users and groups by the name that escalations use. None: who there is is not known, and nobody is blamed.
+    pub people: Option<&'a BTreeMap<String, String>>,
     /// nightshift's own workload, which is never a target.
     pub itself: Option<&'a Object>,
     /// `alertmanager.urls` are set.

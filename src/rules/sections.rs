@@ -171,7 +171,7 @@ fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
         let hint = "one level is: `levels: [{after: 0m, to: NAME}]`, who is mentioned in the page";
         check.hinted(&later.place, "later levels of an escalation are not built yet", hint);
     }
-    let people = check.context.people;
+    let people = check.context.people?;
     let Some(id) = people.get(&first.to.value) else {
         let what = format!("nobody is named `{}` under `people` in nightshift.yaml", first.to.value);
         if people.is_empty() {

@@ -69,7 +69,7 @@ impl World {
     fn context(&self) -> Context<'_> {
         Context {
             mode: Mode::Auto,
-            people: &self.people,
+            people: Some(&self.people),
             itself: Some(&self.itself),
             alertmanager: self.configured,
             prometheus: self.configured,

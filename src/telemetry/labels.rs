@@ -66,6 +66,6 @@ closed! {
 
     /// Why nothing may act now.
     Restraint {
-        Paused = "paused", Settling = "settling", Shadow = "shadow", Journal = "journal", Other = "other",
+        Paused = "paused", Settling = "settling", Brake = "brake", Shadow = "shadow", Journal = "journal", Other = "other",
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Set up once, by `serve`. The other commands print their results and log nothing.
 
-use std::io::IsTerminal;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use std::io::{self, IsTerminal, Write};
+use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The two shapes of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -38,10 +38,40 @@ fn layer<W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<tracing_s
 where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(true);
+    let lines = tracing_subscriber::fmt::layer().with_writer(OneLine(writer)).with_target(true);
     match format {
         Format::Human => lines.with_ansi(colours).boxed(),
         Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+    }
+}
+
+/// Writes each entry on one line: a line break inside of it (an error's hint, a text from outside) is shown as `\n`, so
+/// that nothing logged looks like an entry of its own.
+struct OneLine<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    /// `entry` is whole: the formatter gives each in one piece.
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        let inside = entry.strip_suffix(b"\n").unwrap_or(entry);
+        if inside.contains(&b'\n') {
+            let text = String::from_utf8_lossy(inside).replace('\n', "\\n");
+            self.0.write_all(format!("{text}\n").as_bytes())?;
+        } else {
+            self.0.write_all(entry)?;
+        }
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -95,6 +125,16 @@ mod tests {
     fn a_terminal_is_not_steered_by_what_is_logged() {
         let text = written(Format::Human, "info", || tracing::info!(label = "\u{1b}[2J", "seen {}", "\u{1b}[31m"));
         assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn an_entry_is_one_line_whatever_it_holds() {
+        for format in [Format::Human, Format::Json] {
+            let forged = "what\nINFO nightshift: all is well";
+            let text = written(format, "info", || tracing::info!(why = %forged, "{forged}"));
+            assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+            assert!(text.contains("what\\nINFO") && text.ends_with('\n'), "{text:?}");
+        }
     }
 
     #[test]

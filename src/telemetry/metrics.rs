@@ -75,6 +75,8 @@ struct All {
     call_seconds: Closed<Histogram, 1>,
     approvals_waiting: Gauge,
     leases_active: Gauge,
+    disarmed: Gauge,
+    brakes_on: Gauge,
     paused: Gauge,
     settling: Gauge,
     may_act: Gauge,
@@ -152,6 +154,8 @@ impl Metrics {
             ),
             approvals_waiting: make.plain("approvals_waiting", "Steps that wait for an approval"),
             leases_active: make.plain("leases_active", "Leases that have not ended"),
+            disarmed: make.plain("disarmed", "Rules, and rules for one target, that wait to be rearmed"),
+            brakes_on: make.plain("brakes_on", "Sets on which the brake is on; everything counts as one"),
             paused: make.plain("paused", "1 while acting is paused"),
             settling: make.plain("settling", "1 while a start has not settled"),
             may_act: make.plain("may_act", "1 while steps may act"),
@@ -283,6 +287,14 @@ impl Metrics {
     pub fn set_approvals_waiting(&self, steps: usize) {
         self.all.approvals_waiting.set(whole(steps));
     }
+    pub fn set_disarmed(&self, disarmed: usize) {
+        self.all.disarmed.set(whole(disarmed));
+    }
+
+    pub fn set_brakes_on(&self, brakes: usize) {
+        self.all.brakes_on.set(whole(brakes));
+    }
+
     pub fn set_leases_active(&self, leases: usize) {
         self.all.leases_active.set(whole(leases));
     }

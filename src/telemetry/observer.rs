@@ -232,6 +232,9 @@ pub fn restraints(seen: &Seen<'_>) -> Vec<Restraint> {
     if seen.state.settling_until().is_some_and(|until| until > seen.now) {
         reasons.push(Restraint::Settling);
     }
+    if seen.state.brakes_all() {
+        reasons.push(Restraint::Brake);
+    }
     if seen.policy.spec.mode == Mode::Shadow {
         reasons.push(Restraint::Shadow);
     }
@@ -256,6 +259,8 @@ fn set_counts(metrics: &Metrics, counts: &Counts, now: Micros) {
     metrics.set_incidents(&incidents);
     metrics.set_approvals_waiting(number(counts.asking));
     metrics.set_leases_active(number(counts.leases));
+    metrics.set_disarmed(number(counts.disarmed));
+    metrics.set_brakes_on(counts.braked.len());
     metrics.set_letters_owed(Receiver::Slack, number(counts.letters_owed));
     metrics.set_oldest_letter(counts.oldest_letter.map(|wanted| now - wanted));
 }

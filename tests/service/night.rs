@@ -51,7 +51,7 @@ impl Nightshift {
     pub async fn incidents(&self) -> Vec<IncidentView> {
         let all = self.app.engine.read(|seen| {
             let ids = seen.state.incident_ids().into_iter().rev();
-            ids.filter_map(|id| seen.state.incident_view(seen.policy, id)).collect()
+            ids.filter_map(|id| seen.state.incident_view(seen.policy, id, seen.now)).collect()
         });
         all.await.expect("the engine answers")
     }

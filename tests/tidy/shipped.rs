@@ -17,12 +17,13 @@ fn said(source: &RulesSource) -> Vec<String> {
     actions.add(Arc::new(Noop));
     let context = Context {
         mode: Mode::Shadow,
-        people: &BTreeMap::new(),
+        people: Some(&BTreeMap::new()),
         itself: None,
         alertmanager: false,
         prometheus: false,
         slack_channel: None,
         timezone: "UTC",
+        unclean_starts: 3,
         lost_after: Span::minutes(30),
         actions: &actions,
         collectors: &["kubernetes/pods", "kubernetes/logs"],

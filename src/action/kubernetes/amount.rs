@@ -3,7 +3,7 @@
 //! | written | means |
 //! |---|---|
 //! | `6`, `"6"` | exactly six. Never fewer than now, unless `down: true` stands beside it |
-//! | `"+2"`, `"-1"`, `-1` | two more, one fewer. In rules files `+2` needs no quotes; elsewhere YAML reads it as 2 |
+//! | `"+2"`, `"-1"`, `-1` | two more, one fewer. Rules files keep `+2` without quotes; other readers make it 2 |
 //! | `"+50%"`, `"50%"` | half as many again, rounded up: at least one more |
 //! | `"-50%"` | half as many, rounded down in what it takes away: at least one fewer |
 //!
@@ -47,7 +47,7 @@ impl Amount {
     pub fn parse(value: &Value, down: bool) -> Result<Amount, String> {
         let wrong = || {
             format!(
-                "`replicas: {value}` is not an amount: write a number (6), a step (\"+2\", \"-1\") or a percentage (\"+50%\", \"-50%\"), the last two in quotes"
+                "`replicas: {value}` is not an amount: write a number (6), a step (+2, -1) or a percentage (50%, -50%)"
             )
         };
         if let Some(number) = value.as_i64() {
@@ -96,7 +96,7 @@ impl Amount {
             Amount::Exactly { replicas, down: false } if replicas < now => {
                 return Resolved::Refused {
                     why: format!(
-                        "{replicas} replicas would be fewer than the {now} there are: write `down: true` if that is meant (an unquoted +{replicas} is read as {replicas})"
+                        "{replicas} replicas would be fewer than the {now} there are: write `down: true` if that is meant, or +{replicas} for so many more"
                     ),
                 };
             }
@@ -138,11 +138,12 @@ pub fn of_with(with: &Value) -> Result<Amount, String> {
 pub fn lease_of_with(with: &Value) -> Result<Option<Span>, String> {
     match with.get("lease") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => match Span::parse(text)? {
-            span if span.0 < Span::minutes(1).0 => Err(format!("`lease: {text}` is under a minute")),
-            span => Ok(Some(span)),
+        Some(Value::String(text)) => match Span::parse(text) {
+            Ok(span) if span < Span::minutes(1) => Err(format!("`lease: {text}` is under a minute")),
+            Ok(span) => Ok(Some(span)),
+            Err(_) => Err(format!("`lease: {text}` is not a duration: write a number and a unit, like 1h or 90m")),
         },
-        Some(other) => Err(format!("`lease: {other}` is not a duration like 2h")),
+        Some(other) => Err(format!("`lease: {other}` is not a duration: write a number and a unit, like 1h or 90m")),
     }
 }
 
@@ -198,15 +199,15 @@ mod tests {
             json!("1e3"),
         ] {
             let problem = parse(value.clone()).unwrap_err();
-            assert!(problem.contains("+50%"), "{value}: {problem}");
+            assert!(problem.contains("(50%, -50%)"), "{value}: {problem}");
         }
     }
 
     #[test]
-    fn an_unquoted_plus_two_takes_nothing_away() {
+    fn a_plus_two_that_became_a_two_takes_nothing_away() {
         // `replicas: +2` arrives as the number 2.
         let Resolved::Refused { why } = parse(json!(2)).unwrap().resolve(4, None) else { panic!() };
-        assert!(why.contains("unquoted +2"), "{why}");
+        assert!(why.contains("or +2 for so many more"), "{why}");
         assert_eq!(Amount::parse(&json!(2), true).unwrap().resolve(4, None), to(2));
     }
 

@@ -16,8 +16,8 @@ pub fn guard(case: &Case) -> Says {
         Some(first) if first + ladder.fires_for > case.now => {
             let until = first + ladder.fires_for;
             let verdict = Verdict::Hold { until: Some(until), reason: Reason::TooYoung { until } };
-            Says::verdict(format!("{} so far", case.now - first), limit, verdict)
+            Says::verdict(format!("{} so far", (case.now - first).rounded()), limit, verdict)
         }
-        Some(first) => Says::allow(format!("{} so far", case.now - first), limit),
+        Some(first) => Says::allow(format!("{} so far", (case.now - first).rounded()), limit),
     }
 }

@@ -9,7 +9,7 @@ pub fn guard(case: &Case) -> Says {
     let age = case.now - facts.observed_at;
     if age > FACTS_FRESH {
         let reason = Reason::ObservationOld { age, limit: FACTS_FRESH };
-        return Says::verdict(format!("{age} old"), limit, case.doubt(reason));
+        return Says::verdict(format!("{} old", age.rounded()), limit, case.doubt(reason));
     }
-    Says::allow(format!("{age} old"), limit)
+    Says::allow(format!("{} old", age.rounded()), limit)
 }

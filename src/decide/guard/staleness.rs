@@ -18,11 +18,11 @@ pub fn guard(case: &Case) -> Says {
     };
     match delivered.max(listed) {
         Some(last) if last + CONFIRMATION_FRESH >= case.now => {
-            Says::allow(format!("confirmed {} ago", case.now - last), limit)
+            Says::allow(format!("confirmed {} ago", (case.now - last).rounded()), limit)
         }
         Some(last) => {
             let age = Some(case.now - last);
-            let value = format!("confirmed {} ago", case.now - last);
+            let value = format!("confirmed {} ago", (case.now - last).rounded());
             Says::deny(value, limit, Reason::Stale { age, limit: CONFIRMATION_FRESH })
         }
         None => Says::deny("not confirmed", limit, Reason::Stale { age: None, limit: CONFIRMATION_FRESH }),

@@ -78,7 +78,7 @@ fn alerts_with_the_same_key_join_one_incident_with_one_ladder() {
     story.input(Input::Alert(Box::new(other)));
     assert_eq!(story.state.incident_ids(), vec![IncidentId(1)]);
     assert_eq!(story.state.steps.len(), 1);
-    let view = story.state.incident_view(&story.policy, IncidentId(1)).unwrap();
+    let view = story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap();
     assert_eq!(view.firing, 2);
 }
 
@@ -101,7 +101,7 @@ fn a_more_severe_alert_raises_the_incident() {
         alert.labels.insert("severity".into(), severity.into());
         story.input(Input::Alert(Box::new(alert)));
     }
-    assert_eq!(story.state.incident_view(&story.policy, IncidentId(1)).unwrap().severity, "P0");
+    assert_eq!(story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap().severity, "P0");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn an_alert_that_nobody_confirms_is_lost_and_never_counted_resolved() {
     assert_eq!(story.incident_state(1), "open");
     // It comes back: contact again, the same incident.
     story.fires("WebIsSlow");
-    assert!(!story.state.incident_view(&story.policy, IncidentId(1)).unwrap().lost_contact);
+    assert!(!story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap().lost_contact);
 }
 
 #[test]

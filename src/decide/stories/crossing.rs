@@ -208,7 +208,7 @@ fn loses_contact(story: &mut Story) {
     let fingerprint = Fingerprint::new("WebIsSlow-p1");
     let answer = FiringAnswer::Unreachable { problem: "no route".into() };
     story.input(Input::Confirmed { fingerprint, delivered: None, answer });
-    assert!(story.state.incident_view(&story.policy, IncidentId(1)).unwrap().lost_contact);
+    assert!(story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap().lost_contact);
 }
 
 #[test]

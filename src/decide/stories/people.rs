@@ -156,8 +156,15 @@ fn an_undo_is_refused_after_its_window_and_of_what_never_acted() {
     assert!(refused(&story.command("ann", Command::Undo { step })));
     let mut story = Story::begin();
     let step = story.acts_on("WebIsSlow");
+    let offered = |story: &Story| {
+        let view = story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap();
+        let step = view.steps.into_iter().find(|view| view.id == step).unwrap();
+        (step.undo_until.is_some(), step.commands.iter().any(|command| command.contains("undo")))
+    };
+    assert_eq!(offered(&story), (true, true));
     story.after(Span::minutes(61));
     assert!(refused(&story.command("ann", Command::Undo { step })));
+    assert_eq!(offered(&story), (false, false));
 }
 
 #[test]

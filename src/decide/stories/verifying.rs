@@ -2,6 +2,7 @@ use super::harness::{Story, rule};
 use crate::model::{
     event::{Event, LadderEnd, LeaseEnd},
     firing::FiringAnswer,
+    id::IncidentId,
     observation::{QueryReading, RuleReading, TargetReading},
     rung::IfIneffective,
     step::{Answer, Phase},
@@ -98,6 +99,20 @@ fn still_firing_at_the_end_of_the_window_did_not_help_and_goes_to_the_next_rung(
     assert_eq!((step.number, story.step(step).rung_number), (2, 1));
     assert_eq!(story.phase(step), Phase::Observing);
     assert_eq!(story.pages(), 0);
+}
+
+#[test]
+fn rungs_tried_are_counted_even_where_two_have_one_target() {
+    let mut story = Story::with(|spec| spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "web"]));
+    let says = |story: &Story| story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap().ladder;
+    acted(&mut story, false);
+    assert_eq!(says(&story), "working on it: 1 of 2 rungs tried");
+    let reading = story.after(Span::minutes(3)).reading();
+    story.measures(reading);
+    assert_eq!(says(&story), "working on it: 1 of 2 rungs tried", "the second has not started");
+    story.observes();
+    assert_eq!(story.phase(story.last_step()), Phase::Acting);
+    assert_eq!(says(&story), "working on it: 2 of 2 rungs tried");
 }
 
 #[test]

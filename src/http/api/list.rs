@@ -1,29 +1,55 @@
 //! Texts of lists and of the status. Aligned with blanks, one line a thing, everything from outside made plain.
 
 use super::shapes::{IncidentLine, Status};
-use crate::telemetry::text::{plain, shortened};
+use crate::{
+    decide::policy::short_hash,
+    telemetry::text::{plain, shortened},
+};
 use jiff::tz::TimeZone;
 use std::fmt::Write;
 
-const LONGEST_TITLE_CHARS: usize = 60;
+/// A list is read side by side with others; longer lines break and are no table any more.
+const LONGEST_LINE_CHARS: usize = 160;
+const GAP: &str = "  ";
 
 /// Columns padded to their widest cell; the last is not padded.
 #[must_use]
 pub fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths = widths(rows);
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  ", width = *width);
+            let _ = write!(line, "{cell:width$}{GAP}", width = *width);
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..columns).map(width).collect()
+}
+
+/// Cuts the widest columns until a line of the table has at most `longest` characters.
+fn fit(rows: &mut [Vec<String>], longest: usize) {
+    let mut widths = widths(rows);
+    let room = longest.saturating_sub(GAP.len() * widths.len().saturating_sub(1));
+    while widths.iter().sum::<usize>() > room {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > 1 => *widest -= 1,
+            Some(_) | None => break,
+        }
+    }
+    for row in rows {
+        for (cell, width) in row.iter_mut().zip(&widths) {
+            *cell = shortened(cell, *width);
+        }
+    }
 }
 
 /// Newest first.
@@ -44,11 +70,12 @@ pub fn incidents(lines: &[IncidentLine], zone: &TimeZone) -> String {
             state,
             line.opened_at.in_zone(zone),
             plain(&line.rule),
-            shortened(&line.title, LONGEST_TITLE_CHARS),
+            plain(&line.title),
             plain(&line.ladder),
         ]
     };
-    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(lines.iter().map(row)).collect();
+    let mut rows: Vec<Vec<String>> = std::iter::once(heading).chain(lines.iter().map(row)).collect();
+    fit(&mut rows, LONGEST_LINE_CHARS);
     table(&rows)
 }
 
@@ -73,7 +100,7 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
             row("settling", format!("until {}", until.in_zone(zone)));
         }
         row("mode", state.mode.clone());
-        row("rules", format!("{} from {} ({})", state.rules, plain(&facts.rules), shortened(&state.policy, 12)));
+        row("rules", format!("{} from {} ({})", state.rules, plain(&facts.rules), short_hash(&state.policy)));
         let live = state.incidents.iter().filter(|count| count.state != "resolved");
         let counts: Vec<String> =
             live.map(|count| format!("{} {} {}", count.count, plain(&count.severity), count.state)).collect();
@@ -81,6 +108,13 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
         let (acting, asking, holding) = (state.acting, state.asking, state.holding);
         row("steps", format!("{acting} acting, {asking} waiting for an approval, {holding} held"));
         row("leases", state.leases.to_string());
+        if state.disarmed > 0 {
+            row("disarmed", format!("{} of rules and their targets: `nightshift rearm RULE`", state.disarmed));
+        }
+        if !state.braked.is_empty() {
+            let sets = state.braked.iter().map(|set| set.as_deref().map_or("everything".to_owned(), plain));
+            row("brake", format!("on for {}", sets.collect::<Vec<_>>().join(", ")));
+        }
         row("letters", format!("{} not yet delivered", state.letters_owed));
         row("alerts", format!("{} known", state.alerts_known));
     }
@@ -89,4 +123,30 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
     row("webhooks", facts.webhooks.clone());
     row("peers", if facts.peers.is_empty() { "none".to_owned() } else { facts.peers.join(", ") });
     table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{id::IncidentId, time::Micros};
+
+    #[test]
+    fn a_line_of_the_list_has_at_most_160_characters() {
+        let line = |of: usize| IncidentLine {
+            id: IncidentId(1042),
+            severity: "P1".to_owned(),
+            state: "open".to_owned(),
+            acknowledged_by: Some("deploy-bot".to_owned()),
+            opened_at: Micros(0),
+            rule: "r".repeat(of),
+            title: "t".repeat(of),
+            firing: 1,
+            ladder: "over to people: ".repeat(of / 8),
+        };
+        let text = incidents(&[line(100), line(3)], &TimeZone::UTC);
+        assert!(text.lines().all(|line| line.chars().count() <= LONGEST_LINE_CHARS), "{text}");
+        assert!(text.contains("1970-01-01 00:00:00 UTC") && text.contains("…"), "{text}");
+        let text = incidents(&[line(20)], &TimeZone::UTC);
+        assert!(text.contains(&"t".repeat(20)) && !text.contains('…'), "what fits is not cut: {text}");
+    }
 }

@@ -117,6 +117,8 @@ fn state_status(seen: &Seen<'_>) -> StateStatus {
         asking: counts.asking,
         holding: counts.holding,
         leases: counts.leases,
+        disarmed: counts.disarmed,
+        braked: counts.braked,
         letters_owed: counts.letters_owed,
     }
 }
@@ -147,7 +149,7 @@ pub(super) async fn incidents(state: &AdminState, asked: &Asked) -> Result<Respo
                 break;
             }
             last = Some(id);
-            let Some(view) = seen.state.incident_view(seen.policy, id) else { continue };
+            let Some(view) = seen.state.incident_view(seen.policy, id, seen.now) else { continue };
             if fits(&view.state) {
                 incidents.push(line_of(view));
             }
@@ -177,7 +179,7 @@ fn line_of(view: IncidentView) -> IncidentLine {
 pub(super) async fn incident(state: &AdminState, asked: &Asked, with_guards: bool) -> Result<Response, NotDone> {
     let id: IncidentId = asked.param("id")?;
     let found = state.engine.read(move |seen| {
-        let view = seen.state.incident_view(seen.policy, id)?;
+        let view = seen.state.incident_view(seen.policy, id, seen.now)?;
         let text = trace::incident(&view, &seen.policy.zone, with_guards);
         Some(Incident { view, text })
     });
@@ -207,7 +209,7 @@ pub(super) async fn alert_why(state: &AdminState, asked: &Asked) -> Result<Respo
     let shown = print.to_string();
     let found = state.engine.read(move |seen| {
         let alert = seen.state.alert_view(&print)?;
-        let incident = alert.incident.and_then(|id| seen.state.incident_view(seen.policy, id));
+        let incident = alert.incident.and_then(|id| seen.state.incident_view(seen.policy, id, seen.now));
         let (tried, not_listed) = tried(seen.policy, &alert.labels);
         let mut why = AlertWhy { alert, tried, not_listed, incident, text: String::new() };
         why.text = trace::alert(&why, &seen.policy.zone);

@@ -123,6 +123,7 @@ pub fn router(state: AdminState) -> Router {
         .fallback(|| async { NotDone::unknown("there is no such page").hint("the API begins at /api/v1/status") })
         .method_not_allowed_fallback(|| async {
             NotDone::new(StatusCode::METHOD_NOT_ALLOWED, "this is not asked in that way")
+                .hint("what changes something is a POST, everything else a GET")
         })
 }
 

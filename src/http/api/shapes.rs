@@ -1,4 +1,7 @@
 //! The API's bodies. The CLI reads the same types. Fields are only added.
+//!
+//! A time ([`Micros`]: `at`, `now`, `since`, `…_at`, `…_until`) is a number: microseconds since 1970-01-01 UTC. `text` is
+//! the whole for people, with times in the zone of `timezone`; the CLI's `--json` leaves it out.
 
 use super::Facts;
 use crate::model::{
@@ -22,6 +25,7 @@ pub struct Status {
     pub restraints: Vec<String>,
     /// None: the engine did not answer in time.
     pub state: Option<StateStatus>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
 
@@ -41,6 +45,12 @@ pub struct StateStatus {
     pub asking: u64,
     pub holding: u64,
     pub leases: u64,
+    /// Rules, and rules for one target, that wait for `rearm`.
+    #[serde(default)]
+    pub disarmed: u64,
+    /// Sets by name on which the brake is on; `null`: everything.
+    #[serde(default)]
+    pub braked: Vec<Option<String>>,
     pub letters_owed: u64,
 }
 
@@ -67,6 +77,7 @@ pub struct Incidents {
     pub incidents: Vec<IncidentLine>,
     /// `before` of the next page.
     pub next: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
 
@@ -87,6 +98,7 @@ pub struct IncidentLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     pub view: IncidentView,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
 
@@ -106,6 +118,7 @@ pub struct AlertWhy {
     /// Rules that were tried and are not listed.
     pub not_listed: usize,
     pub incident: Option<IncidentView>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
 }
 
@@ -175,6 +188,9 @@ pub struct Done {
     pub seq: Option<u64>,
     /// Who it is in the journal.
     pub by: String,
+    /// What is good to know about what was done, a sentence without a full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// `POST …/approve`.

@@ -34,7 +34,7 @@ pub fn incident(view: &IncidentView, zone: &TimeZone, with_guards: bool) -> Stri
     let listed = u32::try_from(view.alerts.len()).unwrap_or(u32::MAX);
     let more = (view.firing + view.resolved + view.lost).saturating_sub(listed);
     if more > 0 {
-        let _ = writeln!(text, "\nand {more} more alerts");
+        let _ = writeln!(text, "\nand {more} more {}", if more == 1 { "alert" } else { "alerts" });
     }
     for step in &view.steps {
         text.push('\n');
@@ -98,6 +98,9 @@ pub fn step(step: &StepView, zone: &TimeZone, with_guards: bool) -> String {
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("is", format!("{}: {}", step.phase.replace('_', " "), plain(&step.says)));
     row("mode", step.mode.clone());
+    if let (Some(wants), None) = (&step.wants, &step.summary) {
+        row("wants", plain(wants));
+    }
     if let Some(summary) = &step.summary {
         let undo = step.undo_summary.as_ref().map(|undo| format!(" (undo: {})", plain(undo))).unwrap_or_default();
         row("plan", format!("{}{undo}", plain(summary)));
@@ -154,7 +157,7 @@ fn blocked_by(line: &GuardLine, step: &StepView, zone: &TimeZone) -> String {
 /// Every guard in the order in which they are asked: verdict, value, limit, and the reason where it blocks.
 #[must_use]
 pub fn guards(trace: &[GuardLine], zone: &TimeZone) -> String {
-    let heading = ["GUARD", "VERDICT", "VALUE", "LIMIT", ""].map(str::to_owned).to_vec();
+    let heading = ["GUARD", "VERDICT", "VALUE", "LIMIT", "WHY"].map(str::to_owned).to_vec();
     let row = |line: &GuardLine| {
         let why = line.verdict.reason().map(|reason| plain(&reason.says(zone))).unwrap_or_default();
         let verdict = line.verdict.word().replace('_', " ");
@@ -195,6 +198,9 @@ pub fn alert(why: &AlertWhy, zone: &TimeZone) -> String {
     }
     match &why.incident {
         Some(view) => {
+            if let Some(note) = still_firing(1).filter(|_| view.state == "resolved" && alert.state == "firing") {
+                let _ = writeln!(text, "\nits incident is resolved; {note}");
+            }
             text.push('\n');
             text.push_str(&incident(view, zone, true));
         }
@@ -229,6 +235,16 @@ pub fn classification(tried: &[RuleTried], not_listed: usize) -> String {
     text
 }
 
+/// What becomes of alerts that still fire when a person resolves their incident: see `State::alert_fired`.
+#[must_use]
+pub fn still_firing(alerts: u32) -> Option<String> {
+    match alerts {
+        0 => None,
+        1 => Some("1 alert still fires: it opens no incident until it has resolved and fires anew".to_owned()),
+        more => Some(format!("{more} alerts still fire: they open no incident until they have resolved and fire anew")),
+    }
+}
+
 fn state_of(alert: &AlertView, zone: &TimeZone) -> String {
     let doubtful = if alert.doubtful { ", doubtful: it fired again with the same start" } else { "" };
     format!("{} since {}{doubtful}", alert.state, alert.starts_at.in_zone(zone))
@@ -245,7 +261,8 @@ fn labels_of(alert: &AlertView) -> String {
         .map(|(name, value)| format!("{}={:?}", plain(name), shortened(value, LONGEST_VALUE_CHARS)))
         .collect();
     if alert.labels.len() > LABELS_SHOWN {
-        shown.push(format!("and {} more labels", alert.labels.len() - LABELS_SHOWN));
+        let more = alert.labels.len() - LABELS_SHOWN;
+        shown.push(format!("and {more} more {}", if more == 1 { "label" } else { "labels" }));
     }
     shown.join(" ")
 }

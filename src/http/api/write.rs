@@ -8,6 +8,7 @@ use super::{
     answer::NotDone,
     routes::{Asked, Call},
     shapes::{Approve, Done, ExtendLease, Pause, Rearm},
+    trace,
 };
 use crate::{
     engine::Refused,
@@ -72,6 +73,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
         | Call::Rules
         | Call::Journal => return Err(NotDone::new(StatusCode::INTERNAL_SERVER_ERROR, "this is not a command")),
     };
+    let resolved = if let Command::Resolve { incident } = &command { Some(*incident) } else { None };
     let input = Input::Command { by: asked.by.clone(), via: Via::Api, command };
     let answer = match state.engine.command(input).await {
         Ok(answer) => answer,
@@ -84,8 +86,20 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
     });
     match refusal {
         Some(reason) => Err(NotDone::new(StatusCode::CONFLICT, reason)),
-        None => Ok(Json(Done { seq: answer.seq, by: asked.by }).into_response()),
+        None => {
+            let note = match resolved {
+                Some(incident) => note_on_resolved(state, incident).await,
+                None => None,
+            };
+            Ok(Json(Done { seq: answer.seq, by: asked.by, note }).into_response())
+        }
     }
+}
+
+/// What is good to know of an incident that was resolved just now. It is: not to know it fails nothing.
+async fn note_on_resolved(state: &AdminState, id: IncidentId) -> Option<String> {
+    let view = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id, seen.now)).await;
+    trace::still_firing(view.ok()??.firing)
 }
 
 pub(super) async fn reload(state: &AdminState, asked: Asked) -> Result<Response, NotDone> {
@@ -118,13 +132,13 @@ async fn pause_file_present(state: &AdminState) -> bool {
 
 async fn known_incident(state: &AdminState, asked: &Asked) -> Result<IncidentId, NotDone> {
     let id: IncidentId = asked.param("id")?;
-    let known = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id).is_some()).await?;
+    let known = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id, seen.now).is_some()).await?;
     if known { Ok(id) } else { Err(NotDone::unknown(format!("there is no incident {id}"))) }
 }
 
 async fn known_step(state: &AdminState, asked: &Asked) -> Result<StepId, NotDone> {
     let id: StepId = asked.param("id")?;
-    let view = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id.incident)).await?;
+    let view = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id.incident, seen.now)).await?;
     let known = view.is_some_and(|view| view.steps.iter().any(|step| step.id == id));
     if known { Ok(id) } else { Err(NotDone::unknown(format!("there is no step {id}"))) }
 }

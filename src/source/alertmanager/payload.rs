@@ -65,8 +65,11 @@ pub struct WebhookAlert {
 /// Why a body was refused, in words for whoever configured the sender. All of them are 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    #[error("the body is empty: this expects Alertmanager's webhook payload")]
+    #[error("the body is empty: Alertmanager sends a JSON object")]
     Empty,
+    #[error("the body is not JSON: Alertmanager sends a JSON object, which begins with `{{`")]
+    NotObject,
+    /// It begins like an object. A body that was cut short does, and so does what a template of people's own makes.
     #[error("the body is not JSON, at line {line} column {column}: does the receiver set `payload:`?")]
     NotJson { line: usize, column: usize },
     #[error(
@@ -112,7 +115,7 @@ impl PayloadError {
     pub fn reason(&self) -> &'static str {
         match self {
             PayloadError::Empty => "empty",
-            PayloadError::NotJson { .. } => "not_json",
+            PayloadError::NotObject | PayloadError::NotJson { .. } => "not_json",
             PayloadError::NotVersion4 { .. } => "not_version_4",
             PayloadError::Shape { .. } => "shape",
             PayloadError::Missing { .. } => "missing_field",
@@ -129,7 +132,7 @@ pub fn parse(body: &[u8]) -> Result<Webhook, PayloadError> {
     if body.trim_ascii().is_empty() {
         return Err(PayloadError::Empty);
     }
-    let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| refuse_json(&error))?;
+    let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| refuse_json(body, &error))?;
     match wire.version {
         Some(Version(version)) if version == "4" => {}
         Some(Version(version)) => return Err(PayloadError::NotVersion4 { found: format!("`{}`", quoted(&version)) }),
@@ -189,11 +192,17 @@ fn quoted(text: &str) -> String {
     text.chars().take(QUOTED).flat_map(char::escape_debug).collect()
 }
 
-fn refuse_json(error: &serde_json::Error) -> PayloadError {
+fn refuse_json(body: &[u8], error: &serde_json::Error) -> PayloadError {
     let (line, column) = (error.line(), error.column());
     match error.classify() {
-        serde_json::error::Category::Data => PayloadError::Shape { what: quoted(&error.to_string()), line, column },
-        _ => PayloadError::NotJson { line, column },
+        serde_json::error::Category::Data => {
+            let said = error.to_string();
+            // The parser's own words end with the place, which is told already.
+            let what = said.rfind(" at line ").and_then(|end| said.get(..end)).unwrap_or(&said);
+            PayloadError::Shape { what: quoted(what), line, column }
+        }
+        _ if body.trim_ascii_start().starts_with(b"{") => PayloadError::NotJson { line, column },
+        _ => PayloadError::NotObject,
     }
 }
 

@@ -118,9 +118,9 @@ fn what_is_not_alertmanagers_payload_is_refused_with_the_remedy() {
             "missing_field",
             "the payload has no `alerts`: it was not written by Alertmanager",
         ),
-        ("garbage", "not_json", "the body is not JSON, at line 1 column 1: does the receiver set `payload:`?"),
+        ("garbage", "not_json", "the body is not JSON: Alertmanager sends a JSON object, which begins with `{`"),
         ("cut-short", "not_json", "the body is not JSON, at line 1 column 700: does the receiver set `payload:`?"),
-        ("empty", "empty", "the body is empty: this expects Alertmanager's webhook payload"),
+        ("empty", "empty", "the body is empty: Alertmanager sends a JSON object"),
         (
             "forged-fingerprint",
             "fingerprint",
@@ -131,6 +131,15 @@ fn what_is_not_alertmanagers_payload_is_refused_with_the_remedy() {
         let error = refused(name);
         assert_eq!((error.reason(), error.to_string().as_str()), (reason, text), "{name}");
     }
+}
+
+#[test]
+fn a_wrong_shape_is_told_with_its_place_once() {
+    let error = parse(br#"{"version": "4", "alerts": 7}"#).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "this is not Alertmanager's payload, at line 1 column 28: invalid type: integer `7`, expected a list of alerts"
+    );
 }
 
 #[test]

@@ -56,6 +56,22 @@ async fn an_accepted_webhook_is_in_the_journal_with_its_sender() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_something_else_is_told_what_there_is() {
+    let bench = Bench::with(telling()).await;
+    let route = route(bench.handle.clone(), WebhookAuth::None);
+    for (request, expected) in [
+        (Request::get(PATH), StatusCode::METHOD_NOT_ALLOWED),
+        (Request::get("/"), StatusCode::NOT_FOUND),
+        (Request::post("/alertmanager"), StatusCode::NOT_FOUND),
+    ] {
+        let answer = router(route.clone()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), expected);
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(text, "there is only POST /webhooks/alertmanager here\n");
+    }
+}
+
+#[tokio::test]
 async fn the_same_webhook_again_is_taken_without_a_write() {
     let bench = Bench::with(telling()).await;
     let route = route(bench.handle.clone(), WebhookAuth::None);

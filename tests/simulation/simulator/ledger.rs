@@ -1,5 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
+use super::restraints::Restraints;
 use nightshift::{
     decide::Policy,
     model::{
@@ -41,6 +42,7 @@ pub struct Ledger {
     pub posts_owed: BTreeSet<u64>,
     pub posts_failed: BTreeSet<u64>,
     pub wakes: u64,
+    pub restraints: Restraints,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
     pub recorded: BTreeSet<(String, bool, i64)>,
 }
@@ -110,6 +112,7 @@ impl Ledger {
             let phase = next(step.phase, event);
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
+        self.restraints.follow(at, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {
@@ -275,6 +278,9 @@ impl Ledger {
     fn started(&mut self, at: Micros, input: &Input, policies: &BTreeMap<String, Arc<Policy>>) {
         if let Input::Started { policy, .. } = input {
             self.policy = policies.get(policy).cloned();
+        }
+        if let (Input::Started { clean, .. }, Some(policy)) = (input, &self.policy) {
+            self.restraints.started(at, *clean, policy);
         }
         self.starts_of_process += 1;
         for step in self.steps.values_mut() {

@@ -6,6 +6,7 @@ mod oracle;
 mod policies;
 mod process;
 mod random;
+mod restraints;
 mod scenario;
 mod schedule;
 mod world;

@@ -157,6 +157,9 @@ fn fix_started(
     require(mode == Mode::Auto || step.approved.is_some(), "I-26 ask needs an approval", "not approved");
     require(!seen.facts.paused && seen.facts.rollout.is_none(), "I-21 mid-rollout", "a rollout runs or is paused");
     require(seen.facts.replicas != Some(0), "I-17 zero on purpose stays", "it is switched off");
+    if let Some((promise, says)) = ledger.restraints.forbids(at, id, &step.rung, step.approved.is_some(), policy) {
+        require(false, promise, &says);
+    }
     let answers: Vec<&Firing> = match &seen.firing {
         FiringAnswer::Answered { alerts, .. } => alerts.values().collect(),
         FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => Vec::new(),

@@ -1,12 +1,13 @@
 //! The rules of a scenario: drawn so that rules share targets, budgets are small and every mode occurs.
 
-use super::random::Random;
+use super::{random::Random, scenario::BEGIN};
 use nightshift::{
     decide::{
         Policy,
-        policy::{Choice, CollectorSpec, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{Brake, Choice, CollectorSpec, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
     },
     model::{
+        freeze::{Freeze, Window},
         matcher::Matcher,
         mode::Mode,
         rung::{Bounds, IfIneffective, Verify},
@@ -50,9 +51,9 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         max_concurrent: random.pick(&[1, 1, 1, 2, 3]),
         limits_namespace: draw_limits(random, 25),
         limits_all: draw_limits(random, 25),
-        freezes: Vec::new(),
-        brake: None,
-        unclean_starts: 0,
+        freezes: draw_freezes(random),
+        brake: draw_brake(random),
+        unclean_starts: random.pick(&[0, 0, 0, 2, 3]),
         settle_after_start: random.pick(&[Span::seconds(60), Span::seconds(60), Span::seconds(20), Span::minutes(5)]),
         lost_after: Span::minutes(30),
         timezone: "UTC".to_owned(),
@@ -60,6 +61,28 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
     }
+}
+
+/// Now and then some minutes of the scenario's first hour.
+fn draw_freezes(random: &mut Random) -> Vec<Freeze> {
+    if !random.chance(15) {
+        return Vec::new();
+    }
+    let from = BEGIN + random.span(Span::ZERO, Span::minutes(40));
+    let to = from + random.span(Span::minutes(1), Span::minutes(30));
+    let except = if random.chance(30) { vec!["P0".to_owned()] } else { Vec::new() };
+    vec![Freeze { name: "change-window".to_owned(), window: Window::Dates { from, to }, except }]
+}
+
+/// There are few targets: a brake that trips at all is a tight one.
+fn draw_brake(random: &mut Random) -> Option<Brake> {
+    random.chance(40).then(|| Brake {
+        share_percent: 20,
+        at_least: 3,
+        all: random.pick(&[1, 2]),
+        within: random.pick(&[Span::minutes(2), Span::minutes(5)]),
+        cooldown: random.pick(&[Span::minutes(3), Span::minutes(15)]),
+    })
 }
 
 fn draw_limits(random: &mut Random, percent: u64) -> Vec<Limit> {
@@ -85,8 +108,11 @@ fn draw_rule(random: &mut Random, place: usize) -> Rule {
         limits: draw_limits(random, 40),
         cooldown: random.pick(&[Span::ZERO, Span::minutes(1), Span::minutes(5), Span::minutes(15)]),
         quiet: random.pick(&[Span::minutes(2), Span::minutes(10)]),
-        flapping: None,
-        canary: 0,
+        flapping: random.chance(30).then(|| Limit {
+            count: 2 + random.below(3) as u32,
+            within: random.pick(&[Span::minutes(10), Span::minutes(30)]),
+        }),
+        canary: random.pick(&[0, 0, 0, 0, 0, 1, 2]),
         undo_within: Span::hours(1),
         evidence: if place == 1 {
             vec![CollectorSpec { collect: "pods".to_owned(), target: "web".to_owned(), with: json!({}) }]

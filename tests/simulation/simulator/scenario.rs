@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-const BEGIN: Micros = Micros(1_772_334_000_000_000);
+pub const BEGIN: Micros = Micros(1_772_334_000_000_000);
 /// After the world is calm: longer than any approval, lease, quiet time and back-off.
 const CALM: Span = Span::hours(9);
 /// Moments of one scenario: more means that something spins.

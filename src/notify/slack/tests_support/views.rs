@@ -48,6 +48,7 @@ fn step(number: u32, phase: &str, says: &str) -> StepView {
         target: "production/Deployment/web".to_owned(),
         mode: "auto".to_owned(),
         phase: phase.to_owned(),
+        wants: Some("replicas +2, lease 2h".to_owned()),
         summary: Some("replicas 4 → 6".to_owned()),
         undo_summary: Some("replicas 6 → 4".to_owned()),
         plan_hash: Some("ab12".to_owned()),
@@ -133,11 +134,11 @@ pub fn waiting_for_approval() -> IncidentView {
         commands: vec!["nightshift approve 1042.1".to_owned(), "nightshift reject 1042.1".to_owned()],
         ..step(1, "asking", "waits for an approval until 03:42 CET")
     };
-    firing("working on it: 0 of 2 steps started", vec![asking])
+    firing("working on it: 0 of 2 rungs tried", vec![asking])
 }
 
 pub fn acting() -> IncidentView {
-    let mut view = firing("working on it: 1 of 2 steps started", vec![step(1, "acting", "acting")]);
+    let mut view = firing("working on it: 1 of 2 rungs tried", vec![step(1, "acting", "acting")]);
     view.steps[0].started_at = Some(at("02:12:40"));
     view.steps[0].approved_by = Some("ana".to_owned());
     view.acknowledged_by = Some("ana".to_owned());
@@ -203,7 +204,7 @@ pub fn resolved() -> IncidentView {
 pub fn reopened() -> IncidentView {
     let first = done(1, "verified", "helped, verified");
     let again = step(2, "holding", "held: cooling down until 2026-03-01 03:31:00 CET");
-    firing("working on it: 1 of 2 steps started", vec![first, again])
+    firing("working on it: 1 of 2 rungs tried", vec![first, again])
 }
 
 pub fn lost_contact() -> IncidentView {

@@ -1,0 +1,155 @@
+//! What holds rules back, counted from the committed events alone: storms, freezes, flapping, failures, first runs.
+
+use nightshift::{
+    decide::{Policy, brake},
+    model::{
+        event::Event,
+        id::{IncidentId, StepId},
+        mode::Mode,
+        reason::Reason,
+        rung::Rung,
+        step::Answer,
+        target::TargetKey,
+        time::Micros,
+    },
+};
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub struct Restraints {
+    incidents: BTreeMap<IncidentId, Known>,
+    fixes: BTreeMap<StepId, (String, TargetKey)>,
+    /// (rule, key) began to fire.
+    fired: Vec<(Micros, (String, String))>,
+    /// A ladder began for the target.
+    alarms: Vec<(Micros, TargetKey)>,
+    /// Failures in a row.
+    failures: BTreeMap<(String, TargetKey), u32>,
+    /// The rule's hash when it last acted, and how often it has so.
+    runs: BTreeMap<String, (String, u32)>,
+    /// Starts without a clean stop, and when the last one was.
+    unclean: (u32, Micros),
+    /// A crash loop ended in observing only, and nobody has resumed it.
+    observes: bool,
+}
+
+struct Known {
+    rule: String,
+    key: String,
+    severity: String,
+}
+
+impl Restraints {
+    pub fn follow(&mut self, at: Micros, event: &Event) {
+        match event {
+            Event::IncidentOpened { incident, rule, key, severity, .. } => {
+                let known = Known { rule: rule.clone(), key: key.clone(), severity: severity.clone() };
+                self.fired.push((at, (rule.clone(), key.clone())));
+                self.incidents.insert(*incident, known);
+            }
+            Event::SeverityChanged { incident, severity, .. } => {
+                if let Some(known) = self.incidents.get_mut(incident) {
+                    known.severity.clone_from(severity);
+                }
+            }
+            Event::IncidentReopened { incident } => {
+                if let Some(known) = self.incidents.get(incident) {
+                    self.fired.push((at, (known.rule.clone(), known.key.clone())));
+                }
+            }
+            Event::LadderBegan { rungs, .. } => {
+                self.alarms.extend(rungs.first().map(|rung| (at, rung.target.key())));
+            }
+            Event::StepPlanned { step, purpose, rung, .. } if purpose.is_fix() => {
+                if let Some(known) = self.incidents.get(&step.incident) {
+                    self.fixes.insert(*step, (known.rule.clone(), rung.target.key()));
+                }
+            }
+            Event::StepStarted { step, plan, .. } => {
+                if let Some((rule, _)) = self.fixes.get(step) {
+                    let runs = self.runs.entry(rule.clone()).or_default();
+                    if runs.0 != plan.rule_hash {
+                        *runs = (plan.rule_hash.clone(), 0);
+                    }
+                    runs.1 += 1;
+                }
+            }
+            Event::StepFailed { reason: Reason::ChangedSince { .. }, .. } => {}
+            Event::StepFailed { step, .. } | Event::StepUnknown { step, .. } => self.failed(*step),
+            Event::StepVerified { step, answer: Answer::DidNot } => self.failed(*step),
+            Event::StepVerified { step, answer: Answer::Helped } => {
+                if let Some(of) = self.fixes.get(step) {
+                    self.failures.remove(of);
+                }
+            }
+            Event::Resumed { .. } => self.observes = false,
+            Event::Rearmed { rule, targets, .. } => {
+                for target in targets {
+                    self.failures.remove(&(rule.clone(), target.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, step: StepId) {
+        if let Some(of) = self.fixes.get(&step) {
+            *self.failures.entry(of.clone()).or_default() += 1;
+        }
+    }
+
+    /// A process started.
+    pub fn started(&mut self, at: Micros, clean: bool, policy: &Policy) {
+        let steady = nightshift::decide::apply::STEADY_AFTER;
+        let before = if at >= self.unclean.1 + steady { 0 } else { self.unclean.0 };
+        self.unclean = (if clean { 0 } else { before + 1 }, at);
+        let most = policy.spec.unclean_starts;
+        self.observes |= most > 0 && self.unclean.0 >= most;
+    }
+
+    /// Why this fix should not have started now.
+    pub fn forbids(
+        &self,
+        at: Micros,
+        step: StepId,
+        rung: &Rung,
+        approved: bool,
+        policy: &Policy,
+    ) -> Option<(&'static str, String)> {
+        let known = self.incidents.get(&step.incident)?;
+        let rule = policy.rule(&known.rule)?;
+        let target = rung.target.key();
+        if self.observes {
+            return Some(("I-36 a crash loop ends in observing only", format!("{} unclean starts", self.unclean.0)));
+        }
+        let frozen = policy.spec.freezes.iter().filter(|freeze| !freeze.except.contains(&known.severity));
+        if let Some(freeze) = frozen.into_iter().find(|freeze| freeze.holds_until(at, &policy.zone).is_some()) {
+            return Some(("I-21 nothing acts in a freeze", freeze.name.clone()));
+        }
+        if let Some(limit) = policy.spec.brake {
+            let recent = self.alarms.iter().filter(|(alarm, _)| *alarm + limit.within > at);
+            let mut targets: Vec<&TargetKey> = recent.map(|(_, target)| target).collect();
+            targets.sort();
+            targets.dedup();
+            if targets.len() > limit.all as usize {
+                return Some(("I-16 the brake", format!("{} targets alert at once", targets.len())));
+            }
+        }
+        if let Some(limit) = rule.flapping {
+            let of = (known.rule.clone(), known.key.clone());
+            let times = self.fired.iter().filter(|(fired, key)| *fired + limit.within > at && *key == of).count();
+            if times >= limit.count as usize {
+                return Some(("flapping is left to people", format!("it began to fire {times} times")));
+            }
+        }
+        if self.failures.get(&(known.rule.clone(), target)).is_some_and(|failures| *failures >= 2) {
+            return Some(("I-19 two failures disarm", "it failed twice in a row".to_owned()));
+        }
+        let hash = policy.rule_hash(&known.rule).unwrap_or_default();
+        let runs = self.runs.get(&known.rule).filter(|runs| runs.0 == hash).map_or(0, |runs| runs.1);
+        if runs < rule.canary && rung.mode.min(policy.spec.mode) == Mode::Auto && !approved {
+            return Some(("first runs ask", format!("run {} was not approved", runs + 1)));
+        }
+        (known.rule == brake::RULE).then(|| ("the brake's incident has no steps", known.rule.clone()))
+    }
+}
