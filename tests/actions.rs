@@ -49,7 +49,7 @@ impl Hand {
         kubernetes::register(&mut registry, &cluster, Some(&itself));
         let object =
             Object::Workload { namespace: namespace.name.clone(), kind, name: name.to_owned(), selector: None };
-        let bounds = (action == "kubernetes/scale").then_some(Bounds { min: 1, max: 20 });
+        let bounds = (action == "kubernetes/scale").then_some(Bounds { min: 1, max: 20, may_scale_to_zero: true });
         let action = registry.get(action).unwrap().clone();
         // Its own Deployment is refused here already, and seen again when it is observed.
         let refused = action.check(&with, &object, bounds);
@@ -278,6 +278,28 @@ async fn a_scale_from_zero_and_to_zero_tests_what_it_saw() {
 }
 
 #[tokio::test]
+async fn what_is_isolated_has_no_pods_and_comes_back_as_it_was() {
+    if support::hermetic() {
+        return;
+    }
+    let namespace = ControlPlane::shared().await.namespace("isolation").await;
+    namespace.deployment("web", 3).ready().await;
+    let with = json!({"replicas": 0, "down": true});
+    let hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", with).await;
+    let (before, plan) = hand.plan().await;
+    assert_eq!((plan.proposal.effect.min_ready_after, plan.proposal.effect.destroys), (Some(0), true));
+    assert_eq!(hand.apply(&plan).await, Outcome::Applied);
+    hand.until_well(&plan, &before).await;
+    let Proposed::Made(back) = hand.undo(&plan, None).await else { panic!() };
+    let undo = hand.seal(*back);
+    assert_eq!(undo.proposal.summary, "replicas 0 → 3");
+    let (before, _) = hand.action.holds(&undo, hand.now, WITHIN).await.unwrap();
+    assert_eq!(hand.apply(&undo).await, Outcome::Applied);
+    hand.until_well(&undo, &before).await;
+    assert_eq!(namespace.acts().await.len(), 2);
+}
+
+#[tokio::test]
 async fn an_autoscaler_is_asked_for_more_and_never_fought() {
     if support::hermetic() {
         return;
@@ -411,6 +433,7 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
     }
     let namespace = ControlPlane::shared().await.namespace("sets").await;
     namespace.deployment("web", 1).label("managed", "true").ready().await;
+    namespace.deployment("web-2", 0).label("managed", "true").create().await;
     namespace.deployment("other", 1).ready().await;
     for (name, listed) in [("web", true), ("other", false), ("missing", false)] {
         let mut hand = Hand::new(&namespace, "kubernetes/restart", Kind::Deployment, name, Value::Null).await;
@@ -419,8 +442,9 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
         }
         let observed = hand.action.observe(&hand.rung, hand.now, WITHIN).await;
         assert_eq!(observed.is_ok(), listed, "{name}");
-        if let Err(problem) = observed {
-            assert!(problem.contains("which the set does not list"), "{problem}");
+        match observed {
+            Ok(observed) => assert_eq!(observed.facts.members, Some(2), "the brake counts its share of them"),
+            Err(problem) => assert!(problem.contains("which the set does not list"), "{problem}"),
         }
     }
 

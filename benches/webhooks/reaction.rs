@@ -68,7 +68,7 @@ fn rules(alerts: usize, namespace: &str) -> String {
              - {{action: kubernetes/scale, target: web-{number}, with: {{replicas: +1}}, verify: {{settle: 10m, resolved_within: 20m}}}}\n"
         ));
     }
-    let all = "settle_after_start: 0s\nmax_concurrent: 100\nlimits: {namespace: 10000 per 1h, all: 10000 per 1h}\n";
+    let all = "settle_after_start: 0s\nbrake: {all: 10000}\nmax_concurrent: 100\nlimits: {namespace: 10000 per 1h, all: 10000 per 1h}\n";
     format!("{all}{targets}{rules}")
 }
 

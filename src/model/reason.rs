@@ -130,6 +130,13 @@ pub enum Reason {
         min: u32,
         max: u32,
     },
+    /// It would end every pod, to isolate the target.
+    ToZero,
+    /// Only an incident of the most severe isolates a target.
+    ZeroOnlyForWorst {
+        severity: String,
+        worst: String,
+    },
     /// It would leave no pod ready, if only for a moment.
     NoneReady {
         now: u32,
@@ -240,6 +247,8 @@ impl Reason {
             Reason::RolloutPaused => "rollout_paused",
             Reason::RolloutRunning { .. } => "rollout_running",
             Reason::OutOfBounds { .. } => "bounds",
+            Reason::ToZero => "to_zero",
+            Reason::ZeroOnlyForWorst { .. } => "zero_only_for_worst",
             Reason::NoneReady { .. } => "none_ready",
             Reason::Owned { .. } => "owned",
             Reason::Itself => "itself",
@@ -331,6 +340,10 @@ impl Reason {
             Reason::RolloutPaused => "its rollout is paused".into(),
             Reason::RolloutRunning { says } => format!("a rollout is running: {says}"),
             Reason::OutOfBounds { want, min, max } => format!("{want} replicas are outside {min}..{max}"),
+            Reason::ToZero => "it would end every pod: it needs an approval".into(),
+            Reason::ZeroOnlyForWorst { severity, worst } => {
+                format!("only {worst} may scale to zero, and this is {severity}")
+            }
             Reason::NoneReady { now } => {
                 format!("it could leave none of {now} ready pods, if only for a moment: it needs an approval")
             }

@@ -65,6 +65,9 @@ pub enum IfIneffective {
 pub struct Bounds {
     pub min: u32,
     pub max: u32,
+    /// The one exception: to isolate it in the worst of incidents, approved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_scale_to_zero: bool,
 }
 
 /// One read-only collector of evidence: `kubernetes/logs` of a target.

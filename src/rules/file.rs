@@ -123,6 +123,8 @@ pub struct Replicas {
     pub min: Located<u32>,
     /// At least `min`.
     pub max: Located<u32>,
+    /// The one exception: in an incident of the most severe, and approved, `kubernetes/scale` may set 0 replicas.
+    pub may_scale_to_zero: Option<Located<bool>>,
 }
 
 /// What rules use where they say nothing themselves.

@@ -97,7 +97,11 @@ fn bounds(check: &mut Check<'_>, replicas: &file::Replicas) -> Bounds {
     if max.value > MOST_REPLICAS {
         check.error(&max.place, format!("`max` is at most {MOST_REPLICAS}"));
     }
-    Bounds { min: min.value, max: max.value }
+    Bounds {
+        min: min.value,
+        max: max.value,
+        may_scale_to_zero: replicas.may_scale_to_zero.as_ref().is_some_and(|may| may.value),
+    }
 }
 
 fn workload(check: &mut Check<'_>, target: &file::Target, written: &Located<file::Kubernetes>) -> Option<Choice> {

@@ -191,7 +191,7 @@ rules:
     let policy = loaded.policy;
     assert!(policy.severities.iter().all(|severity| severity.mentions == ["S0123ABC"]));
     assert_eq!((policy.severities[0].title.as_str(), policy.severities[1].title.as_str()), ("High", "low"));
-    assert_eq!(policy.targets["web"].bounds, Some(Bounds { min: 2, max: 2 }));
+    assert_eq!(policy.targets["web"].bounds, Some(Bounds { min: 2, max: 2, may_scale_to_zero: false }));
     assert!(
         matches!(&policy.targets["all"].choice, Choice::Set { kind: Kind::DaemonSet, pick, .. } if pick == "daemon")
     );

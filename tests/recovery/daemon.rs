@@ -41,6 +41,8 @@ impl Home {
             "pause_file": folder.path().join("pause"),
             "listen": {"webhooks": "127.0.0.1:0", "admin": "127.0.0.1:0"},
             "log": {"format": "json", "level": "info"},
+            // These tests kill on purpose; [`crate::crash_loop`] is about what that comes to.
+            "safe_mode": {"unclean_starts": 0},
         });
         Home { folder, settings, starts: AtomicU32::new(0) }
     }

@@ -20,6 +20,7 @@ mod support;
 mod acknowledged;
 mod acting;
 mod books;
+mod crash_loop;
 mod daemon;
 mod damage;
 mod dice;

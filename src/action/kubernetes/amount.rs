@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_step_stops_at_the_bounds_and_says_so() {
-        let bounds = Some(Bounds { min: 2, max: 5 });
+        let bounds = Some(Bounds { min: 2, max: 5, may_scale_to_zero: false });
         assert_eq!(Amount::More(2).resolve(4, bounds), Resolved::To { replicas: 5, clamped: Some(6) });
         assert_eq!(Amount::Fewer(3).resolve(4, bounds), Resolved::To { replicas: 2, clamped: Some(1) });
         for (amount, now) in [(Amount::More(2), 5), (Amount::More(2), 9), (Amount::Fewer(1), 2), (Amount::Fewer(1), 1)]
@@ -239,7 +239,7 @@ mod tests {
         fn a_resolved_amount_is_absolute_goes_its_way_and_stays_within_bounds(
             kind in 0..4u8, size in 1u32..=99, now in 0u32..=2000, min in 0u32..=50, extra in 0u32..=2000,
         ) {
-            let bounds = Bounds { min, max: min + extra };
+            let bounds = Bounds { min, max: min + extra, may_scale_to_zero: false };
             let amount = match kind {
                 0 => Amount::More(size),
                 1 => Amount::Fewer(size),

@@ -325,10 +325,16 @@ impl Action for Scale {
         match amount::of_with(with) {
             Err(problem) => problems.push(problem),
             Ok(Amount::Exactly { replicas, .. }) => {
-                if let Some(Bounds { min, max }) = bounds
-                    && !(min..=max).contains(&replicas)
-                {
-                    problems.push(format!("`replicas: {replicas}` is outside the target's bounds {min} to {max}"));
+                let down = with.get("down") == Some(&Value::Bool(true));
+                match bounds {
+                    Some(Bounds { may_scale_to_zero: true, .. }) if replicas == 0 && down => {}
+                    Some(Bounds { may_scale_to_zero: true, .. }) if replicas == 0 => {
+                        problems.push("`replicas: 0` ends every pod: write `down: true` beside it".to_owned());
+                    }
+                    Some(Bounds { min, max, .. }) if !(min..=max).contains(&replicas) => {
+                        problems.push(format!("`replicas: {replicas}` is outside the target's bounds {min} to {max}"));
+                    }
+                    Some(_) | None => {}
                 }
             }
             Ok(_) if with.get("down").is_some() => {

@@ -75,7 +75,7 @@ fn rung(action: &str, with: Value) -> Rung {
         mode: Mode::Auto,
         verify: Verify { settle: Span::ZERO, resolved_within: Span::ZERO, query: None },
         if_ineffective: IfIneffective::Keep,
-        bounds: Some(Bounds { min: 2, max: 6 }),
+        bounds: Some(Bounds { min: 2, max: 6, may_scale_to_zero: false }),
         evidence: Vec::new(),
     }
 }
@@ -292,7 +292,7 @@ async fn without_kubernetes_every_action_says_so() {
 fn check_names_every_problem_at_once() {
     let scale = action(&Cluster::absent(), "kubernetes/scale");
     let web = object("production", Kind::Deployment, "web");
-    let bounds = Some(Bounds { min: 2, max: 6 });
+    let bounds = Some(Bounds { min: 2, max: 6, may_scale_to_zero: false });
     let good = json!({"replicas": "+2", "lease": "2h"});
     assert_eq!(scale.check(&good, &web, bounds), Vec::<String>::new());
     assert_eq!(scale.lease(&good), Some(Span::hours(2)));

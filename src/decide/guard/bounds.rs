@@ -22,8 +22,24 @@ fn of_replicas(case: &Case, replicas: Option<Replicas>) -> Says {
     let (min, max) = bounds.map_or((1, u32::MAX), |bounds| (bounds.min.max(1), bounds.max));
     let limit = bounds.map_or_else(|| "at least 1".to_owned(), |_| format!("{min}..{max}"));
     let value = format!("{} → {}", replicas.from, replicas.to);
+    if replicas.to == 0 && case.is_fix() && bounds.is_some_and(|bounds| bounds.may_scale_to_zero) {
+        return to_zero(case, value);
+    }
     if replicas.to < min || replicas.to > max {
         return Says::deny(value, limit, Reason::OutOfBounds { want: replicas.to, min, max });
     }
     Says::allow(value, limit)
+}
+
+/// Isolation: the target allows it, the incident is of the most severe, and somebody approved it.
+fn to_zero(case: &Case, value: String) -> Says {
+    let limit = "the most severe, and an approval";
+    let Some(worst) = case.policy.spec.severities.first().filter(|_| case.incident.rank > 0) else {
+        return match &case.step.approved_by {
+            Some(_) => Says::allow(value, limit),
+            None => Says::verdict(value, limit, Verdict::Ask { reason: Reason::ToZero }),
+        };
+    };
+    let (severity, worst) = (case.incident.severity.clone(), worst.name.clone());
+    Says::deny(value, limit, Reason::ZeroOnlyForWorst { severity, worst })
 }

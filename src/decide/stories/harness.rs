@@ -56,7 +56,7 @@ pub fn spec() -> PolicySpec {
     };
     let target = |name: &str| TargetSpec {
         choice: Choice::One { object: workload(name) },
-        bounds: Some(Bounds { min: 2, max: 20 }),
+        bounds: Some(Bounds { min: 2, max: 20, may_scale_to_zero: false }),
     };
     let severity = |name: &str, alias: &str| Severity {
         name: name.into(),

@@ -2,14 +2,16 @@
 
 use super::harness::{Story, rule};
 use crate::{
-    decide::policy::Limit,
+    decide::{policy::Limit, work::Work},
     model::{
         event::Event,
         freeze::{Freeze, Window},
         id::{IncidentId, StepId},
         input::{Command, Input, Op},
         mode::Mode,
-        observation::Outcome,
+        observation::{Moment, Outcome, Proposed},
+        plan::Replicas,
+        rung::Bounds,
         step::Phase,
         target::TargetKey,
         time::Span,
@@ -304,4 +306,45 @@ fn crashes_far_apart_and_clean_stops_are_no_loop() {
     }
     assert!(story.state.paused.is_none());
     assert_eq!(story.incident_state_if_any(IncidentId(1)), None);
+}
+
+/// The world as it is, and an action that would end every pod.
+fn proposes_zero(story: &mut Story) {
+    for work in story.state.work() {
+        let Work::Observe(observe) = work else { continue };
+        let mut observation = story.observation(&observe);
+        if let Proposed::Made(proposal) = &mut observation.proposal {
+            proposal.to = serde_json::json!(0);
+            proposal.effect.replicas = Some(Replicas { from: story.replicas, to: 0 });
+            proposal.effect.min_ready_after = Some(0);
+        }
+        let moment = if observation.holds.is_some() { Moment::BeforeStart } else { Moment::ForPlan };
+        story.input(Input::Observed { step: observe.step, moment, result: Ok(Box::new(observation)) });
+    }
+}
+
+fn isolated(severity: &str, may_scale_to_zero: bool) -> Story {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].severity = Some(severity.into());
+        spec.targets.get_mut("web").unwrap().bounds = Some(Bounds { min: 2, max: 20, may_scale_to_zero });
+    });
+    story.fires("WebIsSlow");
+    proposes_zero(&mut story);
+    story
+}
+
+#[test]
+fn only_a_target_that_says_so_goes_to_zero_for_the_most_severe_and_approved() {
+    for (severity, may, reason) in [("P0", false, "bounds"), ("P1", true, "zero_only_for_worst")] {
+        let story = isolated(severity, may);
+        let step = story.last_step();
+        assert_eq!((story.phase(step), story.reason(step)), (Phase::Dropped, reason), "{severity} {may}");
+    }
+    let mut story = isolated("P0", true);
+    let step = story.last_step();
+    assert_eq!(story.phase(step), Phase::Asking, "the mode is auto, and it asks");
+    let plan_hash = story.step(step).plan.as_ref().unwrap().hash.clone();
+    story.command("ann", Command::Approve { step, plan_hash });
+    proposes_zero(&mut story);
+    assert_eq!(story.phase(step), Phase::Acting);
 }

@@ -44,7 +44,7 @@ pub(crate) fn asking() -> Arc<Policy> {
     };
     let target = spec.targets.get_mut("web").unwrap();
     target.choice = Choice::One { object };
-    target.bounds = Some(Bounds { min: 2, max: 20 });
+    target.bounds = Some(Bounds { min: 2, max: 20, may_scale_to_zero: false });
     spec.settle_after_start = Span::ZERO;
     Arc::new(Policy::new(spec).unwrap())
 }

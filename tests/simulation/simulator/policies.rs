@@ -34,7 +34,11 @@ pub fn draw(random: &mut Random) -> PolicySpec {
             name: name.to_owned(),
             selector: None,
         };
-        let bounds = random.pick(&[None, Some(Bounds { min: 1, max: 20 }), Some(Bounds { min: 2, max: 6 })]);
+        let bounds = random.pick(&[
+            None,
+            Some(Bounds { min: 1, max: 20, may_scale_to_zero: false }),
+            Some(Bounds { min: 2, max: 6, may_scale_to_zero: false }),
+        ]);
         (name.to_owned(), TargetSpec { choice: Choice::One { object }, bounds })
     });
     let severity = |name: &str| Severity {
