@@ -25,6 +25,39 @@ pub struct Facts {
     pub owner: Option<String>,
     /// It is nightshift's own workload.
     pub is_itself: bool,
+    /// A person's last edit of it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Edited>,
+    /// What an action that rolls back would leave. Only such an action tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<RollsBack>,
+}
+
+/// A person's edit of a target, as the cluster records it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The tool that wrote: `kubectl-edit`. Kubernetes records no person.
+    pub by: String,
+    /// In whole seconds.
+    pub at: Micros,
+}
+
+/// The revision that a rollback would leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollsBack {
+    pub revision: i64,
+    /// When what it runs came first into the cluster, in whole seconds. A restart since does not make it younger.
+    pub deployed_at: Micros,
+    /// `nightshift.dev/no-rollback` of a template that would be left behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<Forbidden>,
+}
+
+/// Why a revision must not be rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbidden {
+    pub revision: i64,
+    pub why: String,
 }
 
 /// Facts of a target that acts on nothing (`noop`).
@@ -41,6 +74,8 @@ impl Facts {
             rollout: None,
             owner: None,
             is_itself: false,
+            edited: None,
+            rolls_back: None,
         }
     }
 }

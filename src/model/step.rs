@@ -169,6 +169,9 @@ pub enum Guard {
     SwitchedOff,
     Rollout,
     Ownership,
+    Edited,
+    DeployedWithin,
+    NoRollback,
     Plan,
     Bounds,
     ChangedSince,
@@ -179,7 +182,7 @@ pub enum Guard {
 
 impl Guard {
     /// In the order in which they are asked: the first that blocks decides.
-    pub const ALL: [Guard; 22] = [
+    pub const ALL: [Guard; 25] = [
         Guard::Pause,
         Guard::Settle,
         Guard::For,
@@ -196,6 +199,9 @@ impl Guard {
         Guard::SwitchedOff,
         Guard::Rollout,
         Guard::Ownership,
+        Guard::Edited,
+        Guard::DeployedWithin,
+        Guard::NoRollback,
         Guard::Plan,
         Guard::Bounds,
         Guard::ChangedSince,
@@ -205,7 +211,7 @@ impl Guard {
     ];
 
     /// All of [`Guard::word`]'s words.
-    pub const WORDS: [&'static str; 22] = [
+    pub const WORDS: [&'static str; 25] = [
         "pause",
         "settle",
         "for",
@@ -222,6 +228,9 @@ impl Guard {
         "switched_off",
         "rollout",
         "ownership",
+        "edited",
+        "deployed_within",
+        "no_rollback",
         "plan",
         "bounds",
         "changed_since",
@@ -248,6 +257,9 @@ impl Guard {
             Guard::SwitchedOff => "switched_off",
             Guard::Rollout => "rollout",
             Guard::Ownership => "ownership",
+            Guard::Edited => "edited",
+            Guard::DeployedWithin => "deployed_within",
+            Guard::NoRollback => "no_rollback",
             Guard::Plan => "plan",
             Guard::Bounds => "bounds",
             Guard::ChangedSince => "changed_since",

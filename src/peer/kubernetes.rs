@@ -109,6 +109,7 @@ impl From<Problem> for String {
 pub enum Resource {
     Workload(Kind),
     ReplicaSet,
+    ControllerRevision,
     HorizontalPodAutoscaler,
     Pod,
 }
@@ -121,6 +122,7 @@ impl Resource {
             Resource::Workload(Kind::StatefulSet) => ("/apis/apps/v1", "apps", "statefulsets"),
             Resource::Workload(Kind::DaemonSet) => ("/apis/apps/v1", "apps", "daemonsets"),
             Resource::ReplicaSet => ("/apis/apps/v1", "apps", "replicasets"),
+            Resource::ControllerRevision => ("/apis/apps/v1", "apps", "controllerrevisions"),
             Resource::HorizontalPodAutoscaler => ("/apis/autoscaling/v2", "autoscaling", "horizontalpodautoscalers"),
             Resource::Pod => ("/api/v1", "", "pods"),
         }

@@ -1,19 +1,25 @@
 //! Actions on Kubernetes workloads: one file an action, besides what they share.
 //!
 //! [`workload`] reads a target, [`rollout`] says how it stands, [`autoscaler`] and [`ownership`] who else
-//! decides about it. The client,
-//! with its deadlines and classes of errors, is [`crate::peer::kubernetes`].
+//! decides about it, `revisions` what it was before. The client, with its deadlines and classes of errors, is
+//! [`crate::peer::kubernetes`].
 
 pub mod amount;
 pub mod autoscaler;
 pub mod itself;
 pub mod ownership;
 pub mod restart;
+mod revision_choice;
+mod revisions;
 pub mod rollout;
 pub mod scale;
 mod setting;
+mod strategy;
 #[cfg(test)]
 mod stubbed;
+mod template;
+pub mod undo;
+mod undo_plan;
 pub mod workload;
 
 use self::workload::{Itself, Named};
@@ -33,6 +39,7 @@ use tokio::time::Instant;
 pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>) {
     registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(restart::Restart::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(undo::Undo::new(cluster.clone(), itself.cloned())));
 }
 
 /// The moment at which all calls of one method are over.

@@ -9,6 +9,7 @@ mod alerts;
 mod crossing;
 mod harness;
 mod people;
+mod rollback;
 mod switches;
 mod unattended;
 mod verifying;

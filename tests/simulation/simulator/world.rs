@@ -88,6 +88,8 @@ impl ModelWorld {
             rollout: object.rolling_out.then(|| "pods are being replaced".to_owned()),
             owner: object.owner.clone(),
             is_itself: object.is_itself,
+            edited: None,
+            rolls_back: None,
         };
         let make = |from: Value, to: Value, undo: Value, replicas: Option<Replicas>| {
             Proposed::Made(Box::new(Proposal {
