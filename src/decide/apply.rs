@@ -697,6 +697,7 @@ pub fn is_doubt(reason: &Reason) -> bool {
             | Reason::NotListed
             | Reason::ObservationOld { .. }
             | Reason::Doubtful
+            | Reason::DisruptionNotAllowed { .. }
     )
 }
 

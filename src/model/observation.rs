@@ -25,6 +25,9 @@ pub struct Facts {
     pub owner: Option<String>,
     /// It is nightshift's own workload.
     pub is_itself: bool,
+    /// Why the cluster lets no pod of it be taken away now, where the action would take one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<String>,
     /// A person's last edit of it, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<Edited>,
@@ -74,6 +77,7 @@ impl Facts {
             rollout: None,
             owner: None,
             is_itself: false,
+            disruption: None,
             edited: None,
             rolls_back: None,
         }

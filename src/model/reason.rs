@@ -107,6 +107,10 @@ pub enum Reason {
     Owned {
         by: String,
     },
+    /// A PodDisruptionBudget lets no pod be taken away now.
+    DisruptionNotAllowed {
+        says: String,
+    },
     /// A person edited the target a moment ago.
     EditedByPerson {
         by: String,
@@ -229,6 +233,7 @@ impl Reason {
             Reason::OutOfBounds { .. } => "bounds",
             Reason::NoneReady { .. } => "none_ready",
             Reason::Owned { .. } => "owned",
+            Reason::DisruptionNotAllowed { .. } => "disruption",
             Reason::EditedByPerson { .. } => "edited",
             Reason::DeployedLongAgo { .. } => "deployed_within",
             Reason::DeployedSince { .. } => "deployed_since",
@@ -302,6 +307,7 @@ impl Reason {
                 format!("it could leave none of {now} ready pods, if only for a moment: it needs an approval")
             }
             Reason::Owned { by } => format!("the field is owned by {by}"),
+            Reason::DisruptionNotAllowed { says } => says.clone(),
             Reason::EditedByPerson { by, at, limit } => {
                 format!("a person edited it with {by} at {}, less than {limit} ago: it needs an approval", time(at))
             }

@@ -172,6 +172,7 @@ pub enum Guard {
     Edited,
     DeployedWithin,
     NoRollback,
+    Disruption,
     Plan,
     Bounds,
     ChangedSince,
@@ -182,7 +183,7 @@ pub enum Guard {
 
 impl Guard {
     /// In the order in which they are asked: the first that blocks decides.
-    pub const ALL: [Guard; 25] = [
+    pub const ALL: [Guard; 26] = [
         Guard::Pause,
         Guard::Settle,
         Guard::For,
@@ -202,6 +203,7 @@ impl Guard {
         Guard::Edited,
         Guard::DeployedWithin,
         Guard::NoRollback,
+        Guard::Disruption,
         Guard::Plan,
         Guard::Bounds,
         Guard::ChangedSince,
@@ -211,7 +213,7 @@ impl Guard {
     ];
 
     /// All of [`Guard::word`]'s words.
-    pub const WORDS: [&'static str; 25] = [
+    pub const WORDS: [&'static str; 26] = [
         "pause",
         "settle",
         "for",
@@ -231,6 +233,7 @@ impl Guard {
         "edited",
         "deployed_within",
         "no_rollback",
+        "disruption",
         "plan",
         "bounds",
         "changed_since",
@@ -260,6 +263,7 @@ impl Guard {
             Guard::Edited => "edited",
             Guard::DeployedWithin => "deployed_within",
             Guard::NoRollback => "no_rollback",
+            Guard::Disruption => "disruption",
             Guard::Plan => "plan",
             Guard::Bounds => "bounds",
             Guard::ChangedSince => "changed_since",

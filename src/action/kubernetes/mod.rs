@@ -6,8 +6,10 @@
 
 pub mod amount;
 pub mod autoscaler;
+pub mod delete_pod;
 pub mod itself;
 pub mod ownership;
+mod pods;
 pub mod restart;
 mod revision_choice;
 mod revisions;
@@ -17,6 +19,8 @@ mod setting;
 mod strategy;
 #[cfg(test)]
 mod stubbed;
+#[cfg(test)]
+mod stubbed_undo;
 mod template;
 pub mod undo;
 mod undo_plan;
@@ -40,6 +44,7 @@ pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itse
     registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(restart::Restart::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(undo::Undo::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(delete_pod::DeletePod::new(cluster.clone(), itself.cloned())));
 }
 
 /// The moment at which all calls of one method are over.
@@ -68,6 +73,7 @@ fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
             | Class::Conflict
             | Class::TestFailed
             | Class::NotFound
+            | Class::NotNow
             | Class::Refused => Ok(DryRun::Rejected { why: problem.says }),
             Class::NotConfigured | Class::ServerFailed | Class::NotSent | Class::NoAnswer | Class::Unreadable => {
                 Err(problem.says)

@@ -245,6 +245,7 @@ impl Workload {
             rollout: super::rollout::running(named.kind, self),
             owner: None,
             is_itself: itself.is_some_and(|itself| itself.is(named)),
+            disruption: None,
             edited: ownership::edited(&self.metadata),
             rolls_back: None,
         }

@@ -9,6 +9,7 @@ pub mod changed_since;
 pub mod concurrency;
 pub mod cooldown;
 pub mod deployed_within;
+pub mod disruption;
 pub mod edited;
 pub mod fires_for;
 pub mod firing;
@@ -159,6 +160,7 @@ fn ask(guard: Guard, case: &Case) -> Says {
         Guard::Edited => edited::guard(case),
         Guard::DeployedWithin => deployed_within::guard(case),
         Guard::NoRollback => no_rollback::guard(case),
+        Guard::Disruption => disruption::guard(case),
         Guard::Plan => plan::guard(case),
         Guard::Bounds => bounds::guard(case),
         Guard::ChangedSince => changed_since::guard(case),
@@ -206,6 +208,7 @@ pub fn needs_observation(guard: Guard) -> bool {
             | Guard::Edited
             | Guard::DeployedWithin
             | Guard::NoRollback
+            | Guard::Disruption
             | Guard::Plan
             | Guard::Bounds
             | Guard::ChangedSince

@@ -7,6 +7,7 @@ mod acting;
 mod again;
 mod alerts;
 mod crossing;
+mod eviction;
 mod harness;
 mod people;
 mod rollback;

@@ -88,6 +88,7 @@ impl ModelWorld {
             rollout: object.rolling_out.then(|| "pods are being replaced".to_owned()),
             owner: object.owner.clone(),
             is_itself: object.is_itself,
+            disruption: None,
             edited: None,
             rolls_back: None,
         };
