@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "actions/eviction.rs"]
+mod eviction;
+#[path = "actions/rollback.rs"]
+mod rollback;
 mod support;
 
 use nightshift::{
@@ -61,6 +65,7 @@ impl Hand {
             mode: Mode::Auto,
             verify: Verify { settle: Span::seconds(1), resolved_within: Span::minutes(1), query: None },
             if_ineffective: IfIneffective::Keep,
+            member: None,
             bounds,
             evidence: Vec::new(),
         };

@@ -228,6 +228,9 @@ fn wanted() -> BTreeMap<String, BTreeSet<String>> {
         ("apps/deployments/scale", &["patch"]),
         ("apps/statefulsets/scale", &["patch"]),
         ("autoscaling/horizontalpodautoscalers", workload),
+        ("apps/replicasets", &["list"]),
+        ("apps/controllerrevisions", &["list"]),
+        ("/pods/eviction", &["create"]),
         ("/pods", &["list"]),
         ("/pods/log", &["get"]),
     ]

@@ -38,10 +38,16 @@ pub trait Action: Send + Sync {
     /// Whether it ends what evidence would show (then evidence is collected first). Before a plan is known.
     fn may_destroy(&self, with: &Value) -> bool;
 
+    /// The alert's label whose value chooses among what the target owns. It never names anything else: what the target
+    /// does not own is refused when it is observed.
+    fn chooses_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether a person may undo it.
     fn has_undo(&self) -> bool;
 
-    /// Reads the target and proposes. Reads only. `now`: for what a plan fixes in time (`restartedAt`).
+    /// Reads the target and proposes. Changes nothing: it reads, and at most asks by a dry run. `now`: for what a plan fixes in time (`restartedAt`).
     fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>>;
 
     /// Proposes the way back of what `plan` did: from what it left to what it found (or `baseline`, for a lease).

@@ -43,7 +43,7 @@ const STOP_STAGE_WITHIN: Duration = Duration::from_secs(16);
 
 /// The words of the metrics' closed labels.
 const WORDS: Words = Words {
-    actions: &["kubernetes/scale", "kubernetes/restart", "noop"],
+    actions: &["kubernetes/scale", "kubernetes/restart", "kubernetes/undo", "kubernetes/delete_pod", "noop"],
     guards: &crate::model::step::Guard::WORDS,
     inputs: &crate::model::input::Input::CAUSES,
     tasks: tasks::NAMES,

@@ -768,6 +768,7 @@ pub fn is_doubt(reason: &Reason) -> bool {
             | Reason::NotListed
             | Reason::ObservationOld { .. }
             | Reason::Doubtful
+            | Reason::DisruptionNotAllowed { .. }
     )
 }
 

@@ -143,6 +143,9 @@ pub struct RungSpec {
     pub mode: Option<Mode>,
     pub verify: Verify,
     pub if_ineffective: IfIneffective,
+    /// The label whose value chooses among what the target owns, for an action that needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chooses_by: Option<String>,
     /// Collectors that run before it, because it destroys what they would show.
     pub evidence: Vec<CollectorSpec>,
 }
@@ -274,18 +277,12 @@ impl Policy {
         let spec = self.spec.targets.get(target).ok_or_else(|| format!("target `{target}` is not listed"))?;
         let object = match &spec.choice {
             Choice::One { object } => object.clone(),
-            Choice::Set { namespace, kind, selector, pick } => {
-                let value = labels.get(pick).map_or("", String::as_str);
-                if !is_object_name(value) {
-                    return Err(format!("label `{pick}` is {value:?}, which is no object's name"));
-                }
-                Object::Workload {
-                    namespace: namespace.clone(),
-                    kind: *kind,
-                    name: value.to_owned(),
-                    selector: Some(selector.clone()),
-                }
-            }
+            Choice::Set { namespace, kind, selector, pick } => Object::Workload {
+                namespace: namespace.clone(),
+                kind: *kind,
+                name: chosen(pick, labels)?,
+                selector: Some(selector.clone()),
+            },
         };
         Ok(Target { name: target.to_owned(), object })
     }
@@ -302,6 +299,7 @@ impl Policy {
                     mode: self.spec.mode.min(rule.mode).min(rung.mode.unwrap_or(Mode::Auto)),
                     verify: rung.verify.clone(),
                     if_ineffective: rung.if_ineffective,
+                    member: rung.chooses_by.as_ref().map(|label| chosen(label, labels)).transpose()?,
                     bounds: self.spec.targets.get(&rung.target).and_then(|target| target.bounds),
                     evidence: self.collectors(&rung.evidence, labels),
                 })
@@ -318,6 +316,15 @@ impl Policy {
         };
         specs.iter().filter_map(resolve).collect()
     }
+}
+
+/// The object's name that a label has.
+fn chosen(label: &str, labels: &Labels) -> Result<String, String> {
+    let value = labels.get(label).map_or("", String::as_str);
+    if !is_object_name(value) {
+        return Err(format!("label `{label}` is {value:?}, which is no object's name"));
+    }
+    Ok(value.to_owned())
 }
 
 /// A DNS subdomain, as Kubernetes names objects: nothing else may reach a path.

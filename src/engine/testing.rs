@@ -36,6 +36,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         mode: None,
         verify: Verify { settle: Span::seconds(30), resolved_within: Span::minutes(5), query: None },
         if_ineffective: IfIneffective::Keep,
+        chooses_by: None,
         evidence: Vec::new(),
     });
     Rule {

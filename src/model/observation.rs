@@ -28,6 +28,42 @@ pub struct Facts {
     /// Of the set that it was picked from: how many there are, where that could be counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
+    /// Why the cluster lets no pod of it be taken away now, where the action would take one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<String>,
+    /// A person's last edit of it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Edited>,
+    /// What an action that rolls back would leave. Only such an action tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<RollsBack>,
+}
+
+/// A person's edit of a target, as the cluster records it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The tool that wrote: `kubectl-edit`. Kubernetes records no person.
+    pub by: String,
+    /// In whole seconds.
+    pub at: Micros,
+}
+
+/// The revision that a rollback would leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollsBack {
+    pub revision: i64,
+    /// When what it runs came first into the cluster, in whole seconds. A restart since does not make it younger.
+    pub deployed_at: Micros,
+    /// `nightshift.dev/no-rollback` of a template that would be left behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forbidden: Option<Forbidden>,
+}
+
+/// Why a revision must not be rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbidden {
+    pub revision: i64,
+    pub why: String,
 }
 
 /// Facts of a target that acts on nothing (`noop`).
@@ -45,6 +81,9 @@ impl Facts {
             owner: None,
             is_itself: false,
             members: None,
+            disruption: None,
+            edited: None,
+            rolls_back: None,
         }
     }
 }

@@ -145,6 +145,33 @@ pub enum Reason {
     Owned {
         by: String,
     },
+    /// A PodDisruptionBudget lets no pod be taken away now.
+    DisruptionNotAllowed {
+        says: String,
+    },
+    /// A person edited the target a moment ago.
+    EditedByPerson {
+        by: String,
+        at: Micros,
+        limit: Span,
+    },
+    /// What would be rolled back was deployed too long ago to be the cause.
+    DeployedLongAgo {
+        revision: i64,
+        age: Span,
+        limit: Span,
+    },
+    /// What would be rolled back came after the alert had begun: it is not the cause.
+    DeployedSince {
+        revision: i64,
+        at: Micros,
+        fired_at: Option<Micros>,
+    },
+    /// A template that would be left behind says that it must not be rolled back.
+    NoRollback {
+        revision: i64,
+        why: String,
+    },
     /// nightshift's own workload.
     Itself,
     /// The action will not.
@@ -251,6 +278,11 @@ impl Reason {
             Reason::ZeroOnlyForWorst { .. } => "zero_only_for_worst",
             Reason::NoneReady { .. } => "none_ready",
             Reason::Owned { .. } => "owned",
+            Reason::DisruptionNotAllowed { .. } => "disruption",
+            Reason::EditedByPerson { .. } => "edited",
+            Reason::DeployedLongAgo { .. } => "deployed_within",
+            Reason::DeployedSince { .. } => "deployed_since",
+            Reason::NoRollback { .. } => "no_rollback",
             Reason::Itself => "itself",
             Reason::Refused { .. } => "refused",
             Reason::NoTarget { .. } => "no_target",
@@ -348,6 +380,24 @@ impl Reason {
                 format!("it could leave none of {now} ready pods, if only for a moment: it needs an approval")
             }
             Reason::Owned { by } => format!("the field is owned by {by}"),
+            Reason::DisruptionNotAllowed { says } => says.clone(),
+            Reason::EditedByPerson { by, at, limit } => {
+                format!("a person edited it with {by} at {}, less than {limit} ago: it needs an approval", time(at))
+            }
+            Reason::DeployedLongAgo { revision, age, limit } => {
+                format!("revision {revision} was deployed {age} ago, more than {limit}: it is not taken for the cause")
+            }
+            Reason::DeployedSince { revision, at, fired_at: Some(fired_at) } => {
+                let (at, fired_at) = (time(at), time(fired_at));
+                format!("revision {revision} was deployed at {at}, and the alert fired at {fired_at} already")
+            }
+            Reason::DeployedSince { revision, at, fired_at: None } => {
+                format!("revision {revision} was deployed at {}, and nothing of the incident fires", time(at))
+            }
+            Reason::NoRollback { revision, why } if why.is_empty() => {
+                format!("revision {revision} must not be rolled back; it gives no reason")
+            }
+            Reason::NoRollback { revision, why } => format!("revision {revision} must not be rolled back: {why}"),
             Reason::Itself => "it is nightshift's own workload".into(),
             Reason::Refused { why } => why.clone(),
             Reason::NoTarget { why } => format!("no target: {why}"),
@@ -382,6 +432,7 @@ impl Reason {
             | Reason::TooYoung { until }
             | Reason::CoolingDown { until } => Some(*until),
             Reason::LimitReached { frees_at, .. } => *frees_at,
+            Reason::EditedByPerson { at, limit, .. } => Some(*at + *limit),
             _ => None,
         }
     }

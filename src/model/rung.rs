@@ -19,6 +19,9 @@ pub struct Rung {
     /// The target's bounds on replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
+    /// The value of the alert's label by which the action chooses among what its target owns: a pod's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Collected before the action destroys what they would show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Collector>,
@@ -93,6 +96,7 @@ mod tests {
             mode: Mode::Shadow,
             verify: Verify { settle: Span::ZERO, resolved_within: Span::ZERO, query: None },
             if_ineffective: IfIneffective::Keep,
+            member: None,
             bounds: None,
             evidence: Vec::new(),
         };

@@ -173,6 +173,10 @@ pub enum Guard {
     SwitchedOff,
     Rollout,
     Ownership,
+    Edited,
+    DeployedWithin,
+    NoRollback,
+    Disruption,
     Plan,
     Bounds,
     ChangedSince,
@@ -184,7 +188,7 @@ pub enum Guard {
 
 impl Guard {
     /// In the order in which they are asked: the first that blocks decides.
-    pub const ALL: [Guard; 27] = [
+    pub const ALL: [Guard; 31] = [
         Guard::Pause,
         Guard::Settle,
         Guard::Brake,
@@ -205,6 +209,10 @@ impl Guard {
         Guard::SwitchedOff,
         Guard::Rollout,
         Guard::Ownership,
+        Guard::Edited,
+        Guard::DeployedWithin,
+        Guard::NoRollback,
+        Guard::Disruption,
         Guard::Plan,
         Guard::Bounds,
         Guard::ChangedSince,
@@ -215,7 +223,7 @@ impl Guard {
     ];
 
     /// All of [`Guard::word`]'s words.
-    pub const WORDS: [&'static str; 27] = [
+    pub const WORDS: [&'static str; 31] = [
         "pause",
         "settle",
         "brake",
@@ -236,6 +244,10 @@ impl Guard {
         "switched_off",
         "rollout",
         "ownership",
+        "edited",
+        "deployed_within",
+        "no_rollback",
+        "disruption",
         "plan",
         "bounds",
         "changed_since",
@@ -268,6 +280,10 @@ impl Guard {
             Guard::SwitchedOff => "switched_off",
             Guard::Rollout => "rollout",
             Guard::Ownership => "ownership",
+            Guard::Edited => "edited",
+            Guard::DeployedWithin => "deployed_within",
+            Guard::NoRollback => "no_rollback",
+            Guard::Disruption => "disruption",
             Guard::Plan => "plan",
             Guard::Bounds => "bounds",
             Guard::ChangedSince => "changed_since",

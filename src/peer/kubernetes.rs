@@ -55,6 +55,8 @@ pub enum Class {
     TestFailed,
     /// 422 of validation or admission.
     Invalid,
+    /// 429: a PodDisruptionBudget, or too many requests. Nothing was done, and it may be later.
+    NotNow,
     /// Any other 4xx: the server understood and did nothing.
     Refused,
     /// The server failed (5xx): a write may have happened.
@@ -89,6 +91,7 @@ impl Problem {
             | Class::Conflict
             | Class::TestFailed
             | Class::Invalid
+            | Class::NotNow
             | Class::Refused
             | Class::NotSent => true,
             Class::ServerFailed | Class::NoAnswer | Class::Unreadable => false,
@@ -113,6 +116,7 @@ impl From<Problem> for String {
 pub enum Resource {
     Workload(Kind),
     ReplicaSet,
+    ControllerRevision,
     HorizontalPodAutoscaler,
     Pod,
 }
@@ -125,6 +129,7 @@ impl Resource {
             Resource::Workload(Kind::StatefulSet) => ("/apis/apps/v1", "apps", "statefulsets"),
             Resource::Workload(Kind::DaemonSet) => ("/apis/apps/v1", "apps", "daemonsets"),
             Resource::ReplicaSet => ("/apis/apps/v1", "apps", "replicasets"),
+            Resource::ControllerRevision => ("/apis/apps/v1", "apps", "controllerrevisions"),
             Resource::HorizontalPodAutoscaler => ("/apis/autoscaling/v2", "autoscaling", "horizontalpodautoscalers"),
             Resource::Pod => ("/api/v1", "", "pods"),
         }
@@ -197,7 +202,7 @@ fn segment(name: &str) -> Result<&str, Problem> {
 /// How a body is written.
 enum Content {
     JsonPatch(Value),
-    Replacement(Value),
+    Object(Value),
 }
 
 /// Not in a cluster, or in a pod without a service account: no error, only nothing to ask.
@@ -338,7 +343,12 @@ impl Cluster {
 
     /// PUT. With `dry_run` nothing is stored.
     pub async fn replace(&self, place: Place<'_>, body: Value, dry_run: bool, until: Instant) -> Result<(), Problem> {
-        self.write(Method::PUT, "update", place, Content::Replacement(body), dry_run, until).await
+        self.write(Method::PUT, "update", place, Content::Object(body), dry_run, until).await
+    }
+
+    /// POST, of an object or to a subresource: an eviction. With `dry_run` nothing is done.
+    pub async fn create(&self, place: Place<'_>, body: Value, dry_run: bool, until: Instant) -> Result<(), Problem> {
+        self.write(Method::POST, "create", place, Content::Object(body), dry_run, until).await
     }
 
     async fn write(
@@ -379,7 +389,7 @@ impl Cluster {
         let (media, body) = match content {
             None => (None, Vec::new()),
             Some(Content::JsonPatch(ops)) => (Some("application/json-patch+json"), ops.to_string().into_bytes()),
-            Some(Content::Replacement(object)) => (Some("application/json"), object.to_string().into_bytes()),
+            Some(Content::Object(object)) => (Some("application/json"), object.to_string().into_bytes()),
         };
         let mut request = Request::builder().method(method).uri(uri).header(header::ACCEPT, accept);
         if let Some(media) = media {
@@ -463,7 +473,10 @@ fn refused(status: u16, body: &[u8], right: &str) -> Problem {
         }
         422 => (Class::Invalid, format!("the Kubernetes API rejects it: {message}")),
         401 => (Class::Refused, "the Kubernetes API does not accept nightshift's credentials (401)".to_owned()),
-        429 => (Class::Refused, "the Kubernetes API has too many requests (429)".to_owned()),
+        429 if message.contains("disruption budget") => {
+            (Class::NotNow, format!("a PodDisruptionBudget does not allow it now: {message}"))
+        }
+        429 => (Class::NotNow, "the Kubernetes API has too many requests (429)".to_owned()),
         400..=499 => (Class::Refused, format!("the Kubernetes API answered {status}: {message}")),
         _ => (Class::ServerFailed, format!("the Kubernetes API failed with {status}: {message}")),
     };
@@ -522,7 +535,8 @@ mod tests {
             (409, "the object has been modified", Class::Conflict, false, true),
             (422, test, Class::TestFailed, false, true),
             (422, "ValidatingAdmissionPolicy 'few' denied request", Class::Invalid, false, false),
-            (429, "", Class::Refused, false, false),
+            (429, "", Class::NotNow, false, false),
+            (429, "Cannot evict pod as it would violate the pod's disruption budget.", Class::NotNow, false, false),
             (500, "etcdserver: request timed out", Class::ServerFailed, true, false),
             (504, "", Class::ServerFailed, true, false),
         ] {

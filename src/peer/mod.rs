@@ -7,6 +7,7 @@ pub mod alertmanager;
 mod fetch;
 pub mod kubernetes;
 pub mod prometheus;
+pub mod selector;
 mod url;
 
 #[cfg(test)]

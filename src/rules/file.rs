@@ -289,7 +289,7 @@ pub struct Evidence {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
-    /// `kubernetes/scale`, `kubernetes/restart` or `noop`.
+    /// `kubernetes/scale`, `kubernetes/restart`, `kubernetes/undo`, `kubernetes/delete_pod` or `noop`.
     pub action: Located<String>,
     /// A name under `targets`.
     pub target: Located<String>,

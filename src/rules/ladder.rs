@@ -152,15 +152,22 @@ fn channel(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<S
     Some(written.value.clone())
 }
 
-/// The labels of an incident's identity: those by which targets pick are always among them, because an incident has
+/// The labels of an incident's identity: those by which targets and actions pick are always among them, because an incident has
 /// one ladder on one target.
 fn group_by(check: &mut Check<'_>, written: &file::Rule, rungs: &[file::Rung], known: &Known<'_>) -> Vec<String> {
-    let mut picked: Vec<(&str, &str)> = Vec::new();
+    let mut picked: Vec<(&str, String)> = Vec::new();
     for rung in rungs {
-        if let Some(Some(TargetSpec { choice: Choice::Set { pick, .. }, .. })) = known.targets.get(rung.target.as_str())
-            && !picked.iter().any(|(label, _)| label == pick)
-        {
-            picked.push((pick, &rung.target.value));
+        let of_set = match known.targets.get(rung.target.as_str()) {
+            Some(Some(TargetSpec { choice: Choice::Set { pick, .. }, .. })) => {
+                Some((pick.as_str(), format!("target `{}`", rung.target.value)))
+            }
+            _ => None,
+        };
+        let of_action = check.context.actions.get(&rung.action.value).and_then(|action| action.chooses_by());
+        for (label, who) in of_set.into_iter().chain(of_action.map(|label| (label, rung.action.value.clone()))) {
+            if !picked.iter().any(|(known, _)| *known == label) {
+                picked.push((label, who));
+            }
         }
     }
     let Some(given) = &written.group_by else {
@@ -178,9 +185,9 @@ fn group_by(check: &mut Check<'_>, written: &file::Rule, rungs: &[file::Rung], k
             group_by.push(label.value.clone());
         }
     }
-    for (label, target) in picked {
+    for (label, who) in picked {
         if !labels.iter().any(|given| given.value == label) {
-            let what = format!("`group_by` lacks `{label}`, by which target `{target}` picks");
+            let what = format!("`group_by` lacks `{label}`, by which {who} picks");
             check.hinted(&given.place, what, "add it, or remove `group_by`: an incident acts on one target");
         }
     }
@@ -254,6 +261,7 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         mode,
         verify,
         if_ineffective,
+        chooses_by: action.chooses_by().map(str::to_owned),
         evidence,
     })
 }

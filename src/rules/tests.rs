@@ -8,7 +8,7 @@ use super::{Context, Loaded, STARTER, STARTER_NAME, check, load, schema};
 use crate::{
     action::{
         Registry,
-        kubernetes::{restart::Restart, scale::Scale},
+        kubernetes::{delete_pod::DeletePod, restart::Restart, scale::Scale, undo::Undo},
         noop::Noop,
     },
     decide::policy::{Choice, CollectorSpec, Limit, Policy},
@@ -31,6 +31,8 @@ fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.add(Arc::new(Scale::new(Cluster::absent(), None)));
     registry.add(Arc::new(Restart::new(Cluster::absent(), None)));
+    registry.add(Arc::new(Undo::new(Cluster::absent(), None)));
+    registry.add(Arc::new(DeletePod::new(Cluster::absent(), None)));
     registry.add(Arc::new(Noop));
     registry
 }
@@ -118,6 +120,29 @@ fn the_starter_rules_are_clean_with_nothing_configured() {
     assert_eq!(policy.severity("CRITICAL").unwrap().0, 0);
     let text = policy.text().to_owned();
     assert_eq!(Policy::from_text(&text).unwrap().hash, policy.hash, "a replay compiles the same policy");
+}
+
+#[test]
+fn a_rollback_is_kept_when_it_did_not_help_and_an_evictions_pod_makes_the_incident() {
+    let text = format!(
+        "{TARGETS}rules:\n  - {{name: a, match: ['a=1'], remediate: [{{action: kubernetes/undo, target: web}}]}}\n  \
+         - {{name: b, match: ['a=2'], remediate: [{{action: kubernetes/delete_pod, target: web}}]}}\n  \
+         - {{name: z, match: []}}\n"
+    );
+    let policy = Policy::new(World::with_everything().load(&text).unwrap().policy).unwrap();
+    let rule = |name: &str| policy.rule(name).unwrap();
+    assert_eq!(rule("a").remediate[0].if_ineffective, IfIneffective::Keep);
+    assert_eq!((rule("a").group_by.len(), rule("b").group_by.clone()), (0, vec!["pod".to_owned()]));
+    assert_eq!(rule("b").remediate[0].evidence.len(), COLLECTORS.len(), "it ends what they show");
+
+    let ladder = |pod: &str| policy.ladder(rule("b"), &[("pod".to_owned(), pod.to_owned())].into());
+    let rung = ladder("web-1").unwrap().remove(0);
+    assert_eq!((rung.target.name.as_str(), rung.member.as_deref()), ("web", Some("web-1")));
+    for odd in ["", "../x", "a/b", "A"] {
+        let refused = ladder(odd).unwrap_err();
+        assert!(refused.starts_with("label `pod` is ") && refused.ends_with("no object's name"), "{refused}");
+    }
+    assert_eq!(policy.ladder(rule("a"), &std::collections::BTreeMap::new()).unwrap()[0].member, None);
 }
 
 #[test]

@@ -1,19 +1,29 @@
 //! Actions on Kubernetes workloads: one file an action, besides what they share.
 //!
 //! [`workload`] reads a target, [`rollout`] says how it stands, [`autoscaler`] and [`ownership`] who else
-//! decides about it. The client,
-//! with its deadlines and classes of errors, is [`crate::peer::kubernetes`].
+//! decides about it, `revisions` what it was before. The client, with its deadlines and classes of errors, is
+//! [`crate::peer::kubernetes`].
 
 pub mod amount;
 pub mod autoscaler;
+pub mod delete_pod;
 pub mod itself;
 pub mod ownership;
+mod pods;
 pub mod restart;
+mod revision_choice;
+mod revisions;
 pub mod rollout;
 pub mod scale;
 mod setting;
+mod strategy;
 #[cfg(test)]
 mod stubbed;
+#[cfg(test)]
+mod stubbed_undo;
+mod template;
+pub mod undo;
+mod undo_plan;
 pub mod workload;
 
 use self::workload::{Itself, Named};
@@ -33,6 +43,8 @@ use tokio::time::Instant;
 pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>) {
     registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(restart::Restart::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(undo::Undo::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(delete_pod::DeletePod::new(cluster.clone(), itself.cloned())));
 }
 
 /// The moment at which all calls of one method are over.
@@ -61,6 +73,7 @@ fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
             | Class::Conflict
             | Class::TestFailed
             | Class::NotFound
+            | Class::NotNow
             | Class::Refused => Ok(DryRun::Rejected { why: problem.says }),
             Class::NotConfigured | Class::ServerFailed | Class::NotSent | Class::NoAnswer | Class::Unreadable => {
                 Err(problem.says)

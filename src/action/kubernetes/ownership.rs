@@ -1,10 +1,14 @@
 //! Who else writes a field, as `metadata.managedFields` records it.
 //!
 //! A GitOps controller that has the field in its manifests puts it back at its next sync: that is not fought over. For
-//! everybody else the record only says whom to name when something was changed since.
+//! everybody else the record only says whom to name when something was changed since, and whether a person was at work
+//! here a moment ago.
 
 use super::workload::Meta;
-use crate::peer::kubernetes::FIELD_MANAGER;
+use crate::{
+    model::{observation::Edited, time::Micros},
+    peer::kubernetes::FIELD_MANAGER,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +16,11 @@ use serde_json::Value;
 pub const REPLICAS: &str = "/f:spec/f:replicas";
 /// `spec.minReplicas` of an autoscaler.
 pub const MIN_REPLICAS: &str = "/f:spec/f:minReplicas";
+
+/// The pod template of a workload.
+pub const TEMPLATE: &str = "/f:spec/f:template";
+/// What `kubectl rollout restart` and ours write into it.
+pub const RESTARTED_AT: &str = "/f:spec/f:template/f:metadata/f:annotations/f:kubectl.kubernetes.io~1restartedAt";
 
 /// The names that GitOps controllers write under, and what people call them.
 const GITOPS: [(&str, &str); 4] = [
@@ -21,11 +30,26 @@ const GITOPS: [(&str, &str); 4] = [
     ("helm-controller", "Flux"),
 ];
 
+/// How GitOps controllers mark the objects that they made, and what people call them.
+const GITOPS_MARKS: [(&str, &str); 4] = [
+    ("argocd.argoproj.io/tracking-id", "Argo CD"),
+    ("argocd.argoproj.io/instance", "Argo CD"),
+    ("kustomize.toolkit.fluxcd.io/name", "Flux"),
+    ("helm.toolkit.fluxcd.io/name", "Flux"),
+];
+/// Tools that a person edits with, as they name themselves: OpenShift's client, k9s, a browser (Rancher and other
+/// consoles), Lens, the Kubernetes dashboard, Headlamp.
+const PERSONS_TOOLS: [&str; 8] =
+    ["oc", "k9s", "Mozilla", "node-fetch", "Lens", "dashboard", "kubernetes-dashboard", "headlamp"];
+/// kubectl's names are `kubectl` and `kubectl-VERB`.
+const KUBECTL: &str = "kubectl";
+
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ManagedField {
     pub manager: String,
     pub time: String,
+    pub subresource: String,
     #[serde(rename = "fieldsV1")]
     pub fields: Value,
 }
@@ -41,6 +65,38 @@ pub fn gitops(meta: &Meta, field: &str) -> Option<String> {
         let (manager, name) = GITOPS.iter().find(|(manager, _)| *manager == one.manager)?;
         Some(format!("{name} ({manager})"))
     })
+}
+
+/// The GitOps controller that made the whole object, by what it wrote in `field` or by its mark on the object.
+#[must_use]
+pub fn gitops_object(meta: &Meta, field: &str) -> Option<String> {
+    let marked = || {
+        let has = |mark: &str| meta.labels.contains_key(mark) || meta.annotations.contains_key(mark);
+        let (mark, name) = GITOPS_MARKS.iter().find(|(mark, _)| has(mark))?;
+        Some(format!("{name} ({mark})"))
+    };
+    gitops(meta, field).or_else(marked)
+}
+
+/// Another object whose controller made this one and rewrites it: `Rollout web`.
+#[must_use]
+pub fn controller(meta: &Meta) -> Option<String> {
+    let owner = meta.owner_references.iter().find(|owner| owner.controller)?;
+    Some(format!("{} {}", owner.kind, owner.name))
+}
+
+/// A person's last edit. Kubernetes records the tool, not who held it; a pipeline that uses kubectl looks the same.
+#[must_use]
+pub fn edited(meta: &Meta) -> Option<Edited> {
+    let by_person = meta.managed_fields.iter().filter(|one| one.subresource != "status" && is_persons(&one.manager));
+    let edits =
+        by_person.filter_map(|one| Some(Edited { by: one.manager.clone(), at: Micros::parse(&one.time).ok()? }));
+    edits.max_by_key(|edited| edited.at)
+}
+
+fn is_persons(manager: &str) -> bool {
+    PERSONS_TOOLS.contains(&manager)
+        || manager.strip_prefix(KUBECTL).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Who besides nightshift wrote the field last.
@@ -72,6 +128,35 @@ mod tests {
         assert_eq!(gitops(&template, REPLICAS), None);
         let person = meta(json!([written("kubectl", "2026-03-01T02:00:00Z", "f:replicas")]));
         assert_eq!(gitops(&person, REPLICAS), None);
+    }
+
+    #[test]
+    fn a_gitops_mark_owns_the_object_whoever_wrote_the_field() {
+        let marked = |place: &str, mark: &str| -> Meta { serde_json::from_value(json!({place: {mark: "x"}})).unwrap() };
+        let argo = marked("annotations", "argocd.argoproj.io/tracking-id");
+        assert_eq!(gitops_object(&argo, TEMPLATE).as_deref(), Some("Argo CD (argocd.argoproj.io/tracking-id)"));
+        let flux = marked("labels", "kustomize.toolkit.fluxcd.io/name");
+        assert_eq!(gitops_object(&flux, TEMPLATE).as_deref(), Some("Flux (kustomize.toolkit.fluxcd.io/name)"));
+        assert_eq!(gitops_object(&marked("labels", "app.kubernetes.io/instance"), TEMPLATE), None);
+    }
+
+    #[test]
+    fn a_persons_last_edit_is_seen_and_a_controllers_is_not() {
+        let mut fields = vec![
+            written("kubectl-edit", "2026-03-01T02:00:00Z", "f:template"),
+            written("kubectl", "2026-03-01T02:05:00Z", "f:replicas"),
+            written("kube-controller-manager", "2026-03-01T02:09:00Z", "f:template"),
+            written("kubectlish", "2026-03-01T02:09:00Z", "f:template"),
+            written(FIELD_MANAGER, "2026-03-01T02:09:00Z", "f:template"),
+        ];
+        let at = |text| Micros::parse(text).unwrap();
+        let by = |name: &str, time| Some(Edited { by: name.to_owned(), at: at(time) });
+        assert_eq!(edited(&meta(json!(fields))), by("kubectl", "2026-03-01T02:05:00Z"));
+        let mut status = written("kubectl-edit", "2026-03-01T02:10:00Z", "f:status");
+        status["subresource"] = json!("status");
+        fields.push(status);
+        assert_eq!(edited(&meta(json!(fields))), by("kubectl", "2026-03-01T02:05:00Z"));
+        assert_eq!(edited(&meta(json!([written("helm", "2026-03-01T02:09:00Z", "f:template")]))), None);
     }
 
     #[test]

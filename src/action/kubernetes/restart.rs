@@ -5,8 +5,9 @@
 //! nothing to undo.
 
 use super::{
-    deadline, dry_run, outcome, own,
+    deadline, dry_run, outcome, own, ownership,
     rollout::{self, Rollout},
+    strategy::certainly_ready,
     unknown_keys,
     workload::{Itself, Named, Workload},
 };
@@ -58,13 +59,19 @@ impl Restart {
         Restart { cluster, itself }
     }
 
+    fn facts(&self, workload: &Workload, named: Named<'_>, now: Micros) -> Facts {
+        // What a GitOps controller does not have in its manifests it leaves alone: a restart is taken back by none.
+        let owner = ownership::gitops(&workload.metadata, ownership::RESTARTED_AT);
+        Facts { owner, ..workload.facts(named, self.itself.as_ref(), now) }
+    }
+
     async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
         let named = Named::of(&rung.target.object)?;
         let until = deadline(within);
         let (workload, members) =
             tokio::join!(Workload::read(&self.cluster, named, until), Workload::members(&self.cluster, named, until));
         let workload = workload?;
-        let facts = Facts { members, ..workload.facts(named, self.itself.as_ref(), now) };
+        let facts = Facts { members, ..self.facts(&workload, named, now) };
         let proposal = propose(&workload, &facts, named, now);
         Ok(Observed { facts, proposal })
     }
@@ -72,7 +79,7 @@ impl Restart {
     async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
         let named = Named::of(&plan.target.object)?;
         let workload = Workload::read(&self.cluster, named, deadline(within)).await?;
-        let facts = workload.facts(named, self.itself.as_ref(), now);
+        let facts = self.facts(&workload, named, now);
         let (was, is) = (plan.proposal.generation, facts.generation);
         let holds = if facts.uid != plan.proposal.uid {
             Holds::Changed { difference: "it was deleted and made anew".to_owned() }
@@ -152,8 +159,7 @@ fn propose(workload: &Workload, facts: &Facts, named: Named<'_>, now: Micros) ->
     if before.as_deref() == Some(&at) {
         return Proposed::Refused { why: format!("it was restarted at {at} already") };
     }
-    let has_annotations =
-        workload.spec.template.metadata.as_ref().is_some_and(|metadata| metadata.annotations.is_some());
+    let has_annotations = workload.has_template_annotations();
     let precondition = Precondition { uid: facts.uid.clone(), generation: facts.generation, has_annotations };
     Proposed::Made(Box::new(Proposal {
         uid: facts.uid.clone(),
@@ -174,50 +180,6 @@ fn propose(workload: &Workload, facts: &Facts, named: Named<'_>, now: Micros) ->
         },
         undo_summary: None,
     }))
-}
-
-/// Ready pods that the strategy leaves alone at any moment.
-fn certainly_ready(workload: &Workload, kind: Kind) -> u32 {
-    let (wanted, strategy) = match kind {
-        Kind::Deployment => (workload.spec.replicas.unwrap_or(1), &workload.spec.strategy),
-        Kind::StatefulSet => (workload.spec.replicas.unwrap_or(1), &workload.spec.update_strategy),
-        Kind::DaemonSet => (workload.status.desired_number_scheduled, &workload.spec.update_strategy),
-    };
-    if strategy.kind == "Recreate" {
-        return 0;
-    }
-    let rolling = strategy.rolling_update.as_ref();
-    let surge = rolling.and_then(|rolling| rolling.max_surge.as_ref());
-    // Kubernetes rounds what may be away down for a Deployment, up for the others, and surge up.
-    let away = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
-    let away = match (kind, away) {
-        (Kind::Deployment, away) => {
-            let away = share(away.unwrap_or(&json!("25%")), wanted, false);
-            // Neither surge nor away would never end, so the controller takes one away.
-            if away == 0 && share(surge.unwrap_or(&json!("25%")), wanted, true) == 0 { 1 } else { away }
-        }
-        (Kind::StatefulSet, None) => 1,
-        (Kind::StatefulSet, Some(away)) => share(away, wanted, true).max(1),
-        (Kind::DaemonSet, None) => 1,
-        (Kind::DaemonSet, Some(away)) => {
-            let away = share(away, wanted, true);
-            if away == 0 && surge.is_none_or(|surge| share(surge, wanted, true) == 0) { 1 } else { away }
-        }
-    };
-    workload.ready(kind).min(wanted.saturating_sub(away))
-}
-
-/// A number, or a percentage of `of`. What can't be read counts as all: it promises nothing.
-fn share(value: &Value, of: u32, up: bool) -> u32 {
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<u32>().ok());
-    match (value.as_u64(), percent) {
-        (Some(number), _) => u32::try_from(number).unwrap_or(of),
-        (None, Some(percent)) => {
-            let exact = u64::from(of) * u64::from(percent);
-            u32::try_from(if up { exact.div_ceil(100) } else { exact / 100 }).unwrap_or(of)
-        }
-        (None, None) => of,
-    }
 }
 
 /// The write: `test`s of uid and generation, then the annotation.
@@ -331,23 +293,6 @@ mod tests {
             "status": {"observedGeneration": 3, "readyReplicas": ready}
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn a_strategy_says_how_many_pods_certainly_stay() {
-        let rolling = |away: Value, surge: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": away, "maxSurge": surge}});
-        for (strategy, replicas, ready, stay) in [
-            (rolling(json!("25%"), json!("25%")), 4, 4, 3),
-            (rolling(json!("25%"), json!("25%")), 3, 3, 3),
-            (rolling(json!("25%"), json!("25%")), 1, 1, 1),
-            (rolling(json!(0), json!(0)), 2, 2, 1),
-            (rolling(json!(2), json!(0)), 4, 1, 1),
-            (rolling(json!(9), json!(0)), 4, 4, 0),
-            (json!({"type": "Recreate"}), 4, 4, 0),
-        ] {
-            let workload = deployment(strategy.clone(), replicas, ready);
-            assert_eq!(certainly_ready(&workload, Kind::Deployment), stay, "{strategy} {replicas} {ready}");
-        }
     }
 
     #[test]

@@ -19,10 +19,10 @@ use crate::{
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
-const WITHIN: Duration = Duration::from_secs(2);
-const WEB: &str = "/apis/apps/v1/namespaces/production/deployments/web";
+pub(super) const WITHIN: Duration = Duration::from_secs(2);
+pub(super) const WEB: &str = "/apis/apps/v1/namespaces/production/deployments/web";
 const HPAS: &str = "/apis/autoscaling/v2/namespaces/production/horizontalpodautoscalers";
-const TEST_FAILED: &str = "the server rejected our request due to an error in our request";
+pub(super) const TEST_FAILED: &str = "the server rejected our request due to an error in our request";
 
 fn deployment(replicas: u32) -> Value {
     json!({
@@ -51,23 +51,23 @@ async fn server(hpas: Value, write: impl Fn(&Asked) -> (u16, String) + Send + Sy
     .await
 }
 
-fn cluster(url: &str) -> Cluster {
+pub(super) fn cluster(url: &str) -> Cluster {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Cluster::from_config(kube::Config::new(url.parse().unwrap())).unwrap()
 }
 
-fn action(cluster: &Cluster, name: &str) -> Arc<dyn Action> {
+pub(super) fn action(cluster: &Cluster, name: &str) -> Arc<dyn Action> {
     let mut registry = Registry::default();
     let itself = Itself { namespace: "nightshift".to_owned(), deployment: "nightshift".to_owned() };
     register(&mut registry, cluster, Some(&itself));
     registry.get(name).unwrap().clone()
 }
 
-fn object(namespace: &str, kind: Kind, name: &str) -> Object {
+pub(super) fn object(namespace: &str, kind: Kind, name: &str) -> Object {
     Object::Workload { namespace: namespace.to_owned(), kind, name: name.to_owned(), selector: None }
 }
 
-fn rung(action: &str, with: Value) -> Rung {
+pub(super) fn rung(action: &str, with: Value) -> Rung {
     Rung {
         action: action.to_owned(),
         target: Target { name: "web".to_owned(), object: object("production", Kind::Deployment, "web") },
@@ -75,12 +75,13 @@ fn rung(action: &str, with: Value) -> Rung {
         mode: Mode::Auto,
         verify: Verify { settle: Span::ZERO, resolved_within: Span::ZERO, query: None },
         if_ineffective: IfIneffective::Keep,
+        member: None,
         bounds: Some(Bounds { min: 2, max: 6, may_scale_to_zero: false }),
         evidence: Vec::new(),
     }
 }
 
-async fn proposal(action: &dyn Action, rung: &Rung) -> Proposal {
+pub(super) async fn proposal(action: &dyn Action, rung: &Rung) -> Proposal {
     let now = Micros::parse("2026-03-01T02:12:09.5Z").unwrap();
     let observed = action.observe(rung, now, WITHIN).await.unwrap();
     assert_eq!(observed.facts.observed_at, now);
@@ -88,7 +89,7 @@ async fn proposal(action: &dyn Action, rung: &Rung) -> Proposal {
     *proposal
 }
 
-fn seal(rung: &Rung, proposal: Proposal) -> Plan {
+pub(super) fn seal(rung: &Rung, proposal: Proposal) -> Plan {
     Plan::seal(&rung.action, &rung.target, proposal, None, "rule", Micros(1))
 }
 
@@ -281,8 +282,12 @@ async fn autoscalers_that_cannot_be_listed_are_not_taken_for_none() {
 
 #[tokio::test]
 async fn without_kubernetes_every_action_says_so() {
-    for name in ["kubernetes/scale", "kubernetes/restart"] {
-        let rung = rung(name, json!({"replicas": 5}));
+    for name in ["kubernetes/scale", "kubernetes/restart", "kubernetes/undo", "kubernetes/delete_pod"] {
+        let mut rung = rung(name, json!({"replicas": 5}));
+        if name == "kubernetes/undo" {
+            rung.with = Value::Null;
+        }
+        rung.member = Some("web-1".to_owned());
         let observed = action(&Cluster::absent(), name).observe(&rung, Micros(0), WITHIN).await;
         assert_eq!(observed.err().as_deref(), Some(NOT_CONFIGURED));
     }
@@ -303,11 +308,13 @@ fn check_names_every_problem_at_once() {
     assert_eq!(scale.check(&json!({"replicas": 9}), &web, bounds).len(), 1);
     assert_eq!(scale.check(&json!({"replicas": "+1", "down": true}), &web, bounds).len(), 1);
     let itself = object("nightshift", Kind::Deployment, "nightshift");
-    for name in ["kubernetes/scale", "kubernetes/restart"] {
+    for name in ["kubernetes/scale", "kubernetes/restart", "kubernetes/undo", "kubernetes/delete_pod"] {
         let with = if name == "kubernetes/scale" { good.clone() } else { Value::Null };
         let problems = action(&Cluster::absent(), name).check(&with, &itself, bounds);
         assert!(problems.len() == 1 && problems[0].contains("nightshift itself"), "{problems:?}");
     }
-    let restart = action(&Cluster::absent(), "kubernetes/restart");
-    assert_eq!(restart.check(&json!({"graceful": true}), &Object::Nothing, None).len(), 2);
+    for name in ["kubernetes/restart", "kubernetes/undo", "kubernetes/delete_pod"] {
+        let problems = action(&Cluster::absent(), name).check(&json!({"graceful": true}), &Object::Nothing, None);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
 }

@@ -1,13 +1,16 @@
 //! A Deployment, StatefulSet or DaemonSet as far as actions read it, and the facts it gives.
 
-use super::ownership::ManagedField;
+use super::ownership::{self, ManagedField};
 use crate::{
     model::{
         observation::Facts,
         target::{Kind, Object},
         time::Micros,
     },
-    peer::kubernetes::{Class, Cluster, Place, Problem, Resource},
+    peer::{
+        kubernetes::{Class, Cluster, Place, Problem, Resource},
+        selector::Selector,
+    },
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -84,6 +87,7 @@ pub struct Meta {
     pub annotations: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
     pub owner_references: Vec<Owner>,
+    pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
     pub managed_fields: Vec<ManagedField>,
 }
@@ -93,7 +97,22 @@ pub struct Meta {
 pub struct Owner {
     pub kind: String,
     pub name: String,
+    pub uid: String,
     pub controller: bool,
+}
+
+impl Meta {
+    /// Made and looked after by the object with that uid: names are used again, uids are not.
+    #[must_use]
+    pub fn is_controlled_by(&self, uid: &str) -> bool {
+        !uid.is_empty() && self.owner_references.iter().any(|owner| owner.controller && owner.uid == uid)
+    }
+
+    /// When it was made, in whole seconds.
+    pub fn created(&self) -> Result<Micros, String> {
+        let text = self.creation_timestamp.as_deref().unwrap_or_default();
+        Micros::parse(text).map_err(|_| format!("{} came without the time when it was made", self.name))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -101,12 +120,14 @@ pub struct Owner {
 pub struct Spec {
     pub replicas: Option<u32>,
     pub paused: bool,
-    pub selector: Option<Value>,
+    /// Of its pods, and of the revisions that it keeps.
+    pub selector: Option<Selector>,
     /// Of a Deployment.
     pub strategy: Strategy,
     /// Of a StatefulSet or DaemonSet.
     pub update_strategy: Strategy,
-    pub template: Template,
+    /// The pod template as it came: what is put back must be all of it.
+    pub template: Value,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -124,19 +145,6 @@ pub struct RollingUpdate {
     pub max_unavailable: Option<Value>,
     pub max_surge: Option<Value>,
     pub partition: Option<u32>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Template {
-    pub metadata: Option<TemplateMeta>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct TemplateMeta {
-    /// None: a JSON Patch has to make the map first.
-    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -196,6 +204,11 @@ impl Workload {
         cluster.count(place, named.selector?, until).await.ok()
     }
 
+    /// Without one it selects nothing, never everything.
+    pub fn selector(&self) -> Result<&Selector, String> {
+        self.spec.selector.as_ref().ok_or_else(|| "it has no selector".to_owned())
+    }
+
     /// Pods that are ready, of whatever kind.
     #[must_use]
     pub fn ready(&self, kind: Kind) -> u32 {
@@ -217,7 +230,13 @@ impl Workload {
     /// One annotation of the pod template.
     #[must_use]
     pub fn template_annotation(&self, name: &str) -> Option<&str> {
-        self.spec.template.metadata.as_ref()?.annotations.as_ref()?.get(name).map(String::as_str)
+        self.spec.template.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// Without them a JSON Patch has to make the map first.
+    #[must_use]
+    pub fn has_template_annotations(&self) -> bool {
+        self.spec.template.pointer("/metadata/annotations").is_some_and(Value::is_object)
     }
 
     #[must_use]
@@ -233,6 +252,9 @@ impl Workload {
             owner: None,
             is_itself: itself.is_some_and(|itself| itself.is(named)),
             members: None,
+            disruption: None,
+            edited: ownership::edited(&self.metadata),
+            rolls_back: None,
         }
     }
 }

@@ -10,7 +10,10 @@ pub mod canary;
 pub mod changed_since;
 pub mod concurrency;
 pub mod cooldown;
+pub mod deployed_within;
 pub mod disarmed;
+pub mod disruption;
+pub mod edited;
 pub mod fires_for;
 pub mod firing;
 pub mod flapping;
@@ -20,6 +23,7 @@ pub mod itself;
 pub mod limits;
 pub mod lock;
 pub mod mode;
+pub mod no_rollback;
 pub mod observed;
 pub mod ownership;
 pub mod pause;
@@ -34,12 +38,12 @@ pub mod veto;
 use super::{
     Policy, State,
     policy::Rule,
-    state::{Incident, Step},
+    state::{Held, Incident, Step},
 };
 use crate::model::{
     id::StepId,
     mode::Mode,
-    observation::{Facts, Observation},
+    observation::{Facts, Observation, RollsBack},
     plan::Plan,
     reason::Reason,
     step::{Guard, GuardLine, Purpose, Verdict},
@@ -88,6 +92,19 @@ impl Case<'_> {
 
     pub(super) fn time(&self, at: Micros) -> String {
         at.time_of_day(&self.policy.zone)
+    }
+
+    /// When the alert of the incident that has fired longest began to fire, as its source says it. None: none fires.
+    pub(super) fn fired_at(&self) -> Option<Micros> {
+        let alerts = self.incident.alerts.iter().filter_map(|print| self.state.alerts.get(print));
+        alerts.filter(|alert| alert.held == Held::Firing).map(|alert| alert.starts_at).min()
+    }
+
+    /// What is rolled back, where it came before the alert did: then its own rollout, and the edit that began it, are no
+    /// reason to leave it alone. What came later is somebody's answer to the alert.
+    pub(super) fn rolled_back_cause(&self) -> Option<&RollsBack> {
+        let rolls_back = self.facts()?.rolls_back.as_ref()?;
+        self.fired_at().is_some_and(|fired_at| rolls_back.deployed_at <= fired_at).then_some(rolls_back)
     }
 
     /// Something could not be learned: wait and ask again, a few times; then no.
@@ -149,6 +166,10 @@ fn ask(guard: Guard, case: &Case) -> Says {
         Guard::SwitchedOff => switched_off::guard(case),
         Guard::Rollout => rollout::guard(case),
         Guard::Ownership => ownership::guard(case),
+        Guard::Edited => edited::guard(case),
+        Guard::DeployedWithin => deployed_within::guard(case),
+        Guard::NoRollback => no_rollback::guard(case),
+        Guard::Disruption => disruption::guard(case),
         Guard::Plan => plan::guard(case),
         Guard::Bounds => bounds::guard(case),
         Guard::ChangedSince => changed_since::guard(case),
@@ -195,6 +216,10 @@ pub fn needs_observation(guard: Guard) -> bool {
             | Guard::SwitchedOff
             | Guard::Rollout
             | Guard::Ownership
+            | Guard::Edited
+            | Guard::DeployedWithin
+            | Guard::NoRollback
+            | Guard::Disruption
             | Guard::Plan
             | Guard::Bounds
             | Guard::ChangedSince

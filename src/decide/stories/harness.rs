@@ -123,6 +123,7 @@ pub fn rung(target: &str) -> RungSpec {
         mode: None,
         verify: Verify { settle: Span::seconds(30), resolved_within: Span::minutes(2), query: None },
         if_ineffective: IfIneffective::Keep,
+        chooses_by: None,
         evidence: Vec::new(),
     }
 }

@@ -150,6 +150,7 @@ fn draw_rung(random: &mut Random) -> RungSpec {
             query: None,
         },
         if_ineffective: random.pick(&[IfIneffective::Keep, IfIneffective::Undo]),
+        chooses_by: None,
     }
 }
 

@@ -89,6 +89,9 @@ impl ModelWorld {
             owner: object.owner.clone(),
             is_itself: object.is_itself,
             members: None,
+            disruption: None,
+            edited: None,
+            rolls_back: None,
         };
         let make = |from: Value, to: Value, undo: Value, replicas: Option<Replicas>| {
             Proposed::Made(Box::new(Proposal {

@@ -1,0 +1,149 @@
+//! `with: {to: previous | last_verified | N, deployed_within: 1h}`: which revision is wanted, and how it is found.
+
+use super::revisions::{Revision, Revisions};
+use crate::model::time::Span;
+use serde_json::Value;
+
+/// Longer is asked of nobody, as everywhere in rules.
+const LONGEST: Span = Span::hours(31 * 24);
+/// A revision that was the newest one for so long is taken for good, and what is younger may be rolled back
+/// (`deployed_within`): the same measure on both sides.
+pub const STOOD_FOR: Span = Span::hours(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The newest earlier one that runs something else.
+    Previous,
+    /// The newest earlier one that stood for [`STOOD_FOR`].
+    LastVerified,
+    Number(i64),
+}
+
+/// `to`, or what is wrong with it. Without it, the previous one.
+pub fn wanted_of(with: &Value) -> Result<Wanted, String> {
+    let wrong = |to: &Value| format!("`to` is previous, last_verified or a revision's number, not {to}");
+    match with.get("to") {
+        None => Ok(Wanted::Previous),
+        Some(Value::String(word)) if word == "previous" => Ok(Wanted::Previous),
+        Some(Value::String(word)) if word == "last_verified" => Ok(Wanted::LastVerified),
+        Some(Value::Number(number)) => match number.as_i64() {
+            Some(number) if number >= 1 => Ok(Wanted::Number(number)),
+            Some(number) => Err(format!("`to: {number}` is no revision: they count from 1")),
+            None => Err(wrong(&Value::Number(number.clone()))),
+        },
+        Some(other) => Err(wrong(other)),
+    }
+}
+
+/// `deployed_within`, or what is wrong with it.
+pub fn deployed_within_of(with: &Value) -> Result<Option<Span>, String> {
+    let Some(written) = with.get("deployed_within") else { return Ok(None) };
+    match written.as_str().map(Span::parse) {
+        Some(Ok(Span::ZERO)) => Err("`deployed_within` of no time rolls nothing back".to_owned()),
+        Some(Ok(span)) if span > LONGEST => Err("`deployed_within` is at most 31d".to_owned()),
+        Some(Ok(span)) => Ok(Some(span)),
+        Some(Err(_)) | None => Err(format!("`deployed_within` is a duration like `30m`, not {written}")),
+    }
+}
+
+/// The revision to go to, or why there is none.
+pub fn choose<'a>(wanted: Wanted, revisions: &'a Revisions, current: &'a Revision) -> Result<&'a Revision, String> {
+    let version = current.template.version();
+    let mut earlier = revisions.before(current).filter(|one| one.template.version() != version);
+    let none = || match revisions.before(current).count() {
+        0 => format!("it has no revision before {}", current.number),
+        _ => format!("every earlier revision runs what revision {} runs", current.number),
+    };
+    match wanted {
+        Wanted::Previous => earlier.next().ok_or_else(none),
+        Wanted::LastVerified => {
+            let mut earlier = earlier.peekable();
+            if earlier.peek().is_none() {
+                return Err(none());
+            }
+            let mut stood = earlier.filter(|one| revisions.stood(one).is_some_and(|stood| stood >= STOOD_FOR));
+            stood
+                .next()
+                .ok_or_else(|| format!("no revision before {} is known to have stood for {STOOD_FOR}", current.number))
+        }
+        Wanted::Number(number) if number == current.number => Err(format!("revision {number} is the current one")),
+        Wanted::Number(number) => {
+            let Some(found) = revisions.by_number(number) else {
+                let kept: Vec<String> = revisions.numbers().iter().map(i64::to_string).collect();
+                return Err(format!("it keeps no revision {number}, but {}", kept.join(", ")));
+            };
+            if found.template.version() == version {
+                return Err(format!("revision {number} runs what revision {} runs already", current.number));
+            }
+            Ok(found)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::revisions::tests::{restarted, revision, revisions},
+        *,
+    };
+    use serde_json::json;
+
+    #[test]
+    fn every_wrong_parameter_has_its_own_words() {
+        assert_eq!(wanted_of(&json!({})), Ok(Wanted::Previous));
+        assert_eq!(wanted_of(&json!({"to": "last_verified"})), Ok(Wanted::LastVerified));
+        assert_eq!(wanted_of(&json!({"to": 3})), Ok(Wanted::Number(3)));
+        let mut said = std::collections::BTreeSet::new();
+        for to in [json!("latest"), json!(0), json!(-1), json!(1.5), json!("3"), json!(true), json!(null)] {
+            said.insert(wanted_of(&json!({ "to": to })).unwrap_err());
+        }
+        assert_eq!(said.len(), 7);
+        assert_eq!(deployed_within_of(&json!({})), Ok(None));
+        assert_eq!(deployed_within_of(&json!({"deployed_within": "30m"})), Ok(Some(Span::minutes(30))));
+        for span in [json!("0s"), json!("32d"), json!("soon"), json!(30), json!(null)] {
+            said.insert(deployed_within_of(&json!({ "deployed_within": span })).unwrap_err());
+        }
+        assert_eq!(said.len(), 12, "{said:?}");
+    }
+
+    #[test]
+    fn the_previous_revision_runs_something_else() {
+        let bad = revision(&[2], "b", 90);
+        let all = revisions(vec![revision(&[1], "a", 0), bad.clone(), restarted(&bad, 3, 95)]);
+        let current = all.by_number(3).unwrap();
+        assert_eq!(choose(Wanted::Previous, &all, current).unwrap().number, 1, "2 is what 3 is, before a restart");
+        let same = choose(Wanted::Number(2), &all, current).unwrap_err();
+        assert_eq!(same, "revision 2 runs what revision 3 runs already");
+        let only = revisions(vec![bad.clone(), restarted(&bad, 3, 95)]);
+        let refused = choose(Wanted::Previous, &only, only.by_number(3).unwrap()).unwrap_err();
+        assert_eq!(refused, "every earlier revision runs what revision 3 runs");
+    }
+
+    #[test]
+    fn the_last_verified_revision_stood_for_an_hour() {
+        let all = revisions(vec![
+            revision(&[1], "a", 0),
+            revision(&[2], "b", 60),
+            revision(&[3], "c", 119),
+            revision(&[4], "d", 130),
+        ]);
+        let current = all.by_number(4).unwrap();
+        assert_eq!(choose(Wanted::LastVerified, &all, current).unwrap().number, 1);
+        assert_eq!(choose(Wanted::Previous, &all, current).unwrap().number, 3);
+        let young = revisions(vec![revision(&[3], "c", 119), revision(&[4], "d", 130)]);
+        let refused = choose(Wanted::LastVerified, &young, young.by_number(4).unwrap()).unwrap_err();
+        assert_eq!(refused, "no revision before 4 is known to have stood for 1h");
+    }
+
+    #[test]
+    fn a_number_that_is_not_kept_and_one_that_is_current_are_refused() {
+        let all = revisions(vec![revision(&[5], "a", 0), revision(&[7], "b", 60)]);
+        let current = all.by_number(7).unwrap();
+        assert_eq!(choose(Wanted::Number(6), &all, current).unwrap_err(), "it keeps no revision 6, but 5, 7");
+        assert_eq!(choose(Wanted::Number(7), &all, current).unwrap_err(), "revision 7 is the current one");
+        assert_eq!(choose(Wanted::Number(5), &all, current).unwrap().number, 5);
+        let first = revisions(vec![revision(&[1], "a", 0)]);
+        let refused = choose(Wanted::Previous, &first, first.by_number(1).unwrap()).unwrap_err();
+        assert_eq!(refused, "it has no revision before 1");
+    }
+}

@@ -1,0 +1,32 @@
+//! Only what was deployed lately, and before the alert, is rolled back: an error spike that a vendor's outage made must not
+//! roll back a revision of three weeks ago, nor the one that somebody has just deployed against it.
+
+use super::{Case, Says};
+use crate::model::{reason::Reason, time::Span};
+
+/// Without `deployed_within` in the rung's `with`.
+pub const DEPLOYED_WITHIN: Span = Span::hours(1);
+
+pub fn guard(case: &Case) -> Says {
+    let Some(rolls_back) = case.facts().and_then(|facts| facts.rolls_back.as_ref()) else {
+        return Says::allow("does not roll back", "");
+    };
+    let limit = deployed_within(&case.step.rung.with).unwrap_or(DEPLOYED_WITHIN);
+    let says_limit = format!("{limit} ago at most, and before the alert");
+    let (revision, at) = (rolls_back.revision, rolls_back.deployed_at);
+    let age = case.now - at;
+    if age > limit {
+        let value = format!("revision {revision} {age} ago");
+        return Says::deny(value, says_limit, Reason::DeployedLongAgo { revision, age, limit });
+    }
+    if case.rolled_back_cause().is_none() {
+        let value = format!("revision {revision} at {}", case.time(at));
+        return Says::deny(value, says_limit, Reason::DeployedSince { revision, at, fired_at: case.fired_at() });
+    }
+    Says::allow(format!("revision {revision} {age} ago"), says_limit)
+}
+
+/// `with: {deployed_within: 30m}`: not the action's alone, because time is decided here.
+fn deployed_within(with: &serde_json::Value) -> Option<Span> {
+    with.get("deployed_within").and_then(serde_json::Value::as_str).and_then(|text| Span::parse(text).ok())
+}
