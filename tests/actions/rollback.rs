@@ -411,8 +411,6 @@ async fn a_stateful_sets_broken_pod_keeps_its_rollback_waiting_and_that_is_said(
     let reading = format!("{:?}", hand.action.measure(&plan, &wanted, WITHIN).await);
     assert!(reading.contains("a StatefulSet may wait for a broken pod to be deleted"), "{reading}");
     // The hint is right: without the broken pod it goes on.
-    if std::env::var("KEEP").is_err() {
-        namespace.delete("pod", "db-1").await;
-    }
+    namespace.delete("pod", "db-1").await;
     hand.until_well(&plan, &wanted).await;
 }
