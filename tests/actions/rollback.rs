@@ -380,9 +380,14 @@ async fn a_persons_edit_is_seen_by_every_action() {
     }
     // The later one counts. Times have whole seconds: one must have passed for that to be seen.
     tokio::time::sleep(Duration::from_millis(1100)).await;
+    namespace.kubectl(&["annotate", "deployment/web", "looked=at"]).await;
+    for edited in all().await {
+        assert_eq!(edited.unwrap().by, "kubectl-annotate");
+    }
+    // The API server writes no time down for what goes through the scale subresource: that can't be seen.
     namespace.kubectl(&["scale", "deployment/web", "--replicas=1"]).await;
     for edited in all().await {
-        assert_eq!(edited.unwrap().by, "kubectl");
+        assert_eq!(edited.unwrap().by, "kubectl-annotate");
     }
 }
 

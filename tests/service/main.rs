@@ -15,6 +15,7 @@ mod acting;
 mod deciding;
 mod night;
 mod people;
+mod rollback;
 mod stage;
 mod story;
 mod switches;

@@ -85,7 +85,8 @@ pub fn controller(meta: &Meta) -> Option<String> {
     Some(format!("{} {}", owner.kind, owner.name))
 }
 
-/// A person's last edit. Kubernetes records the tool, not who held it; a pipeline that uses kubectl looks the same.
+/// A person's last edit. Kubernetes records the tool, not who held it; a pipeline that uses kubectl looks the same. What
+/// went through the scale subresource has no time, so it can't count.
 #[must_use]
 pub fn edited(meta: &Meta) -> Option<Edited> {
     let by_person = meta.managed_fields.iter().filter(|one| one.subresource != "status" && is_persons(&one.manager));

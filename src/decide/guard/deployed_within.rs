@@ -14,8 +14,10 @@ pub fn guard(case: &Case) -> Says {
     let limit = deployed_within(&case.step.rung.with).unwrap_or(DEPLOYED_WITHIN);
     let says_limit = format!("{limit} ago at most, and before the alert");
     let (revision, at) = (rolls_back.revision, rolls_back.deployed_at);
-    let age = case.now - at;
-    if age > limit {
+    let exact = case.now - at;
+    // As whole as the cluster's times are.
+    let age = Span::seconds(exact.0 / 1_000_000);
+    if exact > limit {
         let value = format!("revision {revision} {age} ago");
         return Says::deny(value, says_limit, Reason::DeployedLongAgo { revision, age, limit });
     }
