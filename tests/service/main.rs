@@ -17,6 +17,7 @@ mod night;
 mod people;
 mod rollback;
 mod stage;
+mod storm;
 mod story;
 mod switches;
 mod telling;

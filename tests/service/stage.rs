@@ -145,7 +145,16 @@ impl Stage {
 
     /// The same, by way of a proxy before the API server.
     pub async fn nightshift_through(&self, api_server: SocketAddr, rules: &Rules) -> Nightshift {
-        self.write_rules(&rules.text(&self.namespace.name));
+        self.nightshift_at(api_server, &rules.text(&self.namespace.name)).await
+    }
+
+    /// The same on rules of the story's own.
+    pub async fn nightshift_by(&self, rules: &str) -> Nightshift {
+        self.nightshift_at(self.namespace.plane().address(), rules).await
+    }
+
+    async fn nightshift_at(&self, api_server: SocketAddr, rules: &str) -> Nightshift {
+        self.write_rules(rules);
         let config = self.file("nightshift.yaml");
         std::fs::write(&config, self.settings(api_server)).expect("written");
         Nightshift::start(self, config).await
