@@ -16,6 +16,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
     let people: BTreeMap<String, String> =
         settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let loaded = rules::load(
         &settings.rules.clone().into(),
         &rules::Context {
@@ -28,6 +29,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
             actions: &abilities.actions,
+            databases: &databases,
             collectors: &collectors,
         },
     )?;

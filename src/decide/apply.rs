@@ -261,7 +261,7 @@ impl State {
             }
             Event::StepOutcomeLost { step, .. } => self.step_mut(*step, event)?.outcome_lost = true,
             Event::ReadBackBegan { step } => self.clear_timer(&Timer::PerformBy(*step)),
-            Event::StepApplied { step, measure_from, verify_by } => {
+            Event::StepApplied { step, measure_from, verify_by, .. } => {
                 let applied = self.step_mut(*step, event)?;
                 applied.applied_at = Some(at);
                 applied.measure_from = Some(*measure_from);

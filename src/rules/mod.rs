@@ -65,6 +65,8 @@ pub struct Context<'a> {
     pub timezone: &'a str,
     pub lost_after: Span,
     pub actions: &'a Registry,
+    /// The names under `postgres` in the settings.
+    pub databases: &'a [&'a str],
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
 }

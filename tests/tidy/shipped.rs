@@ -25,6 +25,7 @@ fn said(source: &RulesSource) -> Vec<String> {
         timezone: "UTC",
         lost_after: Span::minutes(30),
         actions: &actions,
+        databases: &[],
         collectors: &["kubernetes/pods", "kubernetes/logs"],
     };
     let problems: Vec<Problem> = match load(source, &context) {
