@@ -7,6 +7,7 @@
 mod support;
 
 mod bench;
+mod daemon;
 mod idle;
 mod pooler;
 mod rights;
