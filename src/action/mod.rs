@@ -5,6 +5,7 @@
 
 pub mod kubernetes;
 pub mod noop;
+pub mod postgres;
 
 use crate::model::{
     observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},

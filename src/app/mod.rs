@@ -43,7 +43,15 @@ const STOP_STAGE_WITHIN: Duration = Duration::from_secs(16);
 
 /// The words of the metrics' closed labels.
 const WORDS: Words = Words {
-    actions: &["kubernetes/scale", "kubernetes/restart", "kubernetes/undo", "kubernetes/delete_pod", "noop"],
+    actions: &[
+        "kubernetes/scale",
+        "kubernetes/restart",
+        "kubernetes/undo",
+        "kubernetes/delete_pod",
+        "postgres/kill_idle",
+        "postgres/cancel_slow",
+        "noop",
+    ],
     guards: &crate::model::step::Guard::WORDS,
     inputs: &crate::model::input::Input::CAUSES,
     tasks: tasks::NAMES,
@@ -152,6 +160,12 @@ impl App {
             driver::run(context, async move { stop.cancelled().await }).await;
             Ok(())
         });
+        for database in abilities.databases.all().cloned() {
+            tasks.spawn("database", Stage::Work, OnExit::Stop, |stop| async move {
+                database.keep_open(async move { stop.cancelled().await }).await;
+                Ok(())
+            });
+        }
         let (watched, shown) = (engine.clone(), metrics.clone());
         tasks.spawn("gauges", Stage::Work, OnExit::Stop, |stop| async move {
             keep_gauges(shown, watched, async move { stop.cancelled().await }).await;

@@ -37,6 +37,7 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         unclean_starts: 0,
         actions: &abilities.actions,
         collectors: &collectors,
+        databases: None,
     };
     rules::load(&rules.into(), &context).map_or_else(|problems| problems, |loaded| loaded.warnings)
 }
@@ -46,6 +47,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
     let people: BTreeMap<String, String> =
         settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let loaded = rules::load(
         &settings.rules.clone().into(),
         &rules::Context {
@@ -59,6 +61,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             lost_after: settings.alertmanager.lost_after,
             unclean_starts: settings.unclean_starts,
             actions: &abilities.actions,
+            databases: Some(&databases),
             collectors: &collectors,
         },
     )?;

@@ -82,6 +82,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
     let peers = [
         (!settings.alertmanager.urls.is_empty(), "alertmanager"),
         (reload.sees_kubernetes(), "kubernetes"),
+        (!settings.databases.is_empty(), "postgres"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
     ];

@@ -13,6 +13,7 @@ pub const NAMES: &[&str] = &[
     "snapshot",
     "courier",
     "driver",
+    "database",
     "admin",
     "webhooks",
     "signals",

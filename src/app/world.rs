@@ -6,8 +6,9 @@ use crate::{
     driver::RealWorld,
     evidence, journal,
     model::target::{Kind, Object},
-    peer::{alertmanager::Alertmanagers, kubernetes::Cluster, prometheus::Prometheus},
+    peer::{alertmanager::Alertmanagers, kubernetes::Cluster, postgres::Databases, prometheus::Prometheus},
 };
+use secrecy::ExposeSecret;
 use std::{sync::Arc, time::Duration};
 
 /// How long the start waits for the API server to say which Deployment this is.
@@ -19,6 +20,8 @@ pub struct Abilities {
     pub evidence: evidence::Registry,
     /// nightshift's own workload, never a target.
     pub itself: Option<Object>,
+    /// Connected to when they are first needed, or by their own tasks.
+    pub databases: Databases,
     /// There is a cluster to act on; unconnected: something says where one is.
     pub sees_kubernetes: bool,
 }
@@ -36,39 +39,48 @@ impl Abilities {
             Some(itself) => Some(itself),
             None => find_itself(&cluster).await,
         };
-        Ok(Abilities::of(&cluster, itself))
+        Ok(Abilities::of(&cluster, itself, databases(settings)?))
     }
 
     /// Without a connection: enough to check rules.
     #[must_use]
     pub fn unconnected(settings: &Settings) -> Abilities {
+        // A URL that cannot be read was told with the settings.
+        let databases = databases(settings).unwrap_or_default();
         let itself = settings.kubernetes.itself.as_ref();
         let itself =
             itself.map(|itself| Itself { namespace: itself.namespace.clone(), deployment: itself.deployment.clone() });
         let is_named = settings.kubernetes.kubeconfig.is_some() || itself.is_some() || Cluster::is_around();
-        Abilities { sees_kubernetes: is_named, ..Abilities::of(&Cluster::absent(), itself) }
+        Abilities { sees_kubernetes: is_named, ..Abilities::of(&Cluster::absent(), itself, databases) }
     }
 
     /// Without settings that could be used.
     #[must_use]
     pub fn unknown() -> Abilities {
-        Abilities::of(&Cluster::absent(), None)
+        Abilities::of(&Cluster::absent(), None, Databases::default())
     }
 
-    fn of(cluster: &Cluster, itself: Option<Itself>) -> Abilities {
+    fn of(cluster: &Cluster, itself: Option<Itself>, databases: Databases) -> Abilities {
         let mut actions = action::Registry::default();
         action::kubernetes::register(&mut actions, cluster, itself.as_ref());
+        action::postgres::register(&mut actions, &databases);
         actions.add(Arc::new(Noop));
         let mut collectors = evidence::Registry::default();
         evidence::kubernetes::register(&mut collectors, cluster);
+        evidence::postgres::register(&mut collectors, &databases);
         let itself = itself.map(|itself| Object::Workload {
             namespace: itself.namespace,
             kind: Kind::Deployment,
             name: itself.deployment,
             selector: None,
         });
-        Abilities { actions, evidence: collectors, itself, sees_kubernetes: cluster.is_configured() }
+        let sees_kubernetes = cluster.is_configured();
+        Abilities { actions, evidence: collectors, itself, databases, sees_kubernetes }
     }
+}
+
+fn databases(settings: &Settings) -> Result<Databases, String> {
+    Databases::new(settings.databases.iter().map(|(name, url)| (name.as_str(), url.expose_secret())))
 }
 
 /// In a cluster: the Deployment that owns this pod. Outside, or where it can't be learned: none.

@@ -110,6 +110,7 @@ impl Check {
             listen,
             alertmanager_source,
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
+            databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
@@ -319,13 +320,7 @@ impl Check {
         match written.map(|journal| journal.value) {
             Some(file::Journal::Sqlite(path)) => Journal::Sqlite(PathBuf::from(path)),
             Some(file::Journal::Postgres { url_file }) => {
-                let url = self.secret(&url_file).unwrap_or_default();
-                let given = url.expose_secret();
-                if !given.is_empty() && !given.starts_with("postgres://") && !given.starts_with("postgresql://") {
-                    let what = "the file holds no PostgreSQL URL";
-                    self.problems.push(url_file.error(what).hint("such as postgres://user:password@host/database"));
-                }
-                Journal::Postgres(url)
+                Journal::Postgres(self.postgres_url(&url_file).unwrap_or_default())
             }
             None => Journal::Sqlite(PathBuf::new()),
         }
@@ -429,12 +424,14 @@ mod tests {
              listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
              sources: {{alertmanager: {{basic_auth: {{username: am, password_file: '{basic}'}}}}}}\n\
              kubernetes: {{context: prod, self: {{namespace: ops, deployment: nightshift}}}}\n\
+             postgres: {{claims-db: {{url_file: '{claims}'}}}}\n\
              slack: {{channel: '#incidents', bot_token_file: '{slack}', api_url: 'http://127.0.0.1:1/api/'}}\n\
              alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
              prometheus: {{url: 'https://prometheus/'}}\n\
              api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
              people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n",
             journal = file("journal"),
+            claims = file("claims"),
             basic = file("basic"),
             slack = file("slack"),
             token = file("token"),
@@ -449,5 +446,7 @@ mod tests {
         assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
         assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
         assert!(settings.alertmanager_source.authenticates());
+        use secrecy::ExposeSecret;
+        assert_eq!(settings.databases["claims-db"].expose_secret(), "postgres://claims");
     }
 }

@@ -24,6 +24,7 @@ pub struct File {
     pub listen: Option<Listen>,
     pub sources: Option<Sources>,
     pub kubernetes: Option<Kubernetes>,
+    pub postgres: Option<BTreeMap<String, Located<Database>>>,
     pub slack: Option<Slack>,
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
@@ -84,6 +85,11 @@ pub struct Kubernetes {
 pub struct Itself {
     pub namespace: Option<Located<String>>,
     pub deployment: Option<Located<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Database {
+    pub url_file: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

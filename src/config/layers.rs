@@ -74,7 +74,7 @@ pub fn no_color() -> bool {
 /// Our variables out of the environment as a tree, and what is wrong with their names. Those are not in the tree.
 pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
     let start = format!("{PREFIX}{SEPARATOR}");
-    let people = format!("{start}PEOPLE{SEPARATOR}");
+    let (people, databases) = (format!("{start}PEOPLE{SEPARATOR}"), format!("{start}POSTGRES{SEPARATOR}"));
     let ours: BTreeMap<String, String> = variables.filter(|(name, _)| name.starts_with(&start)).collect();
     let mut problems = Vec::new();
     let mut kept = Map::new();
@@ -87,6 +87,9 @@ pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, 
             // Variables lose their letters' case on the way; names of people have one.
             let what = format!("{name}: names of people cannot be set by the environment");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `people` in nightshift.yaml"));
+        } else if name.starts_with(&databases) {
+            let what = format!("{name}: names of databases cannot be set by the environment");
+            problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `postgres` in nightshift.yaml"));
         } else {
             kept.insert(name.clone(), value.clone());
         }

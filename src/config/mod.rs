@@ -5,6 +5,7 @@
 //! Nothing here talks to a peer; the rules have their own reader in [`crate::rules`], on top of [`yaml`].
 
 mod check;
+mod databases;
 pub mod file;
 pub mod layers;
 pub mod node;

@@ -45,6 +45,8 @@ pub struct Settings {
     pub listen: Listen,
     pub alertmanager_source: AlertmanagerSource,
     pub kubernetes: Kubernetes,
+    /// Connection URLs of the PostgreSQL servers that steps act on, by name, as targets name them. They hold passwords.
+    pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
     pub alertmanager: Alertmanager,
@@ -299,6 +301,7 @@ mod tests {
             ("listen", file.listen.is_some()),
             ("sources", file.sources.is_some()),
             ("kubernetes", file.kubernetes.is_some()),
+            ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),

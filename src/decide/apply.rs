@@ -279,9 +279,10 @@ impl State {
             }
             Event::StepOutcomeLost { step, .. } => self.step_mut(*step, event)?.outcome_lost = true,
             Event::ReadBackBegan { step } => self.clear_timer(&Timer::PerformBy(*step)),
-            Event::StepApplied { step, measure_from, verify_by } => {
+            Event::StepApplied { step, measure_from, verify_by, ended } => {
                 let applied = self.step_mut(*step, event)?;
                 applied.applied_at = Some(at);
+                applied.ended.clone_from(ended);
                 applied.measure_from = Some(*measure_from);
                 applied.verify_by = Some(*verify_by);
                 self.clear_timer(&Timer::PerformBy(*step));
@@ -834,6 +835,7 @@ impl Step {
             before: None,
             started_at: None,
             applied_at: None,
+            ended: None,
             measure_from: None,
             verify_by: None,
             last_measurement: false,

@@ -15,7 +15,7 @@ use crate::model::{
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
     letter::{External, LetterKey, Note, Receiver, Slot},
-    observation::Facts,
+    observation::{Ended, Facts},
     pairs,
     plan::Plan,
     reason::Reason,
@@ -39,7 +39,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -199,6 +199,9 @@ pub(super) struct Step {
     pub before: Option<Facts>,
     pub started_at: Option<Micros>,
     pub applied_at: Option<Micros>,
+    /// What became of the sessions or queries that its plan lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Box<Ended>>,
     pub measure_from: Option<Micros>,
     pub verify_by: Option<Micros>,
     pub last_measurement: bool,

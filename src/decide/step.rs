@@ -5,7 +5,7 @@ use crate::model::{
     event::{Event, LeaseEnd},
     id::StepId,
     input::Op,
-    observation::{Moment, Observation, Outcome, Proposed},
+    observation::{DryRun, Ended, Moment, Observation, Outcome, Proposed},
     plan::Plan,
     reason::Reason,
     step::{LeaseKey, Phase, Purpose, Verdict},
@@ -97,13 +97,14 @@ impl Decider<'_> {
     }
 
     fn would_have(&mut self, id: StepId, plan: Option<Plan>, result: &Result<Box<Observation>, String>) -> Decided {
+        let server = plan.as_ref().map_or("", |plan| plan.target.object.server());
+        let proof = match result.as_ref().ok().and_then(|observation| observation.dry_run.as_ref()) {
+            Some(DryRun::Accepted) => format!("; {server}'s dry run accepts it"),
+            Some(DryRun::Rejected { .. }) => format!("; {server}'s dry run rejects it"),
+            None => String::new(),
+        };
         let summary =
             plan.map(|plan| format!("{} on {}", plan.proposal.summary, plan.target.key())).unwrap_or_default();
-        let proof = match result.as_ref().ok().and_then(|observation| observation.dry_run.as_ref()) {
-            Some(crate::model::observation::DryRun::Accepted) => "; the API server's dry run accepts it",
-            Some(crate::model::observation::DryRun::Rejected { .. }) => "; the API server's dry run rejects it",
-            None => "",
-        };
         self.post(id.incident, format!("Shadow: would have done {summary}{proof}."))?;
         self.drop_step(id, Reason::Shadow)
     }
@@ -158,8 +159,10 @@ impl Decider<'_> {
         let Some(phase) = self.state.steps.get(&id).map(|step| step.phase) else { return Ok(()) };
         match (op, phase, outcome) {
             (Op::Apply, Phase::Acting, Outcome::Applied) | (Op::ReadBack, Phase::ReadBack, Outcome::Applied) => {
-                self.applied(id)
+                self.applied(id, None)
             }
+            (Op::Apply, Phase::Acting, Outcome::Ended { ended })
+            | (Op::ReadBack, Phase::ReadBack, Outcome::Ended { ended }) => self.applied(id, Some(ended)),
             (Op::Apply, Phase::Acting, Outcome::NotApplied { why, changed_since })
             | (Op::ReadBack, Phase::ReadBack, Outcome::NotApplied { why, changed_since }) => {
                 let reason = if *changed_since {
@@ -187,7 +190,7 @@ impl Decider<'_> {
         }
     }
 
-    fn applied(&mut self, id: StepId) -> Decided {
+    fn applied(&mut self, id: StepId, ended: Option<&Ended>) -> Decided {
         let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
         let (settle, within) = if step.purpose.is_fix() {
             (step.rung.verify.settle, step.rung.verify.resolved_within)
@@ -198,7 +201,11 @@ impl Decider<'_> {
         let plan = step.plan.clone();
         let measure_from = self.now + settle;
         self.touched.insert(id.incident);
-        self.emit(Event::StepApplied { step: id, measure_from, verify_by: measure_from + within })?;
+        let verify_by = measure_from + within;
+        self.emit(Event::StepApplied { step: id, measure_from, verify_by, ended: ended.cloned().map(Box::new) })?;
+        if let Some(ended) = ended {
+            self.post(id.incident, format!("Step {id}: {}.", ended.says()))?;
+        }
         let Some(plan) = plan else { return Ok(()) };
         match purpose {
             Purpose::Fix => self.begin_lease(id, &plan),

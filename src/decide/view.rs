@@ -125,6 +125,14 @@ pub(super) fn undo_until(state: &State, id: StepId) -> Option<Micros> {
 
 /// How a step stands, in one sentence without a full stop.
 fn says(policy: &Policy, step: &Step) -> String {
+    let words = phase_says(policy, step);
+    match &step.ended {
+        Some(ended) => format!("{}: {words}", ended.says()),
+        None => words,
+    }
+}
+
+fn phase_says(policy: &Policy, step: &Step) -> String {
     let zone = &policy.zone;
     let because = |reason: &Option<crate::model::reason::Reason>| {
         reason.as_ref().map(|reason| reason.says(zone)).unwrap_or_default()

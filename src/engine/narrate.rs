@@ -199,7 +199,8 @@ fn step(policy: &Policy, seq: u64, event: &Event, events: &[Event]) {
             info!(seq, %step, action = plan.action, target = %plan.target.key(), summary = plan.proposal.summary, "acting");
         }
         Event::StepOutcomeLost { step, why } => warn!(seq, %step, why, "the call's answer was lost"),
-        Event::StepApplied { step, .. } => info!(seq, %step, "applied"),
+        Event::StepApplied { step, ended: Some(ended), .. } => info!(seq, %step, says = ended.says(), "applied"),
+        Event::StepApplied { step, ended: None, .. } => info!(seq, %step, "applied"),
         Event::StepFailed { step, reason } => {
             warn!(seq, %step, reason = reason.word(), says = reason.says(zone), "the step failed");
         }

@@ -4,6 +4,7 @@
 //! file a collector, one line in its `register`.
 
 pub mod kubernetes;
+pub mod postgres;
 
 use crate::model::target::Object;
 use serde_json::Value;

@@ -5,7 +5,7 @@
 use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{External, LetterKey, Note, Receiver},
-    observation::Facts,
+    observation::{Ended, Facts},
     plan::Plan,
     reason::Reason,
     rung::{Collector, Rung},
@@ -185,6 +185,9 @@ pub enum Event {
         step: StepId,
         measure_from: Micros,
         verify_by: Micros,
+        /// Of a plan that lists sessions or queries: how many of them it was applied to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<Box<Ended>>,
     },
     StepFailed {
         step: StepId,

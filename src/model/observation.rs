@@ -147,6 +147,10 @@ pub enum DryRun {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Applied,
+    /// Applied to a plan's list of sessions or queries: to as many of them as were still as they had been seen.
+    Ended {
+        ended: Ended,
+    },
     /// Certainly not done. `changed_since`: the precondition in the write failed.
     NotApplied {
         why: String,
@@ -156,6 +160,43 @@ pub enum Outcome {
     Unknown {
         why: String,
     },
+}
+
+/// What became of the sessions and queries that a plan lists. At least one of them was ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub planned: u32,
+    /// Sessions that are gone.
+    pub sessions: u32,
+    /// Queries that are over, in sessions that live on.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub queries: u32,
+    /// Why the rest was left alone, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Ended {
+    /// For people: `10 of 12 sessions are ended; the others were used since`.
+    #[must_use]
+    pub fn says(&self) -> String {
+        let Ended { planned, sessions, queries, rest } = self;
+        let counts = match (sessions, queries) {
+            (sessions, 0) => format!("{sessions} of {planned} sessions are ended"),
+            (0, queries) => format!("{queries} of {planned} queries are cancelled"),
+            (sessions, queries) => {
+                format!("of {planned} queries {queries} are cancelled, {sessions} are ended with their sessions")
+            }
+        };
+        match rest {
+            Some(why) => format!("{counts}; {why}"),
+            None => counts,
+        }
+    }
 }
 
 /// One measurement while a step is verified.

@@ -36,8 +36,21 @@ pub enum Object {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         selector: Option<String>,
     },
+    /// A PostgreSQL server, as the settings name it under `postgres`.
+    Database { name: String },
     /// `noop` acts on nothing.
     Nothing,
+}
+
+impl Object {
+    /// Who answers a dry run on it, for people.
+    #[must_use]
+    pub fn server(&self) -> &'static str {
+        match self {
+            Object::Workload { .. } | Object::Nothing => "the API server",
+            Object::Database { .. } => "the database",
+        }
+    }
 }
 
 /// A target of the rules file, resolved to one object. Two names for one object have one [`Target::key`].
@@ -49,11 +62,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// Names the object for locks, limits and cool-downs: `production/Deployment/web`.
+    /// Names the object for locks, limits and cool-downs: `production/Deployment/web`, `postgres/claims-db`.
     #[must_use]
     pub fn key(&self) -> TargetKey {
         TargetKey(match &self.object {
             Object::Workload { namespace, kind, name, .. } => format!("{namespace}/{}/{name}", kind.word()),
+            Object::Database { name } => format!("postgres/{name}"),
             Object::Nothing => format!("nothing/{}", self.name),
         })
     }
@@ -62,7 +76,7 @@ impl Target {
     pub fn namespace(&self) -> Option<&str> {
         match &self.object {
             Object::Workload { namespace, .. } => Some(namespace),
-            Object::Nothing => None,
+            Object::Database { .. } | Object::Nothing => None,
         }
     }
 }

@@ -70,12 +70,14 @@ pub struct Severity {
     pub aliases: Option<Located<Vec<Located<String>>>>,
 }
 
-/// One object, or a set of which a label picks one member. Exactly one of `kubernetes` and `noop`.
+/// One object, or a set of which a label picks one member. Exactly one of `kubernetes`, `postgres` and `noop`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// A workload, or a set of workloads.
     pub kubernetes: Option<Located<Kubernetes>>,
+    /// A database server: its name under `postgres` in nightshift.yaml.
+    pub postgres: Option<Located<String>>,
     /// `{}`: nothing at all, for drills and tests with the action `noop`.
     pub noop: Option<Located<Noop>>,
     /// The bounds on replicas that no action leaves. Scaling needs them.
@@ -276,7 +278,7 @@ pub struct Rule {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// `kubernetes/pods` or `kubernetes/logs`.
+    /// `kubernetes/pods`, `kubernetes/logs` or `postgres/connections`.
     pub collect: Located<String>,
     /// A name under `targets`.
     pub target: Located<String>,
@@ -289,7 +291,8 @@ pub struct Evidence {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
-    /// `kubernetes/scale`, `kubernetes/restart`, `kubernetes/undo`, `kubernetes/delete_pod` or `noop`.
+    /// `kubernetes/scale`, `kubernetes/restart`, `kubernetes/undo`, `kubernetes/delete_pod`, `postgres/kill_idle`,
+    /// `postgres/cancel_slow` or `noop`.
     pub action: Located<String>,
     /// A name under `targets`.
     pub target: Located<String>,

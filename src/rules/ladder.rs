@@ -28,8 +28,8 @@ const SHORTEST_USUAL_SETTLE: Span = Span::seconds(30);
 const LONGEST_WORD_BYTES: usize = 200;
 /// Actions whose change is put back by itself when it did not help. Everything else stays as it is.
 const UNDONE_WHEN_INEFFECTIVE: [&str; 1] = ["kubernetes/scale"];
-/// Collected before an action ends what they would show, without being asked.
-const BEFORE_DESTROYING: [&str; 2] = ["kubernetes/pods", "kubernetes/logs"];
+/// Collected before an action ends what they would show, without being asked: those that fit its target.
+const BEFORE_DESTROYING: [&str; 3] = ["kubernetes/pods", "kubernetes/logs", "postgres/connections"];
 
 /// The rule as used. What is wrong in it is told and left out.
 pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>) -> Rule {
@@ -268,12 +268,10 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
 
 /// What the action would destroy, of its target: with the rule's own parameters where it collects the same.
 fn before(check: &Check<'_>, name: &str, target: &TargetSpec, given: &[CollectorSpec]) -> Vec<CollectorSpec> {
-    if example(target) == Object::Nothing {
-        return Vec::new();
-    }
+    let object = example(target);
     BEFORE_DESTROYING
         .iter()
-        .filter(|collector| check.context.collectors.contains(collector))
+        .filter(|collector| check.context.collectors.contains(collector) && sees(collector, &object))
         .map(|collector| {
             let same = given.iter().find(|one| one.collect == **collector && one.target == name);
             same.cloned().unwrap_or_else(|| CollectorSpec {
@@ -322,11 +320,27 @@ fn collector(check: &mut Check<'_>, written: &file::Evidence, known: &Known<'_>)
         check.unknown(&written.collect, what, collectors.iter().copied());
         return None;
     }
-    if example(target?) == Object::Nothing {
+    let object = example(target?);
+    if object == Object::Nothing {
         check.error(&written.target.place, format!("target `{}` is nothing to collect from", written.target.value));
         return None;
     }
+    if !sees(&written.collect.value, &object) {
+        let what = format!("{} has nothing to collect from target `{}`", written.collect.value, written.target.value);
+        check.error(&written.target.place, what);
+        return None;
+    }
     Some(CollectorSpec { collect: written.collect.value.clone(), target: written.target.value.clone(), with: with? })
+}
+
+/// Whether a collector is for such objects. The first part of its name says of which peer it asks.
+fn sees(collector: &str, object: &Object) -> bool {
+    let of = |peer: &str| collector.strip_prefix(peer).is_some_and(|rest| rest.starts_with('/'));
+    match object {
+        Object::Workload { .. } => of("kubernetes"),
+        Object::Database { .. } => of("postgres"),
+        Object::Nothing => false,
+    }
 }
 
 /// `with` as JSON, for the plug-in that knows it. Without it, an empty mapping.
@@ -362,7 +376,7 @@ fn json(node: &Node) -> Value {
 fn place_of(what: &str, written: &file::Rung, target: &TargetSpec) -> Place {
     let of_wrong_kind = match example(target) {
         Object::Workload { kind, .. } => what.contains(kind.word()),
-        Object::Nothing => what.contains("target"),
+        Object::Database { .. } | Object::Nothing => what.contains("target"),
     };
     if of_wrong_kind || (target.bounds.is_none() && what.contains("bounds")) {
         return written.target.place.clone();

@@ -68,6 +68,8 @@ pub struct Context<'a> {
     /// `safe_mode.unclean_starts`.
     pub unclean_starts: u32,
     pub actions: &'a Registry,
+    /// The names under `postgres` in the settings; None: any.
+    pub databases: Option<&'a [&'a str]>,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
 }

@@ -63,26 +63,57 @@ pub(super) fn all<'a>(check: &mut Check<'_>, written: &'a Written) -> BTreeMap<&
 fn one(check: &mut Check<'_>, name: &Located<String>, node: &Node) -> Option<TargetSpec> {
     let target: file::Target = check.read(node)?;
     let bounds = target.replicas.as_ref().map(|replicas| bounds(check, &replicas.value));
-    let choice = match (&target.kubernetes, &target.noop) {
-        (Some(kubernetes), None) => workload(check, &target, kubernetes)?,
-        (None, Some(_)) => {
-            let pick = target.pick.as_ref().map(|pick| &pick.place);
-            for place in target.replicas.as_ref().map(|replicas| &replicas.place).into_iter().chain(pick) {
-                check.error(place, "a target that is nothing has no replicas and no members");
-            }
+    let choice = match (&target.kubernetes, &target.postgres, &target.noop) {
+        (Some(kubernetes), None, None) => workload(check, &target, kubernetes)?,
+        (None, Some(postgres), None) => {
+            has_no_parts(check, &target, "a database has no replicas and no members");
+            Choice::One { object: database(check, postgres)? }
+        }
+        (None, None, Some(_)) => {
+            has_no_parts(check, &target, "a target that is nothing has no replicas and no members");
             Choice::One { object: Object::Nothing }
         }
-        (None, None) => {
-            let hint = "write `kubernetes: {namespace: NAMESPACE, deployment: NAME}`, or `noop: {}` for a drill";
+        (None, None, None) => {
+            let hint = "write `kubernetes: {namespace: NAMESPACE, deployment: NAME}`, `postgres: NAME`, or `noop: {}` for a drill";
             check.hinted(&name.place, format!("target `{}` does not say what it is", name.value), hint);
             return None;
         }
-        (Some(_), Some(noop)) => {
+        (Some(_), Some(postgres), _) => {
+            check.error(&postgres.place, "a target is either in Kubernetes or a database");
+            return None;
+        }
+        (Some(_), None, Some(noop)) => {
             check.error(&noop.place, "a target is either in Kubernetes or nothing");
+            return None;
+        }
+        (None, Some(_), Some(noop)) => {
+            check.error(&noop.place, "a target is either a database or nothing");
             return None;
         }
     };
     Some(TargetSpec { choice, bounds })
+}
+
+fn has_no_parts(check: &mut Check<'_>, target: &file::Target, what: &str) {
+    let pick = target.pick.as_ref().map(|pick| &pick.place);
+    for place in target.replicas.as_ref().map(|replicas| &replicas.place).into_iter().chain(pick) {
+        check.error(place, what);
+    }
+}
+
+/// Only what the settings name can be reached.
+fn database(check: &mut Check<'_>, name: &Located<String>) -> Option<Object> {
+    let known = check.context.databases;
+    if known.is_none_or(|known| known.contains(&name.value.as_str())) {
+        return Some(Object::Database { name: name.value.clone() });
+    }
+    let shown = crate::telemetry::text::shortened(&name.value, 60);
+    let what = format!("nightshift.yaml names no database `{shown}` under `postgres`");
+    match known {
+        Some(known) if !known.is_empty() => check.unknown(name, what, known.iter().copied()),
+        _ => check.hinted(&name.place, what, "set `postgres: {NAME: {url_file: PATH}}` in nightshift.yaml"),
+    }
+    None
 }
 
 fn bounds(check: &mut Check<'_>, replicas: &file::Replicas) -> Bounds {

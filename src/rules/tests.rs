@@ -19,13 +19,13 @@ use crate::{
         target::{Kind, Object},
         time::Span,
     },
-    peer::kubernetes::Cluster,
+    peer::{kubernetes::Cluster, postgres::Databases},
     rules::RulesSource,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-const COLLECTORS: [&str; 2] = ["kubernetes/pods", "kubernetes/logs"];
+const COLLECTORS: [&str; 3] = ["kubernetes/pods", "kubernetes/logs", "postgres/connections"];
 
 fn registry() -> Registry {
     let mut registry = Registry::default();
@@ -33,6 +33,7 @@ fn registry() -> Registry {
     registry.add(Arc::new(Restart::new(Cluster::absent(), None)));
     registry.add(Arc::new(Undo::new(Cluster::absent(), None)));
     registry.add(Arc::new(DeletePod::new(Cluster::absent(), None)));
+    crate::action::postgres::register(&mut registry, &Databases::default());
     registry.add(Arc::new(Noop));
     registry
 }
@@ -80,6 +81,7 @@ impl World {
             unclean_starts: 0,
             lost_after: Span::minutes(30),
             actions: &self.actions,
+            databases: Some(if self.configured { &["billing-db", "claims-db"] } else { &[] }),
             collectors: &COLLECTORS,
         }
     }
@@ -115,7 +117,7 @@ fn the_starter_rules_are_clean_with_nothing_configured() {
     assert_eq!(scale.if_ineffective, IfIneffective::Undo);
     let restart = &policy.spec.rules[1].remediate[0];
     assert_eq!(restart.if_ineffective, IfIneffective::Keep);
-    assert_eq!(restart.evidence.iter().map(|it| it.collect.as_str()).collect::<Vec<_>>(), COLLECTORS);
+    assert_eq!(restart.evidence.iter().map(|it| it.collect.as_str()).collect::<Vec<_>>(), COLLECTORS[..2]);
     assert_eq!(policy.spec.rules[1].group_by, ["deployment"]);
     assert_eq!(policy.severity("CRITICAL").unwrap().0, 0);
     let text = policy.text().to_owned();
@@ -133,7 +135,8 @@ fn a_rollback_is_kept_when_it_did_not_help_and_an_evictions_pod_makes_the_incide
     let rule = |name: &str| policy.rule(name).unwrap();
     assert_eq!(rule("a").remediate[0].if_ineffective, IfIneffective::Keep);
     assert_eq!((rule("a").group_by.len(), rule("b").group_by.clone()), (0, vec!["pod".to_owned()]));
-    assert_eq!(rule("b").remediate[0].evidence.len(), COLLECTORS.len(), "it ends what they show");
+    let evidence = rule("b").remediate[0].evidence.iter().map(|it| it.collect.as_str());
+    assert_eq!(evidence.collect::<Vec<_>>(), COLLECTORS[..2], "it ends what they show");
 
     let ladder = |pod: &str| policy.ladder(rule("b"), &[("pod".to_owned(), pod.to_owned())].into());
     let rung = ladder("web-1").unwrap().remove(0);
@@ -417,10 +420,22 @@ fn the_schema_knows_the_starter_rules_and_refuses_what_is_not_wired() {
     let mut found = Vec::new();
     unknown_keys(&schema, &schema, &starter, "", &mut found);
     assert_eq!(found, Vec::<String>::new());
-    let later = json!({"rules": [{"hold_page": "5m"}], "targets": {"a": {"postgres": "b"}}});
+    let later = json!({"rules": [{"hold_page": "5m"}], "targets": {"a": {"mysql": "b"}}});
     unknown_keys(&schema, &schema, &later, "", &mut found);
     found.sort();
-    assert_eq!(found, ["/rules/hold_page", "/targets/a/postgres"]);
+    assert_eq!(found, ["/rules/hold_page", "/targets/a/mysql"]);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_taken_as_it_is() {
+    let text = include_str!("../../rules/README.md");
+    let (_, example) = text.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let loaded = World::with_everything().load(&format!("{example}  - {{name: rest, match: []}}\n")).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let rung = &loaded.policy.rules[0].remediate[0];
+    assert_eq!(rung.if_ineffective, IfIneffective::Keep);
+    assert_eq!(rung.evidence.iter().map(|it| it.collect.as_str()).collect::<Vec<_>>(), ["postgres/connections"]);
 }
 
 #[test]

@@ -71,6 +71,8 @@ struct All {
     severities: Mutex<Vec<String>>,
     steps: Closed<Counter, 2>,
     guards: Closed<Counter, 2>,
+    sessions_killed: Counter,
+    queries_cancelled: Counter,
     in_flight: Gauge,
     call_seconds: Closed<Histogram, 1>,
     approvals_waiting: Gauge,
@@ -140,6 +142,8 @@ impl Metrics {
                 "Steps that ended, by action and outcome",
                 [("action", open(words.actions)), ("outcome", StepOutcome::WORDS.to_vec())],
             ),
+            sessions_killed: make.plain("sessions_killed", "Sessions of databases that steps ended"),
+            queries_cancelled: make.plain("queries_cancelled", "Queries that steps cancelled in sessions that live on"),
             guards: make.closed(
                 "guard_verdicts",
                 "What guards said, by guard and verdict",
@@ -273,6 +277,10 @@ impl Metrics {
     }
     pub fn step_ended(&self, action: &'static str, outcome: StepOutcome) {
         self.all.steps.of([action, outcome.word()]).inc();
+    }
+    pub fn sessions_ended(&self, sessions: u32, queries: u32) {
+        self.all.sessions_killed.inc_by(u64::from(sessions));
+        self.all.queries_cancelled.inc_by(u64::from(queries));
     }
     pub fn guard_said(&self, guard: &'static str, verdict: Verdict) {
         self.all.guards.of([guard, verdict.word()]).inc();

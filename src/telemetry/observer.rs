@@ -119,6 +119,7 @@ impl MetricsObserver {
                     Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => StepOutcome::Inconclusive,
                 },
             ),
+            Event::StepApplied { ended: Some(ended), .. } => self.metrics.sessions_ended(ended.sessions, ended.queries),
             Event::PageReleased { .. } => self.metrics.paged(),
             Event::Tell { letter, .. } => {
                 let mut live = self.live();

@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use super::supervised::{End, Supervised, free_ports, words};
 
 const START_TRIES: u32 = 3;
+const PG_VARIABLES: [&str; 7] = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGDATA", "PGSERVICE"];
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Postgres {
@@ -29,7 +30,7 @@ impl Postgres {
     /// The server of this test binary, without fsync; ended with the process.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Result<Postgres, String>> = OnceCell::const_new();
-        match SHARED.get_or_init(|| Self::start(Fsync::Off)).await {
+        match SHARED.get_or_init(|| Self::start(Fsync::Off, &[])).await {
             Ok(server) => server,
             Err(reason) => panic!("{}", no_postgres(reason)),
         }
@@ -37,14 +38,19 @@ impl Postgres {
 
     /// A server for one test, to be paused and crashed at will; ended on drop.
     pub async fn own(fsync: Fsync) -> Self {
-        Self::start(fsync).await.unwrap_or_else(|reason| panic!("{}", no_postgres(&reason)))
+        Self::start(fsync, &[]).await.unwrap_or_else(|reason| panic!("{}", no_postgres(&reason)))
     }
 
-    async fn start(fsync: Fsync) -> Result<Self, String> {
+    /// The same, without fsync and with settings of its own: `max_connections=10`.
+    pub async fn with(settings: &[&str]) -> Self {
+        Self::start(Fsync::Off, settings).await.unwrap_or_else(|reason| panic!("{}", no_postgres(&reason)))
+    }
+
+    async fn start(fsync: Fsync, settings: &[&str]) -> Result<Self, String> {
         let programs = programs().ok_or("no initdb in PATH, nor under /usr/lib/postgresql")?;
         let mut last = String::new();
         for _ in 0..START_TRIES {
-            match Self::try_start(&programs, fsync).await {
+            match Self::try_start(&programs, fsync, settings).await {
                 Ok(server) => return Ok(server),
                 Err(reason) => last = reason,
             }
@@ -52,7 +58,7 @@ impl Postgres {
         Err(last)
     }
 
-    async fn try_start(programs: &Path, fsync: Fsync) -> Result<Self, String> {
+    async fn try_start(programs: &Path, fsync: Fsync, settings: &[&str]) -> Result<Self, String> {
         let folder = tempfile::Builder::new()
             .prefix("nightshift-postgres-")
             .tempdir()
@@ -79,7 +85,7 @@ impl Postgres {
         made.await.map_err(|error| error.to_string())??;
         let [port] = free_ports();
         let durable = if fsync == Fsync::On { "on" } else { "off" };
-        let command = as_postgres(words([
+        let mut command = as_postgres(words([
             &programs.join("postgres").display().to_string(),
             "-D",
             &cluster,
@@ -94,6 +100,9 @@ impl Postgres {
             "-c",
             &format!("fsync={durable}"),
         ]));
+        for setting in settings {
+            command.extend(words(["-c", setting]));
+        }
         let process = Supervised::start("postgres", &folder, End::Interrupt, Some(&folder), &command);
         let mut server = Self { process, programs: programs.to_owned(), port };
         server.until_ready().await?;
@@ -139,6 +148,20 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// The URL of another role, with a password that `trust` does not ask for.
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}:hunter2@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// One of PostgreSQL's own programs, with nothing of our environment.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        for name in PG_VARIABLES {
+            command.env_remove(name);
+        }
+        command
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -179,7 +202,7 @@ fn as_postgres(command: Vec<String>) -> Vec<String> {
 }
 
 fn succeeds(command: &mut Command) -> Result<Output, String> {
-    for name in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGDATA", "PGSERVICE"] {
+    for name in PG_VARIABLES {
         command.env_remove(name);
     }
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;

@@ -96,6 +96,11 @@ impl Supervised {
     }
 
     /// The last 40 lines of the program's output.
+    /// All that it has written.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     pub fn log_tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

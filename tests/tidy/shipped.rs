@@ -26,6 +26,7 @@ fn said(source: &RulesSource) -> Vec<String> {
         unclean_starts: 3,
         lost_after: Span::minutes(30),
         actions: &actions,
+        databases: Some(&[]),
         collectors: &["kubernetes/pods", "kubernetes/logs"],
     };
     let problems: Vec<Problem> = match load(source, &context) {

@@ -206,7 +206,7 @@ impl Action for Restart {
 
     fn check(&self, with: &Value, target: &Object, _: Option<Bounds>) -> Vec<String> {
         let mut problems = unknown_keys(NAME, with, &[]);
-        if *target == Object::Nothing {
+        if !matches!(target, Object::Workload { .. }) {
             problems.push(format!("{NAME} needs a target with `kubernetes`"));
         }
         problems.extend(own(NAME, target, self.itself.as_ref()));

@@ -317,7 +317,9 @@ impl Action for Scale {
             Object::Workload { kind: Kind::DaemonSet, .. } => {
                 problems.push(format!("{NAME} can't scale a DaemonSet: it has one pod a node"));
             }
-            Object::Nothing => problems.push(format!("{NAME} needs a target with `kubernetes`")),
+            Object::Database { .. } | Object::Nothing => {
+                problems.push(format!("{NAME} needs a target with `kubernetes`"))
+            }
         }
         if bounds.is_none() {
             problems.push(format!("{NAME} needs bounds on its target: `replicas: {{min: 2, max: 20}}`"));

@@ -120,7 +120,7 @@ async fn every_answer_to_a_rollback_means_one_outcome_and_is_one_attempt() {
         let (action, plan) = undo_plan(&stub).await;
         let outcome = action.apply(&plan, WITHIN).await;
         let was = match &outcome {
-            Outcome::Applied => Some(None),
+            Outcome::Applied | Outcome::Ended { .. } => Some(None),
             Outcome::NotApplied { changed_since, .. } => Some(Some(*changed_since)),
             Outcome::Unknown { .. } => None,
         };
@@ -139,7 +139,7 @@ async fn a_rollback_is_read_back_without_guessing() {
         let later = Stub::start(move |_| (200, deployment(image, generation).to_string())).await;
         let outcome = action(&cluster(&later.url), "kubernetes/undo").read_back(&plan, WITHIN).await;
         let was = match &outcome {
-            Outcome::Applied => "applied",
+            Outcome::Applied | Outcome::Ended { .. } => "applied",
             Outcome::NotApplied { changed_since: false, .. } => "not applied",
             Outcome::NotApplied { .. } => "changed",
             Outcome::Unknown { .. } => "unknown",
@@ -240,7 +240,7 @@ async fn every_answer_to_an_eviction_means_one_outcome_and_is_one_attempt() {
         let (action, plan) = eviction_plan(&stub, "web-a").await;
         let outcome = action.apply(&plan, WITHIN).await;
         let was = match &outcome {
-            Outcome::Applied => "applied",
+            Outcome::Applied | Outcome::Ended { .. } => "applied",
             Outcome::NotApplied { changed_since: false, .. } => "not applied",
             Outcome::NotApplied { .. } => "changed",
             Outcome::Unknown { .. } => "unknown",

@@ -46,7 +46,7 @@ impl<'a> Named<'a> {
             Object::Workload { namespace, kind, name, selector } => {
                 Ok(Named { namespace, kind: *kind, name, selector: selector.as_deref() })
             }
-            Object::Nothing => Err("the target is not a Kubernetes workload".to_owned()),
+            Object::Database { .. } | Object::Nothing => Err("the target is not a Kubernetes workload".to_owned()),
         }
     }
 

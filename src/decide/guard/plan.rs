@@ -10,7 +10,7 @@ pub fn guard(case: &Case) -> Says {
     let limit = "an absolute change with its way back";
     let Ok(observation) = case.observation else { return Says::allow("no observation", limit) };
     if let Some(DryRun::Rejected { why }) = &observation.dry_run {
-        let why = format!("the API server's dry run rejects it: {why}");
+        let why = format!("{}'s dry run rejects it: {why}", case.step.rung.target.object.server());
         return Says::deny("rejected by the dry run", limit, Reason::Refused { why });
     }
     match (&observation.proposal, case.plan) {

@@ -4,7 +4,7 @@ use crate::model::{
     firing::{Firing, FiringAnswer},
     input::Op,
     mode::Mode,
-    observation::Outcome,
+    observation::{Ended, Outcome},
     reason::Reason,
     step::Phase,
     time::Span,
@@ -259,6 +259,38 @@ fn a_lost_answer_is_read_back_after_its_deadline_and_never_repeated() {
     story.performed(step, Op::ReadBack, Outcome::Applied);
     assert_eq!(story.phase(step), Phase::Verifying);
     assert_eq!(story.starts_count(), 1);
+}
+
+#[test]
+fn what_became_of_a_plans_sessions_is_recorded_and_told() {
+    for op in [Op::Apply, Op::ReadBack] {
+        let mut story = Story::begin();
+        story.fires("WebIsSlow");
+        story.observes();
+        let step = story.last_step();
+        if op == Op::ReadBack {
+            story.performed(step, Op::Apply, Outcome::Unknown { why: "time-out".into() });
+            story.after(Span::seconds(26));
+        }
+        let rest = Some("2 were used since".to_owned());
+        let ended = Ended { planned: 12, sessions: 10, queries: 0, rest };
+        let events = story.performed(step, op, Outcome::Ended { ended: ended.clone() });
+        assert_eq!(story.phase(step), Phase::Verifying);
+        let recorded = events.iter().find_map(|event| match event {
+            Event::StepApplied { ended, .. } => ended.as_deref(),
+            _ => None,
+        });
+        assert_eq!(recorded, Some(&ended));
+        let posted = format!("Step {step}: 10 of 12 sessions are ended; 2 were used since.");
+        let posts =
+            events.iter().any(|event| matches!(event, Event::Tell { note: Some(note), .. } if note.text == posted));
+        assert!(posts, "{events:#?}");
+        let view = story.state.incident_view(&story.policy, step.incident, story.now).unwrap();
+        let says = &view.steps[0].says;
+        assert!(says.starts_with("10 of 12 sessions are ended; 2 were used since: done; being verified"), "{says}");
+        story.crashes();
+        assert_eq!(story.phase(step), Phase::Verifying);
+    }
 }
 
 #[test]

@@ -114,7 +114,9 @@ struct WorkloadSpec {
 pub fn of_target(target: &Object) -> Result<(&str, Kind, &str), String> {
     match target {
         Object::Workload { namespace, kind, name, .. } => Ok((namespace, *kind, name)),
-        Object::Nothing => Err("the target is not a Kubernetes workload: it has no pods".to_owned()),
+        Object::Database { .. } | Object::Nothing => {
+            Err("the target is not a Kubernetes workload: it has no pods".to_owned())
+        }
     }
 }
 

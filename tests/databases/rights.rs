@@ -1,0 +1,239 @@
+//! What the role may: plain grants, or the functions of `deploy/postgres/role.sql`; and what neither lets through.
+
+use crate::{
+    bench::{Bench, Client, Hand, WITHIN, ended, listed, pids},
+    support::hermetic,
+};
+use nightshift::{evidence, model::target::Object, peer::postgres::Databases};
+use serde_json::json;
+
+const KILL: &str = "postgres/kill_idle";
+const CANCEL: &str = "postgres/cancel_slow";
+
+async fn error(hand: &Hand) -> String {
+    match hand.observe().await {
+        Err(why) => why,
+        Ok(observed) => panic!("{:?}", observed.proposal),
+    }
+}
+
+/// `deploy/postgres/role.sql`, run as its first lines say.
+fn role_sql(bench: &Bench) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/postgres/role.sql");
+    let mut psql = bench.server.program("psql");
+    let output =
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", script]).arg(bench.server.url("claims")).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_is_told_the_grant() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&[]).await;
+    bench.sql("CREATE ROLE \"Watch\" LOGIN");
+    let idle = bench.client().await;
+    let databases = Databases::new([("claims-db", bench.server.url_of("Watch", "claims").as_str())]).unwrap();
+    let kill = Hand::on(&databases, KILL, json!({"idle_for": "1s"}));
+    let cancel = Hand::on(&databases, CANCEL, json!({"longer_than": "1s"}));
+    for hand in [&kill, &cancel] {
+        let why = error(hand).await;
+        assert!(why.contains("cannot see other sessions of PostgreSQL `claims-db`"), "{why}");
+        assert!(why.contains("GRANT pg_read_all_stats TO \"Watch\"") && !why.contains("hunter2"), "{why}");
+    }
+    bench.sql("GRANT pg_read_all_stats TO \"Watch\"");
+    for hand in [&kill, &cancel] {
+        let why = error(hand).await;
+        assert!(why.contains("GRANT pg_signal_backend TO \"Watch\"") && why.contains("role.sql"), "{why}");
+    }
+    // Granted while it is connected, and taken away between the plan and the write.
+    bench.sql("GRANT pg_signal_backend TO \"Watch\"");
+    let plan = kill.plan(1).await;
+    bench.sql("REVOKE pg_signal_backend FROM \"Watch\"");
+    let outcome = kill.apply(&plan).await;
+    let nightshift::model::observation::Outcome::NotApplied { why, changed_since: false } = &outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(why.contains("GRANT pg_signal_backend"), "{why}");
+    bench.sql("GRANT pg_monitor, pg_signal_backend TO \"Watch\"; REVOKE pg_read_all_stats FROM \"Watch\"");
+    assert_eq!(ended(&kill.apply(&plan).await).0, 1);
+    assert_eq!(bench.terminated(), pids([&idle]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_role_acts_by_its_functions_alone() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&[]).await;
+    role_sql(&bench);
+    role_sql(&bench);
+    let rights = "SELECT rolsuper, rolreplication, rolcreaterole, rolcreatedb,
+                      pg_has_role('nightshift', 'pg_signal_backend', 'MEMBER'),
+                      pg_has_role('nightshift', 'pg_read_all_data', 'MEMBER')
+                  FROM pg_roles WHERE rolname = 'nightshift'";
+    assert_eq!(bench.sql(rights), "f|f|f|f|f|f");
+    let databases = Databases::new([("claims-db", bench.server.url_of("nightshift", "claims").as_str())]).unwrap();
+    let (mut idle, slow) = (bench.client().await, bench.client().await);
+    idle.runs("SELECT 1").await;
+    let slow = slow.begins("SELECT pg_sleep(600)");
+    let kill = Hand::on(&databases, KILL, json!({"idle_for": "1s"}));
+    let plan = kill.plan(1).await;
+    assert_eq!(listed(&plan.proposal), [idle.pid]);
+    assert_eq!(ended(&kill.apply(&plan).await), (1, 0, None));
+    assert_eq!(bench.terminated(), pids([&idle]));
+    let cancel = Hand::on(&databases, CANCEL, json!({"longer_than": "1s", "terminate": true}));
+    let plan = cancel.plan(1).await;
+    assert_eq!(ended(&cancel.apply(&plan).await), (0, 1, None));
+    let (mut slow, said) = slow.end().await;
+    assert!(said.unwrap_err().contains("canceling statement due to user request") && slow.lives().await);
+
+    // One that does not heed, ended by the third function; without that, the grant is named.
+    let stubborn = bench.client().await.begins(STUBBORN);
+    let plan = cancel.plan(1).await;
+    assert_eq!(ended(&cancel.apply(&plan).await), (1, 0, None));
+    assert!(bench.terminated().contains(&stubborn.pid));
+    bench.sql("DROP FUNCTION nightshift.end_query");
+    assert!(error(&cancel).await.contains("GRANT pg_signal_backend TO nightshift"));
+    let plain = Hand::on(&databases, CANCEL, json!({"longer_than": "1s"}));
+    assert!(plain.observe().await.is_ok());
+
+    // A function that would run with our own rights is not one of them.
+    bench.sql("ALTER FUNCTION nightshift.end_idle_session SECURITY INVOKER");
+    assert!(error(&kill).await.contains("GRANT pg_signal_backend TO nightshift"));
+}
+
+/// Catches its own cancelling, again and again.
+pub const STUBBORN: &str = "DO $$ BEGIN LOOP
+    BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END;
+END LOOP; END $$";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_refuse_whatever_they_are_asked() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&[]).await;
+    role_sql(&bench);
+    bench.sql(
+        "CREATE ROLE root LOGIN SUPERUSER; CREATE ROLE replica LOGIN REPLICATION; CREATE ROLE holder LOGIN REPLICATION",
+    );
+    let mut holder = bench.client_of("holder", "app").await;
+    holder.runs("SELECT pg_create_physical_replication_slot('held', true, true)").await;
+    bench.sql("ALTER ROLE holder NOREPLICATION");
+    let receiver = receiver(&bench).await;
+    let root_idle = bench.client_of("root", "app").await;
+    let (replica, ours) = (bench.client_of("replica", "app").await, bench.client_of("app", "nightshift").await);
+    let protected = [root_idle.pid, replica.pid, holder.pid, receiver.pid, ours.pid];
+    let root_works = bench.client_of("root", "app").await.begins("SELECT pg_sleep(600)");
+    let works = bench.client().await.begins("SELECT pg_sleep(600)");
+    let idle = bench.client().await;
+    bench.sees_pid(works.pid, "state = 'active'").await;
+    bench.sees_pid(root_works.pid, "state = 'active'").await;
+    let url = format!("{}&application_name=asks", bench.server.url_of("nightshift", "claims"));
+    let mut asks = Client::connect(&url).await;
+    let ask = async |asks: &mut Client, function: &str, pid: i32, began: &str, since: &str| {
+        let sql = format!(
+            "SELECT nightshift.{function}(pid, {began}, {since}) FROM pg_stat_activity WHERE pid = {pid}
+             AND {began} IS NOT NULL"
+        );
+        let answer =
+            sqlx::query_scalar::<_, Option<bool>>(sqlx::AssertSqlSafe(sql)).fetch_one(&mut asks.connection).await;
+        answer.unwrap().unwrap_or(false)
+    };
+    for pid in protected.into_iter().chain([root_works.pid, asks.pid]) {
+        for (function, since) in
+            [("end_idle_session", "state_change"), ("cancel_query", "query_start"), ("end_query", "query_start")]
+        {
+            assert!(!ask(&mut asks, function, pid, "backend_start", since).await, "{function} of {pid}");
+        }
+    }
+    // What works is not idle, what is idle does not work, and either is itself only since then.
+    assert!(!ask(&mut asks, "end_idle_session", works.pid, "backend_start", "state_change").await);
+    assert!(!ask(&mut asks, "cancel_query", idle.pid, "backend_start", "query_start").await);
+    assert!(!ask(&mut asks, "end_query", idle.pid, "backend_start", "query_start").await);
+    for (began, since) in [
+        ("backend_start + interval '1 microsecond'", "state_change"),
+        ("backend_start", "state_change + interval '1 microsecond'"),
+    ] {
+        assert!(!ask(&mut asks, "end_idle_session", idle.pid, began, since).await);
+    }
+    let background = "SELECT bool_or(nightshift.end_query(pid, backend_start, backend_start)) FROM pg_stat_activity
+                      WHERE backend_type NOT IN ('client backend', 'walsender')";
+    assert_eq!(
+        sqlx::query_scalar::<_, Option<bool>>(background).fetch_one(&mut asks.connection).await.unwrap(),
+        Some(false)
+    );
+    let said = asks.is_refused("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
+    assert!(
+        said.contains("must be a member of the role whose process is being terminated")
+            || said.contains("permission denied")
+    );
+    assert!(asks.is_refused("SELECT * FROM nightshift.touchable").await.contains("permission denied"));
+    let mut app = bench.client().await;
+    let said = app.is_refused("SELECT nightshift.end_idle_session(1, now(), now())").await;
+    assert!(said.contains("permission denied for schema nightshift"), "{said}");
+    assert_eq!(bench.terminated().len(), 0);
+    assert!(ask(&mut asks, "end_idle_session", idle.pid, "backend_start", "state_change").await);
+    assert!(ask(&mut asks, "cancel_query", works.pid, "backend_start", "query_start").await);
+    drop((root_idle, replica, holder, receiver, ours));
+}
+
+/// A standby's stand-in: it streams, and its walsender is active.
+struct Receiver {
+    child: std::process::Child,
+    pid: i32,
+    _folder: tempfile::TempDir,
+}
+
+async fn receiver(bench: &Bench) -> Receiver {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = bench.server.program("pg_receivewal");
+    program.args(["-h", "127.0.0.1", "-U", "replica", "-p", &bench.server.port().to_string(), "-D"]);
+    let child = program.arg(folder.path()).spawn().unwrap();
+    let pid = crate::support::wait_until("a walsender", WITHIN, async || {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender' AND state = 'active'";
+        bench.sql(sql).parse::<i32>().map_err(|_| "none".to_owned())
+    })
+    .await;
+    Receiver { child, pid, _folder: folder }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_counts_who_is_there_and_needs_no_right_to_end_anybody() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&["max_connections=20"]).await;
+    bench.sql("CREATE ROLE watch LOGIN");
+    let mut open = bench.client_of("app", "web").await;
+    open.runs("BEGIN").await;
+    let _idle = [bench.client().await, bench.client().await];
+    let databases = Databases::new([("claims-db", bench.server.url_of("watch", "claims").as_str())]).unwrap();
+    let mut registry = evidence::Registry::default();
+    evidence::postgres::register(&mut registry, &databases);
+    let collector = registry.get("postgres/connections").unwrap();
+    let target = Object::Database { name: "claims-db".to_owned() };
+    assert!(collector.check(&json!({}), &target).is_empty());
+    let blind = collector.collect(&target, &json!({}), WITHIN).await.unwrap();
+    assert!(blind.summary.ends_with("not visible to nightshift's role"), "{}", blind.summary);
+    bench.sql("GRANT pg_read_all_stats TO watch");
+    let collected = collector.collect(&target, &json!({}), WITHIN).await.unwrap();
+    let says = "4 of 20 connections are used (3 are reserved): 2 idle, 1 idle in transaction, idle for up to ";
+    assert!(collected.summary.starts_with(says), "{}", collected.summary);
+    let body: serde_json::Value = serde_json::from_slice(&collected.body).unwrap();
+    let group = &body["sessions"].as_array().unwrap().iter().find(|group| group["sessions"] == 2).unwrap();
+    assert_eq!(
+        (&group["user"], &group["database"], &group["state"]),
+        (&json!("app"), &json!("claims"), &json!("idle"))
+    );
+}
