@@ -91,7 +91,10 @@ fn what_forbids_a_rollback_is_shown_to_people() {
         assert_eq!(step.reason.as_ref().map(|reason| reason.word()), Some("no_rollback"), "{step:#?}");
         stage.until_paged("must not be rolled back: migration 42 went with it").await;
         let said = night.does("ana", &["why", "1"]).await;
-        assert!(said.contains("blocked by  no rollback, for good") && said.contains("migration 42 went with it"), "{said}");
+        assert!(
+            said.contains("blocked by  no rollback, for good") && said.contains("migration 42 went with it"),
+            "{said}"
+        );
         night.stop().await;
         assert_eq!(stage.namespace.acts().await.len(), 0);
     });
