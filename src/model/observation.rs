@@ -253,3 +253,17 @@ pub enum QueryReading {
         problem: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_an_older_journal_read_and_are_written_as_they_were() {
+        let old =
+            r#"{"observed_at":5,"uid":"u","generation":7,"replicas":4,"ready":4,"paused":false,"is_itself":false}"#;
+        let facts: Facts = serde_json::from_str(old).unwrap();
+        assert_eq!((facts.disruption.as_ref(), facts.edited.as_ref(), facts.rolls_back.as_ref()), (None, None, None));
+        assert_eq!(serde_json::to_string(&facts).unwrap(), old);
+    }
+}

@@ -1,7 +1,7 @@
 //! `kubernetes/delete_pod`: one pod that the workload owns, through the Eviction API.
 
 use super::{Hand, WITHIN, changed_since};
-use crate::support::{self, ControlPlane, TestNamespace, wait_until};
+use crate::support::{self, ControlPlane, TestNamespace, api_proxy::ApiProxy, wait_until};
 use nightshift::model::{
     observation::{DryRun, Facts, Holds, Outcome, Proposed},
     target::Kind,
@@ -68,6 +68,28 @@ async fn one_pod_is_evicted_once_and_another_is_made() {
         assert_eq!((acts[0].verb.as_str(), acts[0].subresource.as_str()), ("create", "eviction"));
         assert!(matches!(hand.undo(&plan, None).await, Proposed::Refused { .. }));
     }
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_an_eviction_is_read_back_without_a_second_one() {
+    if support::hermetic() {
+        return;
+    }
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("evict_lost").await;
+    namespace.deployment("web", 2).ready().await;
+    let pod = pods(&namespace, "web").await[0].clone();
+    let proxy = ApiProxy::start(plane);
+    let kubeconfig = namespace.kubeconfig_through(proxy.address());
+    let action = "kubernetes/delete_pod";
+    let mut hand = Hand::through(&kubeconfig, &namespace, action, Kind::Deployment, "web", Value::Null).await;
+    hand.rung.member = Some(pod);
+    let (_, plan) = hand.plan().await;
+    proxy.lose_next_act();
+    let outcome = hand.action.apply(&plan, Duration::from_secs(3)).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    assert_eq!(hand.read_back(&plan).await, Outcome::Applied);
+    assert_eq!(namespace.acts().await.len(), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `kubernetes/undo` on every kind: where it goes, what it refuses, and what guards are told.
 
 use super::{Hand, WITHIN, changed_since, contract};
-use crate::support::{self, ControlPlane, TestNamespace, wait_until};
+use crate::support::{self, ControlPlane, TestNamespace, api_proxy::ApiProxy, wait_until};
 use nightshift::model::{
     observation::{DryRun, Facts, Forbidden, Holds, Outcome, Proposed, RollsBack},
     plan::Plan,
@@ -145,6 +145,26 @@ async fn a_rollback_goes_back_once_and_its_undo_goes_forth() {
     namespace.daemon_set("agent").ready().await;
     namespace.patch("daemonset", "agent", &image(SECOND)).await;
     back_and_forth(&namespace, Kind::DaemonSet, "daemonset", "agent").await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_rollback_is_read_back_without_a_second_write() {
+    if support::hermetic() {
+        return;
+    }
+    let plane = ControlPlane::shared().await;
+    let namespace = deployed_twice(plane, "undo_lost").await;
+    let proxy = ApiProxy::start(plane);
+    let kubeconfig = namespace.kubeconfig_through(proxy.address());
+    let hand = Hand::through(&kubeconfig, &namespace, "kubernetes/undo", Kind::Deployment, "web", Value::Null).await;
+    let (_, plan) = hand.plan().await;
+    proxy.lose_next_act();
+    let outcome = hand.action.apply(&plan, Duration::from_secs(3)).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    assert_eq!(hand.read_back(&plan).await, Outcome::Applied);
+    assert_eq!(image_of(&namespace.object("deployment", "web").await), FIRST);
+    let sent = proxy.passed().into_iter().filter(|passed| passed.acts()).count();
+    assert_eq!((sent, namespace.acts().await.len()), (1, 1), "one attempt");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! dry run when the target is observed, and a guard waits for it. The last ready pod stays. There is nothing to undo.
 
 use super::{
-    deadline, dry_run, outcome, own,
+    deadline, dry_run, last_look, outcome, own,
     pods::{self, Pod},
     rollout::{self, Rollout},
     unknown_keys,
@@ -121,7 +121,7 @@ impl DeletePod {
         let until = deadline(within);
         let named = Named::of(&plan.target.object)?.by_name();
         let chosen = read(&plan.proposal.from)?;
-        let seen = self.see(named, Micros::default(), until).await?;
+        let seen = self.see(named, Micros::default(), last_look(within)).await?;
         if let Some(why) = difference_since(&seen, &plan.proposal, named, &chosen) {
             return Ok(Outcome::NotApplied { why, changed_since: true });
         }

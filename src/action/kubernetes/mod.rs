@@ -39,6 +39,9 @@ use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
+/// Two reads of a server that answers at all.
+const LAST_LOOK_WITHIN: Duration = Duration::from_secs(5);
+
 /// Every Kubernetes action. `itself`: what they report as nightshift's own.
 pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>) {
     registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
@@ -50,6 +53,12 @@ pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itse
 /// The moment at which all calls of one method are over.
 fn deadline(within: Duration) -> Instant {
     Instant::now() + within
+}
+
+/// The moment at which looking once more before a write is over. Sooner than the call: a pause that comes meanwhile does not
+/// stop it any more.
+fn last_look(within: Duration) -> Instant {
+    deadline(within.min(LAST_LOOK_WITHIN))
 }
 
 /// What a write's answer means for the step.

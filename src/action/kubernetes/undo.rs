@@ -6,7 +6,7 @@
 //! put its own template back keep it away.
 
 use super::{
-    deadline, dry_run, outcome, own, ownership,
+    deadline, dry_run, last_look, outcome, own, ownership,
     revision_choice::{choose, deployed_within_of, wanted_of},
     revisions::{Revision, Revisions},
     rollout::{self, Rollout},
@@ -319,7 +319,7 @@ impl Action for Undo {
                 Ok(named) => named.by_name(),
                 Err(why) => return Outcome::NotApplied { why, changed_since: false },
             };
-            match self.prepare(named, &plan.proposal, until).await {
+            match self.prepare(named, &plan.proposal, last_look(within)).await {
                 Ok(ops) => outcome(self.cluster.patch(named.place(), ops, false, until).await),
                 Err(NotSent { why, changed_since }) => Outcome::NotApplied { why, changed_since },
             }

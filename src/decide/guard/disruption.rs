@@ -4,12 +4,11 @@ use super::{Case, Says};
 use crate::model::reason::Reason;
 
 pub fn guard(case: &Case) -> Says {
-    let limit = "a disruption is allowed";
     match case.facts().and_then(|facts| facts.disruption.as_ref()) {
         Some(says) => {
             let verdict = case.doubt(Reason::DisruptionNotAllowed { says: says.clone() });
-            Says::verdict("not allowed now", limit, verdict)
+            Says::verdict("not allowed now", "a disruption is allowed", verdict)
         }
-        None => Says::allow("nothing forbids it", limit),
+        None => Says::allow("no budget forbids it", ""),
     }
 }

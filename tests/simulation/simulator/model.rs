@@ -113,6 +113,8 @@ pub struct Object {
     pub paused: bool,
     pub rolling_out: bool,
     pub owner: Option<String>,
+    /// By a person.
+    pub edited_at: Option<Micros>,
     pub is_itself: bool,
 }
 
@@ -210,6 +212,7 @@ impl Model {
                 paused: false,
                 rolling_out: false,
                 owner: None,
+                edited_at: None,
                 is_itself: random.chance(3),
             };
             objects.insert(policies::key_of(name), object);
@@ -398,12 +401,14 @@ impl Model {
         self.note(|| format!("somebody writes to {target}: {how:?}"));
         let lasts = self.random.seconds(60, 300);
         let until = self.random.seconds(120, 1800);
+        let now = self.now();
         let Some(object) = self.objects.get_mut(target) else { return };
         match how {
             Foreign::Scales(replicas) => {
                 object.replicas = replicas;
                 object.ready = replicas;
                 object.generation += 1;
+                object.edited_at = Some(now);
             }
             Foreign::Deploys => {
                 object.generation += 1;
@@ -415,6 +420,7 @@ impl Model {
                 object.uid = format!("{}+", object.uid);
                 object.generation = 1;
                 object.rolling_out = false;
+                object.edited_at = None;
             }
             Foreign::Owns => {
                 object.owner = match object.owner {

@@ -19,6 +19,8 @@ use nightshift::{
 };
 
 const FACTS_FRESH: Span = Span::seconds(30);
+/// A person's edit younger than this asks.
+const EDIT_FRESH: Span = Span::minutes(10);
 const CONFIRMATION_FRESH: Span = Span::minutes(10);
 
 /// An event of a committed entry, before the ledger follows it.
@@ -156,6 +158,8 @@ fn fix_started(
     require(mode != Mode::Shadow, "shadow never acts", "its mode is shadow");
     require(mode == Mode::Auto || step.approved.is_some(), "I-26 ask needs an approval", "not approved");
     require(!seen.facts.paused && seen.facts.rollout.is_none(), "I-21 mid-rollout", "a rollout runs or is paused");
+    let edited = seen.facts.edited.as_ref().is_some_and(|edited| edited.at + EDIT_FRESH >= at);
+    require(!edited || step.approved.is_some(), "I-22 a person's edit asks", "edited a moment ago, and not approved");
     require(seen.facts.replicas != Some(0), "I-17 zero on purpose stays", "it is switched off");
     if let Some((promise, says)) = ledger.restraints.forbids(at, id, &step.rung, step.approved.is_some(), policy) {
         require(false, promise, &says);

@@ -461,6 +461,7 @@ fn calms_down(model: &mut Model) {
         object.rolling_out = false;
         object.paused = false;
         object.owner = None;
+        object.edited_at = None;
         object.ready = object.replicas;
     }
     model.queue.retain(|_, what| {

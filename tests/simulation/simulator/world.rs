@@ -16,7 +16,7 @@ use nightshift::{
         firing::{Firing, FiringAnswer},
         input::Gathered,
         letter::{External, Receiver, Slot, Told},
-        observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
+        observation::{DryRun, Edited, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Effect, Plan, Proposal, Replicas},
         rung::{Collector, Rung},
         time::{Micros, Span},
@@ -90,7 +90,7 @@ impl ModelWorld {
             is_itself: object.is_itself,
             members: None,
             disruption: None,
-            edited: None,
+            edited: object.edited_at.map(|at| Edited { by: "kubectl-edit".to_owned(), at }),
             rolls_back: None,
         };
         let make = |from: Value, to: Value, undo: Value, replicas: Option<Replicas>| {
