@@ -152,7 +152,8 @@ impl App {
             driver::run(context, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        for database in abilities.databases.all().cloned() {
+        for database in abilities.databases.all() {
+            let database = database.clone();
             tasks.spawn("database", Stage::Work, OnExit::Stop, |stop| async move {
                 database.keep_open(async move { stop.cancelled().await }).await;
                 Ok(())
