@@ -118,12 +118,14 @@ async fn the_functions_refuse_whatever_they_are_asked() {
     let bench = Bench::bare(&[]).await;
     role_sql(&bench);
     bench.sql(
-        "CREATE ROLE root LOGIN SUPERUSER; CREATE ROLE replica LOGIN REPLICATION; CREATE ROLE holder LOGIN REPLICATION",
+        "CREATE ROLE root LOGIN SUPERUSER; CREATE ROLE replica LOGIN REPLICATION; CREATE ROLE holder LOGIN REPLICATION;
+         CREATE ROLE sender LOGIN REPLICATION",
     );
     let mut holder = bench.client_of("holder", "app").await;
     holder.runs("SELECT pg_create_physical_replication_slot('held', true, true)").await;
-    bench.sql("ALTER ROLE holder NOREPLICATION");
     let receiver = receiver(&bench).await;
+    // Only what they are protects these two.
+    bench.sql("ALTER ROLE holder NOREPLICATION; ALTER ROLE sender NOREPLICATION");
     let root_idle = bench.client_of("root", "app").await;
     let (replica, ours) = (bench.client_of("replica", "app").await, bench.client_of("app", "nightshift").await);
     let protected = [root_idle.pid, replica.pid, holder.pid, receiver.pid, ours.pid];
@@ -191,7 +193,7 @@ struct Receiver {
 async fn receiver(bench: &Bench) -> Receiver {
     let folder = tempfile::tempdir().unwrap();
     let mut program = bench.server.program("pg_receivewal");
-    program.args(["-h", "127.0.0.1", "-U", "replica", "-p", &bench.server.port().to_string(), "-D"]);
+    program.args(["-h", "127.0.0.1", "-U", "sender", "-p", &bench.server.port().to_string(), "-D"]);
     let child = program.arg(folder.path()).spawn().unwrap();
     let pid = crate::support::wait_until("a walsender", WITHIN, async || {
         let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender' AND state = 'active'";

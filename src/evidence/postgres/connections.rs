@@ -1,7 +1,7 @@
 //! `postgres/connections`: the target's sessions by state, user and application, the oldest of each, and what is left.
 
 use crate::{
-    evidence::{BODY_LIMIT, Boxed, Collected, Collector},
+    evidence::{Boxed, Collected, Collector},
     model::target::Object,
     peer::postgres::{Databases, crowd::Group, sessions},
 };
@@ -64,9 +64,8 @@ fn describe(connections: &sessions::Connections, groups: &[Group], note: Option<
         "sessions": groups,
         "note": note,
     });
-    // Pretty: people read it.
-    let mut body = serde_json::to_vec_pretty(&body).unwrap_or_default();
-    body.truncate(BODY_LIMIT);
+    // Pretty: people read it. The groups are few and their texts short, so it is far below the limit of a body.
+    let body = serde_json::to_vec_pretty(&body).unwrap_or_default();
     let mut states: Vec<(String, i64)> = by_state(groups).into_iter().collect();
     states.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();

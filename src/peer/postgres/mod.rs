@@ -116,7 +116,7 @@ impl Database {
     pub async fn line(&self, until: Instant) -> Result<Line, Problem> {
         let mut slot = timeout_at(until, Arc::clone(&self.kept).lock_owned()).await.map_err(|_| {
             let says = format!("nightshift's connection to PostgreSQL `{}` is in use", self.name);
-            Problem::new(Class::NotSent, says)
+            Problem::new(Class::InUse, says)
         })?;
         if let Some(open) = slot.take() {
             match self.hello(open, until.min(Instant::now() + ANSWER_WITHIN)).await {
@@ -168,18 +168,20 @@ impl Database {
         let mut stop = std::pin::pin!(stop);
         let mut told: Option<Result<(), String>> = None;
         loop {
-            let now = self.line(Instant::now() + CONNECT_WITHIN + ANSWER_WITHIN).await;
-            let now = now.map(|line| line.server.lacks(&self.name)).map_err(|problem| problem.says);
-            let state = match &now {
-                Ok(None) => Ok(()),
-                Ok(Some(problem)) | Err(problem) => Err(problem.clone()),
+            let state = match self.line(Instant::now() + CONNECT_WITHIN + ANSWER_WITHIN).await {
+                Ok(line) => Some(line.server.lacks(&self.name).map_or(Ok(()), Err)),
+                // Somebody works on it: that is no news.
+                Err(Problem { class: Class::InUse, .. }) => None,
+                Err(problem) => Some(Err(problem.says)),
             };
-            if told.as_ref() != Some(&state) {
+            if state.is_some() && told != state {
                 match &state {
-                    Ok(()) => tracing::info!(database = &*self.name, "connected to PostgreSQL"),
-                    Err(problem) => tracing::warn!(database = &*self.name, problem, "steps on this database will fail"),
+                    Some(Err(problem)) => {
+                        tracing::warn!(database = &*self.name, problem, "steps on this database will fail");
+                    }
+                    Some(Ok(())) | None => tracing::info!(database = &*self.name, "connected to PostgreSQL"),
                 }
-                told = Some(state);
+                told = state;
             }
             tokio::select! {
                 () = &mut stop => return,

@@ -12,6 +12,8 @@ pub enum Class {
     NotUsable,
     /// A right is missing.
     Forbidden,
+    /// Our one connection is in use: certainly nothing happened.
+    InUse,
     /// No connection: certainly nothing happened.
     NotSent,
     /// The server understood, and did nothing.
@@ -75,7 +77,7 @@ impl Problem {
     #[must_use]
     pub fn is_certainly_not_done(&self) -> bool {
         match self.class {
-            Class::NotUsable | Class::Forbidden | Class::NotSent | Class::Refused => true,
+            Class::NotUsable | Class::Forbidden | Class::InUse | Class::NotSent | Class::Refused => true,
             Class::NoAnswer => false,
         }
     }
