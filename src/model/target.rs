@@ -36,6 +36,16 @@ pub enum Object {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         selector: Option<String>,
     },
+    /// A Service whose selector sends traffic to one of two colours, each a Deployment of its own.
+    BlueGreen {
+        namespace: String,
+        service: String,
+        /// The selector's key whose value is the colour: `version`.
+        selector: String,
+        colors: [String; 2],
+        /// The Deployments' names, with `{color}` for the colour: `web-{color}`.
+        deployment: String,
+    },
     /// `noop` acts on nothing.
     Nothing,
 }
@@ -54,6 +64,7 @@ impl Target {
     pub fn key(&self) -> TargetKey {
         TargetKey(match &self.object {
             Object::Workload { namespace, kind, name, .. } => format!("{namespace}/{}/{name}", kind.word()),
+            Object::BlueGreen { namespace, service, .. } => format!("{namespace}/Service/{service}"),
             Object::Nothing => format!("nothing/{}", self.name),
         })
     }
@@ -61,7 +72,7 @@ impl Target {
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         match &self.object {
-            Object::Workload { namespace, .. } => Some(namespace),
+            Object::Workload { namespace, .. } | Object::BlueGreen { namespace, .. } => Some(namespace),
             Object::Nothing => None,
         }
     }

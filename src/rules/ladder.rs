@@ -233,6 +233,14 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         return None;
     };
     let (target, with) = (target?, with?);
+    let mut verify = verify;
+    if let Some(watch) = action.watches(&with) {
+        if let Some(within) = written.verify.as_ref().and_then(|verify| verify.resolved_within.as_ref()) {
+            let hint = "remove it, and write `with: {watch: 10m}` where another time is meant";
+            check.hinted(&within.place, format!("{} watches for its `watch`", action.name()), hint);
+        }
+        verify.resolved_within = watch;
+    }
     for what in action.check(&with, &example(target), target.bounds) {
         let place = place_of(&what, written, target);
         let names_itself = what.starts_with(action.name());
@@ -268,7 +276,7 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
 
 /// What the action would destroy, of its target: with the rule's own parameters where it collects the same.
 fn before(check: &Check<'_>, name: &str, target: &TargetSpec, given: &[CollectorSpec]) -> Vec<CollectorSpec> {
-    if example(target) == Object::Nothing {
+    if !matches!(example(target), Object::Workload { .. }) {
         return Vec::new();
     }
     BEFORE_DESTROYING
@@ -322,8 +330,15 @@ fn collector(check: &mut Check<'_>, written: &file::Evidence, known: &Known<'_>)
         check.unknown(&written.collect, what, collectors.iter().copied());
         return None;
     }
-    if example(target?) == Object::Nothing {
-        check.error(&written.target.place, format!("target `{}` is nothing to collect from", written.target.value));
+    let what = match example(target?) {
+        Object::Workload { .. } => None,
+        Object::BlueGreen { .. } => {
+            Some(format!("target `{}` is a Service: collect from its Deployments", written.target.value))
+        }
+        Object::Nothing => Some(format!("target `{}` is nothing to collect from", written.target.value)),
+    };
+    if let Some(what) = what {
+        check.error(&written.target.place, what);
         return None;
     }
     Some(CollectorSpec { collect: written.collect.value.clone(), target: written.target.value.clone(), with: with? })
@@ -361,8 +376,8 @@ fn json(node: &Node) -> Value {
 /// the parameter that it names in backticks, else at `with`, else at the action.
 fn place_of(what: &str, written: &file::Rung, target: &TargetSpec) -> Place {
     let of_wrong_kind = match example(target) {
-        Object::Workload { kind, .. } => what.contains(kind.word()),
-        Object::Nothing => what.contains("target"),
+        Object::Workload { kind, .. } => what.contains(kind.word()) || what.contains("needs a target"),
+        Object::BlueGreen { .. } | Object::Nothing => what.contains("target"),
     };
     if of_wrong_kind || (target.bounds.is_none() && what.contains("bounds")) {
         return written.target.place.clone();
