@@ -4,12 +4,17 @@
 
 #[path = "actions/eviction.rs"]
 mod eviction;
+#[path = "actions/flip.rs"]
+mod flip;
 #[path = "actions/rollback.rs"]
 mod rollback;
 mod support;
 
 use nightshift::{
-    action::{Action, Observed, Registry, kubernetes, kubernetes::workload::Itself},
+    action::{
+        Action, Observed, Registry, kubernetes,
+        kubernetes::{flip::smoke::Smoker, workload::Itself},
+    },
     evidence,
     model::{
         mode::Mode,
@@ -47,12 +52,24 @@ impl Hand {
         name: &str,
         with: Value,
     ) -> Hand {
+        let object =
+            Object::Workload { namespace: namespace.name.clone(), kind, name: name.to_owned(), selector: None };
+        Hand::on(kubeconfig, namespace, action, name, object, with).await
+    }
+
+    async fn on(
+        kubeconfig: &std::path::Path,
+        namespace: &TestNamespace<'_>,
+        action: &str,
+        name: &str,
+        object: Object,
+        with: Value,
+    ) -> Hand {
         let cluster = Cluster::connect(Some(kubeconfig), None).await.unwrap();
         let mut registry = Registry::default();
         let itself = Itself { namespace: namespace.name.clone(), deployment: "nightshift".to_owned() };
-        kubernetes::register(&mut registry, &cluster, Some(&itself));
-        let object =
-            Object::Workload { namespace: namespace.name.clone(), kind, name: name.to_owned(), selector: None };
+        let smoke = Smoker::connect(&["127.0.0.1".to_owned()]).unwrap();
+        kubernetes::register(&mut registry, &cluster, Some(&itself), &smoke);
         let bounds = (action == "kubernetes/scale").then_some(Bounds { min: 1, max: 20, may_scale_to_zero: true });
         let action = registry.get(action).unwrap().clone();
         // Its own Deployment is refused here already, and seen again when it is observed.

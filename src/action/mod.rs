@@ -36,6 +36,11 @@ pub trait Action: Send + Sync {
     /// How long what it does lasts before it is put back, if it says so.
     fn lease(&self, with: &Value) -> Option<crate::model::time::Span>;
 
+    /// How long it watches what it did, if it says so itself: that is how long it is measured after settling.
+    fn watches(&self, _: &Value) -> Option<crate::model::time::Span> {
+        None
+    }
+
     /// Whether it ends what evidence would show (then evidence is collected first). Before a plan is known.
     fn may_destroy(&self, with: &Value) -> bool;
 

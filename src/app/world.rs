@@ -1,7 +1,11 @@
 //! What this process can see and do: actions, collectors, Alertmanager, Prometheus, built from the settings.
 
 use crate::{
-    action::{self, kubernetes::workload::Itself, noop::Noop},
+    action::{
+        self,
+        kubernetes::{flip::smoke::Smoker, workload::Itself},
+        noop::Noop,
+    },
     config::Settings,
     driver::RealWorld,
     evidence, journal,
@@ -39,7 +43,7 @@ impl Abilities {
             Some(itself) => Some(itself),
             None => find_itself(&cluster).await,
         };
-        Ok(Abilities::of(&cluster, itself, databases(settings)?))
+        Ok(Abilities::of(&cluster, itself, databases(settings)?, &Smoker::connect(&settings.smoke_hosts)?))
     }
 
     /// Without a connection: enough to check rules.
@@ -50,19 +54,20 @@ impl Abilities {
         let itself = settings.kubernetes.itself.as_ref();
         let itself =
             itself.map(|itself| Itself { namespace: itself.namespace.clone(), deployment: itself.deployment.clone() });
+        let smoke = Smoker::unconnected(&settings.smoke_hosts);
         let is_named = settings.kubernetes.kubeconfig.is_some() || itself.is_some() || Cluster::is_around();
-        Abilities { sees_kubernetes: is_named, ..Abilities::of(&Cluster::absent(), itself, databases) }
+        Abilities { sees_kubernetes: is_named, ..Abilities::of(&Cluster::absent(), itself, databases, &smoke) }
     }
 
     /// Without settings that could be used.
     #[must_use]
     pub fn unknown() -> Abilities {
-        Abilities::of(&Cluster::absent(), None, Databases::default())
+        Abilities::of(&Cluster::absent(), None, Databases::default(), &Smoker::unknown())
     }
 
-    fn of(cluster: &Cluster, itself: Option<Itself>, databases: Databases) -> Abilities {
+    fn of(cluster: &Cluster, itself: Option<Itself>, databases: Databases, smoke: &Smoker) -> Abilities {
         let mut actions = action::Registry::default();
-        action::kubernetes::register(&mut actions, cluster, itself.as_ref());
+        action::kubernetes::register(&mut actions, cluster, itself.as_ref(), smoke);
         action::postgres::register(&mut actions, &databases);
         actions.add(Arc::new(Noop));
         let mut collectors = evidence::Registry::default();

@@ -115,6 +115,7 @@ impl Check {
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,
+            smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
             people: self.people(file.people.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
         }
@@ -298,6 +299,25 @@ impl Check {
         tokens
     }
 
+    /// Host names alone: a port or a path would look as if it were checked.
+    fn smoke_hosts(&mut self, written: Vec<Located<String>>) -> Vec<String> {
+        let mut hosts: Vec<String> = Vec::new();
+        for written in written {
+            let host = written.value.to_ascii_lowercase();
+            let as_used = reqwest::Url::parse(&format!("http://{host}/"));
+            if host.is_empty() || as_used.ok().is_none_or(|url| url.host_str() != Some(host.as_str())) {
+                let shown = crate::telemetry::text::shortened(&written.value, 60);
+                let hint = "a name alone, such as claims.internal.example: no scheme, port or path";
+                self.problems.push(written.error(format!("`{shown}` is not the name of a host")).hint(hint));
+            } else if hosts.contains(&host) {
+                self.problems.push(written.error(format!("`{host}` stands twice")));
+            } else {
+                hosts.push(host);
+            }
+        }
+        hosts
+    }
+
     fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
         let mut people = BTreeMap::new();
         for (name, Located { value, place }) in written {
@@ -429,7 +449,8 @@ mod tests {
              alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
              prometheus: {{url: 'https://prometheus/'}}\n\
              api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
-             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n",
+             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n\
+             smoke_hosts: [Blue.internal, 10.0.0.7]\n",
             journal = file("journal"),
             claims = file("claims"),
             basic = file("basic"),
@@ -445,6 +466,7 @@ mod tests {
         assert_eq!(settings.tokens[0].may, [super::file::Right::Read, super::file::Right::Ack]);
         assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
         assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
+        assert_eq!(settings.smoke_hosts, ["blue.internal", "10.0.0.7"]);
         assert!(settings.alertmanager_source.authenticates());
         use secrecy::ExposeSecret;
         assert_eq!(settings.databases["claims-db"].expose_secret(), "postgres://claims");

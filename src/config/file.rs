@@ -29,6 +29,7 @@ pub struct File {
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
+    pub smoke_hosts: Option<OneOrMany<Located<String>>>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub log: Option<Log>,
 }

@@ -53,6 +53,8 @@ pub struct Settings {
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
     pub tokens: Vec<Token>,
+    /// Where smoke tests may go: host names in lower case, without a port.
+    pub smoke_hosts: Vec<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
     pub log: Log,
@@ -306,6 +308,7 @@ mod tests {
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
+            ("smoke_hosts", file.smoke_hosts.is_some()),
             ("people", file.people.is_some()),
             ("log", file.log.is_some()),
         ]

@@ -311,7 +311,7 @@ impl State {
                 self.free_locks(step.incident);
                 match answer {
                     Answer::Helped => self.record(*step, false),
-                    Answer::DidNot => self.record(*step, true),
+                    Answer::DidNot | Answer::Broke { .. } => self.record(*step, true),
                     Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
                 }
             }

@@ -136,7 +136,10 @@ impl Fleet {
 pub(super) fn set_of(target: &Target) -> Option<&str> {
     match &target.object {
         Object::Workload { selector: Some(_), .. } => Some(&target.name),
-        Object::Workload { selector: None, .. } | Object::Database { .. } | Object::Nothing => None,
+        Object::Workload { selector: None, .. }
+        | Object::BlueGreen { .. }
+        | Object::Database { .. }
+        | Object::Nothing => None,
     }
 }
 

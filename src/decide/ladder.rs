@@ -175,12 +175,14 @@ impl Decider<'_> {
     }
 
     /// Drops the automatic undo of an incident that has not started: what it would put back is not in the way any more.
+    /// What fails by itself is put back though its alert resolved: perhaps it resolved because nothing answers any more.
     pub(super) fn drop_unstarted_undo(&mut self, id: IncidentId, reason: &Reason) -> Decided {
         for step in self.state.live_steps_of(id) {
-            let waits =
-                self.state.steps.get(&step).is_some_and(|live| {
-                    matches!(live.purpose, Purpose::Undo { by: None, .. }) && !live.phase.is_started()
-                });
+            let waits = self.state.steps.get(&step).is_some_and(|live| {
+                matches!(live.purpose, Purpose::Undo { step, by: None } if *reason != Reason::AlertResolved
+                        || self.why_it_broke(step).is_none())
+                    && !live.phase.is_started()
+            });
             if waits {
                 self.emit(Event::StepDropped { step, reason: reason.clone() })?;
                 self.touched.insert(id);

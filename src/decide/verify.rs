@@ -39,8 +39,13 @@ impl Decider<'_> {
                 self.may_disarm(id)?;
                 self.after_fix(id, answer)
             }
-            Purpose::Undo { by: None, .. } => match answer {
-                Answer::Helped => self.next_rung(id.incident),
+            Purpose::Undo { step: undone, by: None } => match answer {
+                Answer::Helped => match self.why_it_broke(undone) {
+                    // It is back where it was, and where it went did not stand: what now is for people to say.
+                    Some(why) => self.stop_ladder(id.incident, Reason::Broke { why }),
+                    None => self.next_rung(id.incident),
+                },
+                Answer::Broke { why } => self.stop_ladder(id.incident, Reason::Broke { why }),
                 Answer::DidNot => self.stop_ladder(id.incident, Reason::DidNotHelp),
                 Answer::Inconclusive { why } => self.stop_ladder(id.incident, Reason::Inconclusive { why }),
                 Answer::CouldNotMeasure { why } => self.stop_ladder(id.incident, Reason::CouldNotMeasure { why }),
@@ -51,19 +56,37 @@ impl Decider<'_> {
 
     fn after_fix(&mut self, id: StepId, answer: Answer) -> Decided {
         if !self.ladder_lives(id.incident) {
-            return Ok(());
+            // Whoever has it now must hear that it got worse.
+            return match answer {
+                Answer::Broke { why } => self.page(id.incident, Reason::Broke { why }),
+                _ => Ok(()),
+            };
         }
         match answer {
             Answer::Helped => self.end_ladder(id.incident, LadderEnd::Helped),
             Answer::Inconclusive { why } => self.hand_over(id.incident, Reason::Inconclusive { why }),
             Answer::CouldNotMeasure { why } => self.hand_over(id.incident, Reason::CouldNotMeasure { why }),
+            // Whatever `if_ineffective` says: keeping it is keeping what fails.
+            Answer::Broke { .. } if self.has_undo(id) => self.plan_undo(id, None),
+            Answer::Broke { why } => self.hand_over(id.incident, Reason::Broke { why }),
             Answer::DidNot => {
-                let undoes = self.state.steps.get(&id).is_some_and(|step| {
-                    let has_undo = step.plan.as_ref().is_some_and(|plan| !plan.proposal.undo.is_null());
-                    step.rung.if_ineffective == IfIneffective::Undo && has_undo
-                });
+                let wants = |step: &Step| step.rung.if_ineffective == IfIneffective::Undo;
+                let undoes = self.state.steps.get(&id).is_some_and(wants) && self.has_undo(id);
                 if undoes { self.plan_undo(id, None) } else { self.next_rung(id.incident) }
             }
+        }
+    }
+
+    fn has_undo(&self, id: StepId) -> bool {
+        let plan = self.state.steps.get(&id).and_then(|step| step.plan.as_ref());
+        plan.is_some_and(|plan| !plan.proposal.undo.is_null())
+    }
+
+    /// Why a step is put back whose own change failed.
+    pub(super) fn why_it_broke(&self, undone: StepId) -> Option<String> {
+        match self.state.steps.get(&undone)?.answer.as_ref()? {
+            Answer::Broke { why } => Some(why.clone()),
+            Answer::Helped | Answer::DidNot | Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => None,
         }
     }
 
@@ -81,15 +104,19 @@ impl Decider<'_> {
 
 /// None: not yet.
 fn answer_of_fix(step: &Step, incident: &Incident, reading: &Reading) -> Option<Answer> {
+    if let TargetReading::Broken { says } = &reading.target {
+        return Some(Answer::Broke { why: says.clone() });
+    }
     if incident.fires_elsewhere {
         return Some(inconclusive("an alert of it fires again, in another incident"));
     }
     let resolved = incident.firing == 0 && incident.lost == 0;
     let doubt = doubt_of(incident, reading);
-    if resolved && doubt.is_none() {
+    let last = step.last_measurement && step.verify_by.is_some_and(|by| reading.at >= by);
+    let is_watched = matches!(reading.target, TargetReading::Watched { .. });
+    if resolved && doubt.is_none() && (last || !is_watched) {
         return Some(Answer::Helped);
     }
-    let last = step.last_measurement && step.verify_by.is_some_and(|by| reading.at >= by);
     if !last {
         return None;
     }
@@ -118,8 +145,8 @@ fn answer_of_fix(step: &Step, incident: &Incident, reading: &Reading) -> Option<
 /// What keeps "resolved" from being "helped".
 fn doubt_of(incident: &Incident, reading: &Reading) -> Option<Answer> {
     match &reading.target {
-        TargetReading::Well { .. } => {}
-        TargetReading::NotYet { says } => {
+        TargetReading::Well { .. } | TargetReading::Watched { .. } => {}
+        TargetReading::NotYet { says } | TargetReading::Broken { says } => {
             return Some(inconclusive(&format!("the alert resolved, but the target is not well: {says}")));
         }
         TargetReading::Unread { problem } => return Some(could_not(&format!("the target: {problem}"))),
@@ -145,10 +172,12 @@ fn doubt_of(incident: &Incident, reading: &Reading) -> Option<Answer> {
 fn answer_of_undo(step: &Step, reading: &Reading) -> Option<Answer> {
     let last = step.last_measurement && step.verify_by.is_some_and(|by| reading.at >= by);
     match &reading.target {
-        TargetReading::Well { .. } => Some(Answer::Helped),
-        TargetReading::NotYet { says } if last => Some(inconclusive(&format!("the target is not well: {says}"))),
+        TargetReading::Well { .. } | TargetReading::Watched { .. } => Some(Answer::Helped),
+        TargetReading::NotYet { says } | TargetReading::Broken { says } if last => {
+            Some(inconclusive(&format!("the target is not well: {says}")))
+        }
         TargetReading::Unread { problem } if last => Some(could_not(problem)),
-        TargetReading::NotYet { .. } | TargetReading::Unread { .. } => None,
+        TargetReading::NotYet { .. } | TargetReading::Broken { .. } | TargetReading::Unread { .. } => None,
     }
 }
 
@@ -165,6 +194,7 @@ pub(super) fn words(answer: &Answer) -> String {
     match answer {
         Answer::Helped => "helped, verified".into(),
         Answer::DidNot => "did not help: the alert still fires".into(),
+        Answer::Broke { why } => format!("what it switched to is not well: {why}"),
         Answer::Inconclusive { why } => format!("inconclusive: {why}"),
         Answer::CouldNotMeasure { why } => format!("could not measure: {why}"),
     }

@@ -208,6 +208,7 @@ fn step(policy: &Policy, seq: u64, event: &Event, events: &[Event]) {
         Event::StepVerified { step, answer } => match answer {
             Answer::Helped => info!(seq, %step, "it helped"),
             Answer::DidNot => warn!(seq, %step, "it did not help"),
+            Answer::Broke { why } => warn!(seq, %step, why, "what it put in place is not well"),
             Answer::Inconclusive { why } => warn!(seq, %step, why, "inconclusive"),
             Answer::CouldNotMeasure { why } => warn!(seq, %step, why, "could not measure"),
         },

@@ -214,8 +214,13 @@ pub struct Reading {
 pub enum TargetReading {
     /// Rollout complete, ready as many as before or as asked.
     Well { says: String },
+    /// Well so far, of a change that is watched to the end of its window: only there it helped.
+    Watched { says: String },
     /// Not (yet).
     NotYet { says: String },
+    /// What the change itself put in place fails: it is put back at once, whatever the alerts do. Only an action that
+    /// switches to something else gives it.
+    Broken { says: String },
     /// It could not be read.
     Unread { problem: String },
 }

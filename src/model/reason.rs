@@ -219,6 +219,10 @@ pub enum Reason {
     },
     /// Done, and it did not help.
     DidNotHelp,
+    /// Done, and what it put in place fails by itself.
+    Broke {
+        why: String,
+    },
     /// Every rung was tried.
     Exhausted,
     /// The incident was closed by a person.
@@ -299,6 +303,7 @@ impl Reason {
             Reason::Inconclusive { .. } => "inconclusive",
             Reason::CouldNotMeasure { .. } => "could_not_measure",
             Reason::DidNotHelp => "did_not_help",
+            Reason::Broke { .. } => "broke",
             Reason::Exhausted => "exhausted",
             Reason::Closed { .. } => "closed",
             Reason::Undone { .. } => "undone",
@@ -414,6 +419,7 @@ impl Reason {
             Reason::Inconclusive { why } => format!("inconclusive: {why}"),
             Reason::CouldNotMeasure { why } => format!("could not measure: {why}"),
             Reason::DidNotHelp => "it did not help".into(),
+            Reason::Broke { why } => format!("what it switched to is not well: {why}"),
             Reason::Exhausted => "every step was tried".into(),
             Reason::Closed { by } => format!("{by} closed the incident"),
             Reason::Undone { by } => format!("undone by {by}"),

@@ -132,7 +132,7 @@ pub fn next(phase: Phase, event: &Event) -> Option<Phase> {
         (Verifying, Event::MeasureAsked { .. }) => Some(phase),
         (Verifying, Event::StepVerified { answer, .. }) => Some(match answer {
             Answer::Helped => Verified,
-            Answer::DidNot => Ineffective,
+            Answer::DidNot | Answer::Broke { .. } => Ineffective,
             Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => Inconclusive,
         }),
         _ => None,
@@ -145,8 +145,16 @@ pub fn next(phase: Phase, event: &Event) -> Option<Phase> {
 pub enum Answer {
     Helped,
     DidNot,
-    Inconclusive { why: String },
-    CouldNotMeasure { why: String },
+    /// What it put in place fails by itself, whatever the alerts do.
+    Broke {
+        why: String,
+    },
+    Inconclusive {
+        why: String,
+    },
+    CouldNotMeasure {
+        why: String,
+    },
 }
 
 /// A guard's name: the closed list behind the metric and the trace.

@@ -38,6 +38,16 @@ pub enum Object {
     },
     /// A PostgreSQL server, as the settings name it under `postgres`.
     Database { name: String },
+    /// A Service whose selector sends traffic to one of two colours, each a Deployment of its own.
+    BlueGreen {
+        namespace: String,
+        service: String,
+        /// The selector's key whose value is the colour: `version`.
+        selector: String,
+        colors: [String; 2],
+        /// The Deployments' names, with `{color}` for the colour: `web-{color}`.
+        deployment: String,
+    },
     /// `noop` acts on nothing.
     Nothing,
 }
@@ -47,7 +57,7 @@ impl Object {
     #[must_use]
     pub fn server(&self) -> &'static str {
         match self {
-            Object::Workload { .. } | Object::Nothing => "the API server",
+            Object::Workload { .. } | Object::BlueGreen { .. } | Object::Nothing => "the API server",
             Object::Database { .. } => "the database",
         }
     }
@@ -68,6 +78,7 @@ impl Target {
         TargetKey(match &self.object {
             Object::Workload { namespace, kind, name, .. } => format!("{namespace}/{}/{name}", kind.word()),
             Object::Database { name } => format!("postgres/{name}"),
+            Object::BlueGreen { namespace, service, .. } => format!("{namespace}/Service/{service}"),
             Object::Nothing => format!("nothing/{}", self.name),
         })
     }
@@ -75,7 +86,7 @@ impl Target {
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         match &self.object {
-            Object::Workload { namespace, .. } => Some(namespace),
+            Object::Workload { namespace, .. } | Object::BlueGreen { namespace, .. } => Some(namespace),
             Object::Database { .. } | Object::Nothing => None,
         }
     }

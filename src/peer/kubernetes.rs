@@ -119,6 +119,8 @@ pub enum Resource {
     ControllerRevision,
     HorizontalPodAutoscaler,
     Pod,
+    Service,
+    EndpointSlice,
 }
 
 impl Resource {
@@ -132,6 +134,8 @@ impl Resource {
             Resource::ControllerRevision => ("/apis/apps/v1", "apps", "controllerrevisions"),
             Resource::HorizontalPodAutoscaler => ("/apis/autoscaling/v2", "autoscaling", "horizontalpodautoscalers"),
             Resource::Pod => ("/api/v1", "", "pods"),
+            Resource::Service => ("/api/v1", "", "services"),
+            Resource::EndpointSlice => ("/apis/discovery.k8s.io/v1", "discovery.k8s.io", "endpointslices"),
         }
     }
 }

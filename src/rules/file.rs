@@ -84,9 +84,23 @@ pub struct Target {
     pub replicas: Option<Located<Replicas>>,
     /// For a set: the label whose value is the name of the member.
     pub pick: Option<Located<String>>,
+    /// For a Service: its two colours.
+    pub blue_green: Option<Located<BlueGreen>>,
 }
 
-/// Either `deployment`, `statefulset` or `daemonset` with one name, or `kind` and `selector` for a set.
+/// A Service that sends traffic to one of two colours, each a Deployment of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlueGreen {
+    /// The key of the Service's selector whose value is the colour: `version`.
+    pub selector: Located<String>,
+    /// The two values: `[blue, green]`.
+    pub colors: Located<Vec<Located<String>>>,
+    /// The Deployments' names: `web-{color}`.
+    pub deployment: Located<String>,
+}
+
+/// Either `deployment`, `statefulset`, `daemonset` or `service` with one name, or `kind` and `selector` for a set.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kubernetes {
@@ -98,6 +112,8 @@ pub struct Kubernetes {
     pub statefulset: Option<Located<String>>,
     /// The name of one DaemonSet.
     pub daemonset: Option<Located<String>>,
+    /// The name of one Service, with `blue_green` beside `kubernetes`.
+    pub service: Option<Located<String>>,
     /// The kind of a set's members.
     pub kind: Option<Located<Kind>>,
     /// The label selector that lists a set's members: `nightshift.dev/managed=true`.
@@ -291,8 +307,8 @@ pub struct Evidence {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
-    /// `kubernetes/scale`, `kubernetes/restart`, `kubernetes/undo`, `kubernetes/delete_pod`, `postgres/kill_idle`,
-    /// `postgres/cancel_slow` or `noop`.
+    /// `kubernetes/scale`, `kubernetes/restart`, `kubernetes/undo`, `kubernetes/flip`, `kubernetes/delete_pod`,
+    /// `postgres/kill_idle`, `postgres/cancel_slow` or `noop`.
     pub action: Located<String>,
     /// A name under `targets`.
     pub target: Located<String>,
@@ -313,7 +329,7 @@ pub struct Rung {
 pub struct Verify {
     /// How long nothing is measured after the change. Without it `30s`.
     pub settle: Option<Located<String>>,
-    /// How long after that the alerts may take to resolve. Without it `10m`.
+    /// How long after that the alerts may take to resolve. Without it `10m`; for kubernetes/flip its `watch` says.
     pub resolved_within: Option<Located<String>>,
     /// A PromQL expression that must return data: `pg_pool_used_ratio < 0.8`.
     pub query: Option<Located<String>>,

@@ -233,6 +233,14 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         return None;
     };
     let (target, with) = (target?, with?);
+    let mut verify = verify;
+    if let Some(watch) = action.watches(&with) {
+        if let Some(within) = written.verify.as_ref().and_then(|verify| verify.resolved_within.as_ref()) {
+            let hint = "remove it, and write `with: {watch: 10m}` where another time is meant";
+            check.hinted(&within.place, format!("{} watches for its `watch`", action.name()), hint);
+        }
+        verify.resolved_within = watch;
+    }
     for what in action.check(&with, &example(target), target.bounds) {
         let place = place_of(&what, written, target);
         let names_itself = what.starts_with(action.name());
@@ -321,8 +329,15 @@ fn collector(check: &mut Check<'_>, written: &file::Evidence, known: &Known<'_>)
         return None;
     }
     let object = example(target?);
-    if object == Object::Nothing {
-        check.error(&written.target.place, format!("target `{}` is nothing to collect from", written.target.value));
+    let what = match &object {
+        Object::Workload { .. } | Object::Database { .. } => None,
+        Object::BlueGreen { .. } => {
+            Some(format!("target `{}` is a Service: collect from its Deployments", written.target.value))
+        }
+        Object::Nothing => Some(format!("target `{}` is nothing to collect from", written.target.value)),
+    };
+    if let Some(what) = what {
+        check.error(&written.target.place, what);
         return None;
     }
     if !sees(&written.collect.value, &object) {
@@ -339,7 +354,7 @@ fn sees(collector: &str, object: &Object) -> bool {
     match object {
         Object::Workload { .. } => of("kubernetes"),
         Object::Database { .. } => of("postgres"),
-        Object::Nothing => false,
+        Object::BlueGreen { .. } | Object::Nothing => false,
     }
 }
 
@@ -375,8 +390,8 @@ fn json(node: &Node) -> Value {
 /// the parameter that it names in backticks, else at `with`, else at the action.
 fn place_of(what: &str, written: &file::Rung, target: &TargetSpec) -> Place {
     let of_wrong_kind = match example(target) {
-        Object::Workload { kind, .. } => what.contains(kind.word()),
-        Object::Database { .. } | Object::Nothing => what.contains("target"),
+        Object::Workload { kind, .. } => what.contains(kind.word()) || what.contains("needs a target"),
+        Object::BlueGreen { .. } | Object::Database { .. } | Object::Nothing => what.contains("target"),
     };
     if of_wrong_kind || (target.bounds.is_none() && what.contains("bounds")) {
         return written.target.place.clone();

@@ -4,7 +4,8 @@
 //! [`PolicySpec`] of it or tell every problem at once. [`schema`] is for editors. Nothing here decides about an
 //! alert, and nothing talks to a peer: whether a target exists in the cluster is not known here.
 
-pub mod check;
+pub mod blue_green;
+mod check;
 pub mod file;
 mod files;
 mod ladder;

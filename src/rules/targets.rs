@@ -1,6 +1,7 @@
 //! Targets: which objects rules may act on. What is not listed here cannot be reached by any label.
 
 use super::{
+    blue_green,
     check::{Check, LONGEST_NAME_BYTES, LONGEST_TEXT_BYTES, MOST_TARGETS, Written, place},
     file,
 };
@@ -66,11 +67,11 @@ fn one(check: &mut Check<'_>, name: &Located<String>, node: &Node) -> Option<Tar
     let choice = match (&target.kubernetes, &target.postgres, &target.noop) {
         (Some(kubernetes), None, None) => workload(check, &target, kubernetes)?,
         (None, Some(postgres), None) => {
-            has_no_parts(check, &target, "a database has no replicas and no members");
+            has_no_parts(check, &target, "a database has no replicas, no members and no colours");
             Choice::One { object: database(check, postgres)? }
         }
         (None, None, Some(_)) => {
-            has_no_parts(check, &target, "a target that is nothing has no replicas and no members");
+            has_no_parts(check, &target, "a target that is nothing has no replicas, no members and no colours");
             Choice::One { object: Object::Nothing }
         }
         (None, None, None) => {
@@ -96,7 +97,9 @@ fn one(check: &mut Check<'_>, name: &Located<String>, node: &Node) -> Option<Tar
 
 fn has_no_parts(check: &mut Check<'_>, target: &file::Target, what: &str) {
     let pick = target.pick.as_ref().map(|pick| &pick.place);
-    for place in target.replicas.as_ref().map(|replicas| &replicas.place).into_iter().chain(pick) {
+    let colours = target.blue_green.as_ref().map(|colours| &colours.place);
+    let replicas = target.replicas.as_ref().map(|replicas| &replicas.place);
+    for place in replicas.into_iter().chain(pick).chain(colours) {
         check.error(place, what);
     }
 }
@@ -137,6 +140,14 @@ fn bounds(check: &mut Check<'_>, replicas: &file::Replicas) -> Bounds {
 
 fn workload(check: &mut Check<'_>, target: &file::Target, written: &Located<file::Kubernetes>) -> Option<Choice> {
     let kubernetes = &written.value;
+    if let Some(service) = &kubernetes.service {
+        return blue_green::object(check, target, written, service).map(|object| Choice::One { object });
+    }
+    if let Some(blue_green) = &target.blue_green {
+        let hint = "write `kubernetes: {namespace: NAMESPACE, service: NAME}`";
+        check.hinted(&blue_green.place, "`blue_green` needs a `service`", hint);
+        return None;
+    }
     let namespace = object_name(check, &kubernetes.namespace, "namespace");
     let named: Vec<(Kind, &Located<String>)> = [
         (Kind::Deployment, &kubernetes.deployment),
@@ -183,14 +194,15 @@ fn workload(check: &mut Check<'_>, target: &file::Target, written: &Located<file
             Some(Choice::Set { namespace: namespace?, kind, selector, pick: label })
         }
         _ => {
-            let what = "a target is one `deployment`, `statefulset` or `daemonset`, or a `kind` and a `selector`";
+            let what =
+                "a target is one `deployment`, `statefulset`, `daemonset` or `service`, or a `kind` and a `selector`";
             check.error(&written.place, what);
             None
         }
     }
 }
 
-fn object_name(check: &mut Check<'_>, name: &Located<String>, of: &str) -> Option<String> {
+pub(super) fn object_name(check: &mut Check<'_>, name: &Located<String>, of: &str) -> Option<String> {
     if is_object_name(&name.value) {
         return Some(name.value.clone());
     }
@@ -241,7 +253,7 @@ fn is_requirement(text: &str) -> bool {
 }
 
 /// `app`, or `example.com/app`.
-fn is_label_key(text: &str) -> bool {
+pub(super) fn is_label_key(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => is_object_name(prefix) && !name.is_empty() && is_label_value(name),
         None => !text.is_empty() && is_label_value(text),
@@ -249,7 +261,7 @@ fn is_label_key(text: &str) -> bool {
 }
 
 /// Empty, or letters and digits with `-`, `_`, `.` between, at most 63.
-fn is_label_value(text: &str) -> bool {
+pub(super) fn is_label_value(text: &str) -> bool {
     let bytes = text.as_bytes();
     let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
     bytes.len() <= 63

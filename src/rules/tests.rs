@@ -8,7 +8,13 @@ use super::{Context, Loaded, STARTER, STARTER_NAME, check, load, schema};
 use crate::{
     action::{
         Registry,
-        kubernetes::{delete_pod::DeletePod, restart::Restart, scale::Scale, undo::Undo},
+        kubernetes::{
+            delete_pod::DeletePod,
+            flip::{Flip, smoke::Smoker},
+            restart::Restart,
+            scale::Scale,
+            undo::Undo,
+        },
         noop::Noop,
     },
     decide::policy::{Choice, CollectorSpec, Limit, Policy},
@@ -34,6 +40,8 @@ fn registry() -> Registry {
     registry.add(Arc::new(Undo::new(Cluster::absent(), None)));
     registry.add(Arc::new(DeletePod::new(Cluster::absent(), None)));
     crate::action::postgres::register(&mut registry, &Databases::default());
+    let smoke = Smoker::unconnected(&["blue.internal".to_owned(), "green.internal".to_owned()]);
+    registry.add(Arc::new(Flip::new(Cluster::absent(), None, smoke)));
     registry.add(Arc::new(Noop));
     registry
 }
@@ -101,6 +109,22 @@ impl World {
 const TARGETS: &str = "targets:\n  web:\n    kubernetes: {namespace: production, deployment: web}\n    \
                        replicas: {min: 2, max: 10}\n  set:\n    kubernetes: {namespace: production, kind: Deployment, \
                        selector: app}\n    pick: deployment\n  drill: {noop: {}}\n";
+
+#[test]
+fn a_flip_is_watched_as_long_as_it_says_and_kept_when_it_did_not_help() {
+    let text = format!(
+        "{TARGETS}  traffic:\n    kubernetes: {{namespace: production, service: web}}\n    blue_green: {{selector: version, \
+         colors: [blue, green], deployment: 'web-{{color}}'}}\nrules:\n  - name: one\n    match: ['a = b']\n    remediate:\n      \
+         - {{action: kubernetes/flip, target: traffic}}\n      - {{action: kubernetes/flip, target: traffic, with: \
+         {{watch: 5m, smoke: {{url: 'https://{{color}}.internal/healthz'}}}}}}\n  - {{name: rest, match: []}}\n"
+    );
+    let loaded = World::with_everything().load(&text).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let rungs = &loaded.policy.rules[0].remediate;
+    assert_eq!(rungs[0].verify.resolved_within, Span::minutes(10));
+    assert_eq!(rungs[1].verify.resolved_within, Span::minutes(5));
+    assert!(rungs.iter().all(|rung| rung.if_ineffective == IfIneffective::Keep && rung.evidence.is_empty()));
+}
 
 #[test]
 fn the_starter_rules_are_clean_with_nothing_configured() {

@@ -115,7 +115,7 @@ impl MetricsObserver {
                 *step,
                 match answer {
                     Answer::Helped => StepOutcome::Verified,
-                    Answer::DidNot => StepOutcome::Ineffective,
+                    Answer::DidNot | Answer::Broke { .. } => StepOutcome::Ineffective,
                     Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => StepOutcome::Inconclusive,
                 },
             ),

@@ -24,7 +24,7 @@ pub(super) enum Rules {
     These(Value),
 }
 
-/// The rights that the actions, pods and logs need, HPA-owned targets included.
+/// The rights that the actions, pods, Services and logs need, HPA-owned targets included.
 pub fn documented_rules() -> Value {
     json!([
         {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": ["get", "list", "patch"]},
@@ -33,6 +33,8 @@ pub fn documented_rules() -> Value {
         {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["get", "list", "patch"]},
     ])

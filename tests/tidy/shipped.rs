@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 /// What somebody who set nothing up hears about these rules. Checking them asks no peer.
 fn said(source: &RulesSource) -> Vec<String> {
     let mut actions = Registry::default();
-    kubernetes::register(&mut actions, &Cluster::absent(), None);
+    kubernetes::register(&mut actions, &Cluster::absent(), None, &kubernetes::flip::smoke::Smoker::unconnected(&[]));
     actions.add(Arc::new(Noop));
     let context = Context {
         mode: Mode::Shadow,

@@ -5,7 +5,7 @@
 //! dry run when the target is observed, and a guard waits for it. The last ready pod stays. There is nothing to undo.
 
 use super::{
-    deadline, dry_run, last_look, outcome, own,
+    deadline, dry_run, last_look, no_workload, outcome, own,
     pods::{self, Pod},
     rollout::{self, Rollout},
     unknown_keys,
@@ -233,9 +233,7 @@ impl Action for DeletePod {
 
     fn check(&self, with: &Value, target: &Object, _: Option<Bounds>) -> Vec<String> {
         let mut problems = unknown_keys(NAME, with, &[]);
-        if *target == Object::Nothing {
-            problems.push(format!("{NAME} needs a target with `kubernetes`"));
-        }
+        problems.extend(no_workload(NAME, target));
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }

@@ -7,6 +7,7 @@
 pub mod amount;
 pub mod autoscaler;
 pub mod delete_pod;
+pub mod flip;
 pub mod itself;
 pub mod ownership;
 mod pods;
@@ -26,7 +27,10 @@ pub mod undo;
 mod undo_plan;
 pub mod workload;
 
-use self::workload::{Itself, Named};
+use self::{
+    flip::smoke::Smoker,
+    workload::{Itself, Named},
+};
 use super::Registry;
 use crate::{
     model::{
@@ -42,12 +46,13 @@ use tokio::time::Instant;
 /// Two reads of a server that answers at all.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(5);
 
-/// Every Kubernetes action. `itself`: what they report as nightshift's own.
-pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>) {
+/// Every Kubernetes action. `itself`: what they report as nightshift's own. `smoke`: who makes smoke tests.
+pub fn register(registry: &mut Registry, cluster: &Cluster, itself: Option<&Itself>, smoke: &Smoker) {
     registry.add(Arc::new(scale::Scale::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(restart::Restart::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(undo::Undo::new(cluster.clone(), itself.cloned())));
     registry.add(Arc::new(delete_pod::DeletePod::new(cluster.clone(), itself.cloned())));
+    registry.add(Arc::new(flip::Flip::new(cluster.clone(), itself.cloned(), smoke.clone())));
 }
 
 /// The moment at which all calls of one method are over.
@@ -95,6 +100,15 @@ fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
 fn own(action: &str, target: &Object, itself: Option<&Itself>) -> Option<String> {
     let named = Named::of(target).ok()?;
     itself?.is(named).then(|| format!("{action} may not act on {}: it is nightshift itself", named.words()))
+}
+
+/// What an action on workloads says of a target that is none.
+fn no_workload(action: &str, target: &Object) -> Option<String> {
+    match target {
+        Object::Workload { .. } => None,
+        Object::BlueGreen { .. } => Some(format!("{action} needs a target that is a workload, not a Service")),
+        Object::Database { .. } | Object::Nothing => Some(format!("{action} needs a target with `kubernetes`")),
+    }
 }
 
 /// The keys of `with` that an action does not know.

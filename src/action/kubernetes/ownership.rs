@@ -14,6 +14,8 @@ use serde_json::Value;
 
 /// `spec.replicas` of a workload.
 pub const REPLICAS: &str = "/f:spec/f:replicas";
+/// `spec.selector` of a Service.
+pub const SELECTOR: &str = "/f:spec/f:selector";
 /// `spec.minReplicas` of an autoscaler.
 pub const MIN_REPLICAS: &str = "/f:spec/f:minReplicas";
 

@@ -5,7 +5,7 @@
 //! nothing to undo.
 
 use super::{
-    deadline, dry_run, outcome, own, ownership,
+    deadline, dry_run, no_workload, outcome, own, ownership,
     rollout::{self, Rollout},
     strategy::certainly_ready,
     unknown_keys,
@@ -206,9 +206,7 @@ impl Action for Restart {
 
     fn check(&self, with: &Value, target: &Object, _: Option<Bounds>) -> Vec<String> {
         let mut problems = unknown_keys(NAME, with, &[]);
-        if !matches!(target, Object::Workload { .. }) {
-            problems.push(format!("{NAME} needs a target with `kubernetes`"));
-        }
+        problems.extend(no_workload(NAME, target));
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
     }

@@ -317,6 +317,9 @@ impl Action for Scale {
             Object::Workload { kind: Kind::DaemonSet, .. } => {
                 problems.push(format!("{NAME} can't scale a DaemonSet: it has one pod a node"));
             }
+            Object::BlueGreen { .. } => {
+                problems.push(format!("{NAME} needs a target that is a workload, not a Service"))
+            }
             Object::Database { .. } | Object::Nothing => {
                 problems.push(format!("{NAME} needs a target with `kubernetes`"))
             }

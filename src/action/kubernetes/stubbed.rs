@@ -1,6 +1,6 @@
 //! What the actions send, and what they make of every kind of answer, against a stub that keeps what it was asked.
 
-use super::{register, workload::Itself};
+use super::{flip::smoke::Smoker, register, workload::Itself};
 use crate::{
     action::{Action, Registry},
     model::{
@@ -59,7 +59,7 @@ pub(super) fn cluster(url: &str) -> Cluster {
 pub(super) fn action(cluster: &Cluster, name: &str) -> Arc<dyn Action> {
     let mut registry = Registry::default();
     let itself = Itself { namespace: "nightshift".to_owned(), deployment: "nightshift".to_owned() };
-    register(&mut registry, cluster, Some(&itself));
+    register(&mut registry, cluster, Some(&itself), &Smoker::connect(&["127.0.0.1".to_owned()]).unwrap());
     registry.get(name).unwrap().clone()
 }
 

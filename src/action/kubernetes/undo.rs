@@ -6,7 +6,7 @@
 //! put its own template back keep it away.
 
 use super::{
-    deadline, dry_run, last_look, outcome, own, ownership,
+    deadline, dry_run, last_look, no_workload, outcome, own, ownership,
     revision_choice::{choose, deployed_within_of, wanted_of},
     revisions::{Revision, Revisions},
     rollout::{self, Rollout},
@@ -256,9 +256,7 @@ impl Action for Undo {
 
     fn check(&self, with: &Value, target: &Object, _: Option<Bounds>) -> Vec<String> {
         let mut problems = unknown_keys(NAME, with, &["to", "deployed_within"]);
-        if *target == Object::Nothing {
-            problems.push(format!("{NAME} needs a target with `kubernetes`"));
-        }
+        problems.extend(no_workload(NAME, target));
         problems.extend(wanted_of(with).err());
         problems.extend(deployed_within_of(with).err());
         problems.extend(own(NAME, target, self.itself.as_ref()));

@@ -46,6 +46,7 @@ impl<'a> Named<'a> {
             Object::Workload { namespace, kind, name, selector } => {
                 Ok(Named { namespace, kind: *kind, name, selector: selector.as_deref() })
             }
+            Object::BlueGreen { .. } => Err("the target is a Service, not a workload".to_owned()),
             Object::Database { .. } | Object::Nothing => Err("the target is not a Kubernetes workload".to_owned()),
         }
     }

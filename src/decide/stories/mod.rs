@@ -9,6 +9,7 @@ mod alerts;
 mod braking;
 mod crossing;
 mod eviction;
+mod flipping;
 mod harness;
 mod people;
 mod restrained;

@@ -114,6 +114,7 @@ struct WorkloadSpec {
 pub fn of_target(target: &Object) -> Result<(&str, Kind, &str), String> {
     match target {
         Object::Workload { namespace, kind, name, .. } => Ok((namespace, *kind, name)),
+        Object::BlueGreen { .. } => Err("the target is a Service: name its Deployments as targets".to_owned()),
         Object::Database { .. } | Object::Nothing => {
             Err("the target is not a Kubernetes workload: it has no pods".to_owned())
         }

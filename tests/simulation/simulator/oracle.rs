@@ -252,6 +252,11 @@ fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
                 model.breaks("I-23 did not help is confirmed", format!("step {id}"));
             }
         }
+        Answer::Broke { .. } => {
+            if !reading.is_some_and(|reading| matches!(reading.target, TargetReading::Broken { .. })) {
+                model.breaks("I-23 what broke was read as broken", format!("step {id}"));
+            }
+        }
         Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
     }
 }

@@ -76,7 +76,7 @@ impl Restraints {
             }
             Event::StepFailed { reason: Reason::ChangedSince { .. }, .. } => {}
             Event::StepFailed { step, .. } | Event::StepUnknown { step, .. } => self.failed(*step),
-            Event::StepVerified { step, answer: Answer::DidNot } => self.failed(*step),
+            Event::StepVerified { step, answer: Answer::DidNot | Answer::Broke { .. } } => self.failed(*step),
             Event::StepVerified { step, answer: Answer::Helped } => {
                 if let Some(of) = self.fixes.get(step) {
                     self.failures.remove(of);

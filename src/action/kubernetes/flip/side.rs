@@ -1,0 +1,105 @@
+//! One colour's Deployment and the pods that its selector would send traffic to.
+
+use super::colours::{Colours, words};
+use crate::{
+    action::kubernetes::{
+        pods::{self, Pod},
+        revisions::Revisions,
+        rollout::{self, Rollout},
+        template::Template,
+        workload::Workload,
+    },
+    model::{
+        observation::{Forbidden, RollsBack},
+        target::Kind,
+    },
+    peer::kubernetes::{Cluster, Place, Resource},
+};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+
+#[derive(Debug, Clone)]
+pub struct Side {
+    pub color: String,
+    /// `green (Deployment production/web-green)`.
+    words: String,
+    pub workload: Workload,
+    /// Ready pods that are the Deployment's own by uid and that the Service's selector would choose.
+    pub ready: u32,
+}
+
+impl Side {
+    /// `selector`: the Service's, with this colour in it.
+    pub async fn read(
+        cluster: &Cluster,
+        colours: Colours<'_>,
+        color: &str,
+        selector: &BTreeMap<String, String>,
+        until: Instant,
+    ) -> Result<Side, String> {
+        let deployment = colours.deployment(color);
+        let named = colours.named(&deployment);
+        let workload = Workload::read(cluster, named, until).await?;
+        let (owned, chosen) =
+            tokio::join!(pods::owned(cluster, named, &workload, until), chosen_pods(cluster, colours, selector, until));
+        let chosen: BTreeSet<String> = chosen?.into_iter().map(|pod| pod.metadata.uid).collect();
+        let ready = owned?.iter().filter(|pod| pod.is_ready() && chosen.contains(&pod.metadata.uid)).count();
+        Ok(Side {
+            color: color.to_owned(),
+            words: format!("{color} ({})", named.words()),
+            workload,
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Why traffic does not go there: it must be there in full, and as much of it ready as is wanted.
+    pub fn refuses(&self, wanted: u32) -> Option<String> {
+        let Side { words, workload, ready, .. } = self;
+        if workload.replicas(Kind::Deployment) == Some(0) {
+            return Some(format!("{words} has 0 replicas: it is switched off"));
+        }
+        if workload.spec.paused {
+            return Some(format!("the rollout of {words} is paused"));
+        }
+        match rollout::status(Kind::Deployment, workload) {
+            Rollout::Complete => {}
+            Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {
+                return Some(format!("{words} is not rolled out: {says}"));
+            }
+        }
+        (*ready < wanted.max(1)).then(|| format!("{words} has {ready} ready pods, {} are wanted", wanted.max(1)))
+    }
+
+    /// What guards need to know of leaving it: since when it runs what it runs, and whether that may be left at all.
+    pub async fn rolls_back(
+        &self,
+        cluster: &Cluster,
+        colours: Colours<'_>,
+        until: Instant,
+    ) -> Result<RollsBack, String> {
+        let deployment = colours.deployment(&self.color);
+        let named = colours.named(&deployment);
+        let revisions = Revisions::read(cluster, named, &self.workload, until).await?;
+        let template = Template::of(&self.workload.spec.template);
+        let current = template.as_ref().and_then(|template| revisions.of_template(template));
+        let current = current.ok_or_else(|| format!("since when {} runs what it runs is not known", self.words))?;
+        let forbidden = current.template.no_rollback();
+        Ok(RollsBack {
+            revision: current.number,
+            deployed_at: revisions.deployed_at(current),
+            forbidden: forbidden.map(|why| Forbidden { revision: current.number, why: why.to_owned() }),
+        })
+    }
+}
+
+/// The pods that a selector chooses, whoever owns them.
+pub async fn chosen_pods(
+    cluster: &Cluster,
+    colours: Colours<'_>,
+    selector: &BTreeMap<String, String>,
+    until: Instant,
+) -> Result<Vec<Pod>, String> {
+    let query = words(selector);
+    let place = Place::all(Resource::Pod, colours.namespace);
+    Ok(cluster.list(place, &[("labelSelector", query.as_str())], until).await?)
+}

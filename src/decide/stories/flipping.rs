@@ -1,0 +1,179 @@
+//! Stories of a change that is watched to the end of its window, and put back by itself where it fails by itself.
+
+use super::harness::{Story, rule};
+use crate::model::{
+    event::{Event, LadderEnd},
+    observation::{Reading, TargetReading},
+    reason::Reason,
+    rung::IfIneffective,
+    step::{Answer, Phase, Purpose},
+    time::Span,
+};
+
+/// A ladder of two rungs whose first one has acted and has settled. `if_ineffective` is `keep`.
+fn flipped() -> Story {
+    let mut story = Story::with(|spec| {
+        spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "api"]);
+        spec.rules[0].remediate[0].if_ineffective = IfIneffective::Keep;
+    });
+    story.acts_on("WebIsSlow");
+    story.after(Span::seconds(40));
+    story
+}
+
+fn watched(story: &Story) -> Reading {
+    Reading { target: TargetReading::Watched { says: "3 pods of green".into() }, ..story.reading() }
+}
+
+fn broken(story: &Story) -> Reading {
+    Reading { target: TargetReading::Broken { says: "1 endpoints of green are ready".into() }, ..story.reading() }
+}
+
+fn undos(story: &Story) -> usize {
+    let planned = |event: &&Event| matches!(event, Event::StepPlanned { purpose: Purpose::Undo { .. }, .. });
+    story.events().filter(planned).count()
+}
+
+/// The flip back is done, and read back well.
+fn goes_back(story: &mut Story) {
+    story.observes();
+    story.performs();
+    assert_eq!(story.replicas, 4, "it is back");
+    let reading = story.after(Span::seconds(5)).reading();
+    story.measures(reading);
+}
+
+#[test]
+fn healthy_and_resolved_helped_at_the_end_of_the_watch() {
+    let mut story = flipped();
+    story.resolves("WebIsSlow");
+    let reading = watched(story.after(Span::seconds(10)));
+    story.measures(reading);
+    assert_eq!(story.phase(story.last_step()), Phase::Verifying, "the watch goes on");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    assert_eq!(story.phase(story.last_step()), Phase::Verified);
+    assert_eq!(story.ladder(1), Some(LadderEnd::Helped));
+    assert_eq!((undos(&story), story.replicas, story.pages()), (0, 6, 0));
+}
+
+#[test]
+fn healthy_and_still_firing_is_kept_and_the_next_rung_comes() {
+    let mut story = flipped();
+    let reading = watched(&story);
+    story.measures(reading);
+    assert_eq!(story.phase(story.last_step()), Phase::Verifying, "the alert counts only at the end");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    let next = story.last_step();
+    assert_eq!((story.step(next).rung_number, story.step(next).purpose.is_fix()), (1, true));
+    assert_eq!((undos(&story), story.replicas), (0, 6));
+}
+
+#[test]
+fn healthy_and_still_firing_at_the_end_of_the_ladder_goes_to_people() {
+    let mut story = Story::begin();
+    story.acts_on("WebIsSlow");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    assert_eq!(story.ladder(1), Some(LadderEnd::Exhausted));
+    assert_eq!((undos(&story), story.replicas, story.pages()), (0, 6, 1));
+}
+
+#[test]
+fn what_fails_by_itself_goes_back_once_and_then_people_have_it() {
+    let mut story = flipped();
+    let reading = watched(&story);
+    story.measures(reading);
+    let flip = story.last_step();
+    let reading = broken(story.after(Span::seconds(5)));
+    story.measures(reading);
+    assert_eq!(story.phase(flip), Phase::Ineffective);
+    assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
+    assert_eq!((undos(&story), story.pages()), (1, 0));
+    goes_back(&mut story);
+    let reason = Reason::Broke { why: "1 endpoints of green are ready".into() };
+    assert_eq!(story.ladder(1), Some(LadderEnd::HandedOver { reason }), "no next rung");
+    assert_eq!((undos(&story), story.pages(), story.intents().len()), (1, 1, 0));
+    // It goes on firing: nothing is flipped again.
+    story.after(Span::minutes(20)).observes();
+    story.performs();
+    assert_eq!((undos(&story), story.replicas, story.starts_count()), (1, 4, 2));
+}
+
+#[test]
+fn what_never_gets_well_goes_back_too() {
+    let mut story = flipped();
+    let reading = broken(&story);
+    story.measures(reading);
+    assert_eq!(undos(&story), 1);
+    goes_back(&mut story);
+    assert_eq!(story.pages(), 1);
+}
+
+#[test]
+fn before_it_has_settled_nothing_counts() {
+    let mut story = Story::begin();
+    story.acts_on("WebIsSlow");
+    let reading = broken(story.after(Span::seconds(20)));
+    story.measures(reading);
+    assert_eq!((story.phase(story.last_step()), undos(&story)), (Phase::Verifying, 0));
+}
+
+#[test]
+fn a_resolve_does_not_excuse_what_fails() {
+    let mut story = flipped();
+    story.resolves("WebIsSlow");
+    let flip = story.last_step();
+    let reading = broken(story.after(Span::seconds(5)));
+    story.measures(reading);
+    assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
+    goes_back(&mut story);
+    assert_eq!((undos(&story), story.pages()), (1, 1));
+}
+
+#[test]
+fn a_resolve_while_it_waits_to_go_back_does_not_keep_it() {
+    let mut story = flipped();
+    let reading = broken(&story);
+    story.measures(reading);
+    story.resolves("WebIsSlow");
+    assert_eq!(story.phase(story.last_step()), Phase::Observing, "nobody answers: perhaps that is why it resolved");
+    goes_back(&mut story);
+    assert_eq!((undos(&story), story.pages()), (1, 1));
+}
+
+#[test]
+fn an_unread_target_is_not_a_broken_one() {
+    let mut story = flipped();
+    let unread = TargetReading::Unread { problem: "the API server does not answer".into() };
+    let reading = Reading { target: unread, ..story.reading() };
+    story.measures(reading);
+    assert_eq!((story.phase(story.last_step()), undos(&story)), (Phase::Verifying, 0));
+}
+
+#[test]
+fn what_somebody_else_changed_meanwhile_is_left_to_people_with_the_difference() {
+    let mut story = flipped();
+    let reading = broken(&story);
+    story.measures(reading);
+    story.replicas = 9;
+    story.observes();
+    let undo = story.last_step();
+    assert_eq!(story.phase(undo), Phase::Dropped);
+    let said = story.step(undo).reason.as_ref().unwrap().says(&story.policy.zone);
+    assert!(said.contains("replicas are 9, nightshift left 6"), "{said}");
+    assert_eq!((story.replicas, story.pages(), undos(&story)), (9, 1, 1));
+}
+
+#[test]
+fn whoever_took_it_over_hears_that_it_got_worse() {
+    let mut story = flipped();
+    let flip = story.last_step();
+    story.reloads(|spec| spec.rules[0].remediate.clear());
+    let paged = story.pages();
+    let reading = broken(&story);
+    story.measures(reading);
+    assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
+    assert!(story.pages() > 0 && story.pages() >= paged, "{paged}");
+}
