@@ -8,7 +8,9 @@ use crate::{
     },
     config::Settings,
     driver::RealWorld,
-    evidence, journal,
+    evidence,
+    http::client::{Client, ClientSettings},
+    journal,
     model::target::{Kind, Object},
     peer::{alertmanager::Alertmanagers, kubernetes::Cluster, prometheus::Prometheus},
 };
@@ -40,7 +42,8 @@ impl Abilities {
             Some(itself) => Some(itself),
             None => find_itself(&cluster).await,
         };
-        Ok(Abilities::of(&cluster, itself, &Smoker::connect(&settings.smoke_hosts)?))
+        let http = Client::build(&ClientSettings::default()).map_err(|error| error.to_string())?;
+        Ok(Abilities::of(&cluster, itself, &Smoker::connected(&settings.smoke_hosts, http.raw())))
     }
 
     /// Without a connection: enough to check rules.
