@@ -16,6 +16,7 @@ use nightshift::{
         kubernetes::{flip::smoke::Smoker, workload::Itself},
     },
     evidence,
+    http::client::{Client, ClientSettings},
     model::{
         mode::Mode,
         observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},
@@ -68,7 +69,8 @@ impl Hand {
         let cluster = Cluster::connect(Some(kubeconfig), None).await.unwrap();
         let mut registry = Registry::default();
         let itself = Itself { namespace: namespace.name.clone(), deployment: "nightshift".to_owned() };
-        let smoke = Smoker::connect(&["127.0.0.1".to_owned()]).unwrap();
+        let http = Client::build(&ClientSettings::default()).unwrap();
+        let smoke = Smoker::connected(&["127.0.0.1".to_owned()], http.raw());
         kubernetes::register(&mut registry, &cluster, Some(&itself), &smoke);
         let bounds = (action == "kubernetes/scale").then_some(Bounds { min: 1, max: 20, may_scale_to_zero: true });
         let action = registry.get(action).unwrap().clone();

@@ -19,6 +19,9 @@ use std::{
 };
 use support::{ControlPlane, peers::Alertmanager, stub::Stub, wait_until};
 
+/// Groups in which everybody may ask about themselves.
+const EVERYBODYS: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
+
 fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
 }
@@ -209,7 +212,7 @@ async fn rights(plane: &ControlPlane, token: &str, namespace: &str) -> BTreeMap<
     };
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for rule in answer["status"]["resourceRules"].as_array().unwrap() {
-        for group in texts(&rule["apiGroups"]).iter().filter(|group| !group.ends_with(".k8s.io")) {
+        for group in texts(&rule["apiGroups"]).iter().filter(|group| !EVERYBODYS.contains(&group.as_str())) {
             for resource in texts(&rule["resources"]) {
                 all.entry(format!("{group}/{resource}")).or_default().extend(texts(&rule["verbs"]));
             }
@@ -233,6 +236,8 @@ fn wanted() -> BTreeMap<String, BTreeSet<String>> {
         ("/pods/eviction", &["create"]),
         ("/pods", &["list"]),
         ("/pods/log", &["get"]),
+        ("/services", &["get", "patch"]),
+        ("discovery.k8s.io/endpointslices", &["list"]),
     ]
     .into_iter()
     .map(|(resource, verbs)| (resource.to_owned(), verbs.iter().map(|verb| (*verb).to_owned()).collect()))

@@ -8,7 +8,9 @@ use crate::{
     },
     config::Settings,
     driver::RealWorld,
-    evidence, journal,
+    evidence,
+    http::client::{Client, ClientSettings},
+    journal,
     model::target::{Kind, Object},
     peer::{alertmanager::Alertmanagers, kubernetes::Cluster, postgres::Databases, prometheus::Prometheus},
 };
@@ -43,7 +45,9 @@ impl Abilities {
             Some(itself) => Some(itself),
             None => find_itself(&cluster).await,
         };
-        Ok(Abilities::of(&cluster, itself, databases(settings)?, &Smoker::connect(&settings.smoke_hosts)?))
+        let http = Client::build(&ClientSettings::default()).map_err(|error| error.to_string())?;
+        let smoke = Smoker::connected(&settings.smoke_hosts, http.raw());
+        Ok(Abilities::of(&cluster, itself, databases(settings)?, &smoke))
     }
 
     /// Without a connection: enough to check rules.

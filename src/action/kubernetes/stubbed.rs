@@ -59,7 +59,12 @@ pub(super) fn cluster(url: &str) -> Cluster {
 pub(super) fn action(cluster: &Cluster, name: &str) -> Arc<dyn Action> {
     let mut registry = Registry::default();
     let itself = Itself { namespace: "nightshift".to_owned(), deployment: "nightshift".to_owned() };
-    register(&mut registry, cluster, Some(&itself), &Smoker::connect(&["127.0.0.1".to_owned()]).unwrap());
+    register(
+        &mut registry,
+        cluster,
+        Some(&itself),
+        &Smoker::connected(&["127.0.0.1".to_owned()], crate::peer::stub::http()),
+    );
     registry.get(name).unwrap().clone()
 }
 

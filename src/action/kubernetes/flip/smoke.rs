@@ -3,8 +3,7 @@
 //! It goes to hosts of `smoke_hosts` only, follows no redirect, sends no credentials and keeps nothing of the answer.
 
 use super::colours::COLOR;
-use crate::http::client::{Client, ClientSettings};
-use reqwest::{Method, Url};
+use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
@@ -97,10 +96,10 @@ impl Smoke {
 }
 
 impl Smoker {
-    /// With a client of its own: no connection of it is anybody else's.
-    pub fn connect(hosts: &[String]) -> Result<Smoker, String> {
-        let client = Client::build(&ClientSettings::default()).map_err(|error| error.to_string())?;
-        Ok(Smoker { hosts: Some(hosts.to_vec()), client: Some(client) })
+    /// By a client that follows no redirect, as all clients of `http` are: a redirect would leave the listed hosts.
+    #[must_use]
+    pub fn connected(hosts: &[String], client: Client) -> Smoker {
+        Smoker { hosts: Some(hosts.to_vec()), client: Some(client) }
     }
 
     /// Enough to check rules.
@@ -163,14 +162,33 @@ impl Smoker {
 
 async fn once(client: &Client, url: &Url, smoke: &Smoke) -> Result<(), String> {
     let timeout = Duration::from_millis(smoke.timeout_milliseconds);
-    let request = client.request(Method::GET, url.as_str()).timeout(timeout);
+    let exchange = async {
+        let mut answer = client.get(url.clone()).timeout(timeout).send().await.map_err(|error| sentence(&error))?;
+        let mut bytes = 0_usize;
+        while let Some(chunk) = answer.chunk().await.map_err(|error| sentence(&error))? {
+            bytes = bytes.saturating_add(chunk.len());
+            if bytes > BODY_LIMIT {
+                return Err(format!("its answer is larger than {} KiB", BODY_LIMIT >> 10));
+            }
+        }
+        Ok(answer.status().as_u16())
+    };
     // The client's own time-out covers the body too; this one is for what it forgets.
-    let answer = tokio::time::timeout(timeout, client.exchange(request, BODY_LIMIT)).await;
-    let answer = answer.map_err(|_| "it did not answer in time".to_owned())?.map_err(|error| error.to_string())?;
-    let status = answer.status.as_u16();
+    let status =
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| "it did not answer in time".to_owned())??;
     match status {
         _ if status == smoke.expect_status => Ok(()),
         300..=399 => Err(format!("it answered {status}, and redirects are not followed")),
         _ => Err(format!("it answered {status}, not {}", smoke.expect_status)),
     }
+}
+
+/// Without the address, which may hold more than is to be shown.
+fn sentence(error: &reqwest::Error) -> String {
+    let what = match error {
+        _ if error.is_timeout() => "it did not answer in time",
+        _ if error.is_connect() => "it could not be reached",
+        _ => "its answer broke off",
+    };
+    what.to_owned()
 }
