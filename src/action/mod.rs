@@ -34,7 +34,9 @@ pub trait Action: Send + Sync {
     fn check(&self, with: &Value, target: &Object, bounds: Option<Bounds>) -> Vec<String>;
 
     /// How long what it does lasts before it is put back, if it says so.
-    fn lease(&self, with: &Value) -> Option<crate::model::time::Span>;
+    fn lease(&self, _with: &Value) -> Option<crate::model::time::Span> {
+        None
+    }
 
     /// How long it watches what it did, if it says so itself: that is how long it is measured after settling.
     fn watches(&self, _: &Value) -> Option<crate::model::time::Span> {

@@ -8,7 +8,7 @@ use crate::model::{
     plan::{Effect, Plan, Proposal},
     rung::{Bounds, Rung},
     target::Object,
-    time::{Micros, Span},
+    time::Micros,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -40,10 +40,6 @@ impl Action for Noop {
             Value::Object(map) if map.is_empty() => Vec::new(),
             _ => vec!["noop takes no `with`".to_owned()],
         }
-    }
-
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
     }
 
     fn may_destroy(&self, _: &Value) -> bool {

@@ -113,6 +113,7 @@ impl State {
                     firing: 0,
                     resolved: 0,
                     lost: 0,
+                    folded_into: None,
                     fires_elsewhere: false,
                     last_end: None,
                     ladder: None,
@@ -375,7 +376,7 @@ impl State {
                 self.clear_timer(&Timer::Brake(set.clone()));
             }
             Event::IncidentFolded { incident, into } => {
-                self.incident_mut(*incident, event)?.receiver = None;
+                self.incident_mut(*incident, event)?.folded_into = Some(*into);
                 self.fleet.fold(*into);
             }
             Event::Rearmed { rule, targets, whole, .. } => {

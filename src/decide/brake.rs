@@ -109,6 +109,10 @@ impl Fleet {
         all.or_else(|| set.and_then(|set| self.on.get(&Some(set.to_owned())).map(|on| (Some(set), on))))
     }
 
+    pub(super) fn tells(&self, incident: IncidentId) -> bool {
+        self.on.values().any(|on| on.incident == incident)
+    }
+
     /// Where the brake is on, for people; None: everywhere.
     pub(super) fn scopes(&self) -> impl Iterator<Item = Option<&str>> {
         self.on.keys().map(Option::as_deref)
@@ -172,7 +176,7 @@ impl Decider<'_> {
         let title = format!("Brake: {targets} targets of {words} alert within {}", brake.within);
         let since = self.now - brake.within;
         let acts = self.state.fleet.alarms_since(scope.as_deref(), since).any(|alarm| alarm.acts);
-        let told = self.state.fleet.on.values().map(|on| on.incident).next();
+        let told = self.state.fleet.on.values().map(|on| on.incident).find(|id| self.state.tells_of_a_storm(*id));
         let incident = match told {
             Some(incident) => incident,
             None => self.open_fleet_incident(scope.as_deref(), since, title.clone())?,
@@ -180,20 +184,35 @@ impl Decider<'_> {
         let look_at = self.now + LOOKED_AT;
         self.emit(Event::Braked { set: scope.clone(), incident, targets, look_at })?;
         let reason = Reason::Braked { by: incident, set: scope.clone(), targets };
-        for id in self.unstarted_in(scope.as_deref()) {
-            self.stop_ladder(id, reason.clone())?;
-        }
         self.touched.insert(incident);
         let goes_on = format!("Nothing acts on them until it has been calm for {}.", brake.cooldown);
         match told {
             // One page for one storm, however wide it becomes.
-            Some(_) => self.post(incident, format!("{title}. {goes_on}")),
+            Some(_) => self.post(incident, format!("{title}. {goes_on}"))?,
             None if acts => {
                 self.post(incident, goes_on)?;
-                self.page(incident, reason)
+                self.page(incident, reason.clone())?;
             }
-            None => self.post(incident, format!("{goes_on} In shadow mode nobody is woken for it.")),
+            None => self.post(incident, format!("{goes_on} In shadow mode nobody is woken for it."))?,
         }
+        for id in self.unstarted_in(scope.as_deref()) {
+            self.stop_ladder(id, reason.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The brake stops a rule that would have acted: the storm's one page is for it too. Where nobody has it, or it tells of
+    /// nothing any more, people are woken now.
+    pub(super) fn left_to_the_storm(&mut self, id: IncidentId, storm: IncidentId, reason: Reason) -> Decided {
+        if !self.state.tells_of_a_storm(storm) {
+            return self.page(id, reason);
+        }
+        let woken = self.state.incidents.get(&storm).is_some_and(|it| it.pages > 0 || it.acknowledged_by.is_some());
+        if !woken {
+            self.page(storm, reason.clone())?;
+        }
+        let says = reason.says(&self.policy.zone);
+        self.post(id, format!("Not acting: {says}."))
     }
 
     fn open_fleet_incident(
@@ -243,7 +262,8 @@ impl Decider<'_> {
         }
         let rungs = self.policy.ladder(rule, labels).ok()?;
         let target = &rungs.first()?.target;
-        self.state.fleet.on_for(set_of(target)).map(|(_, on)| on.incident)
+        let storm = self.state.fleet.on_for(set_of(target)).map(|(_, on)| on.incident);
+        storm.filter(|storm| self.state.tells_of_a_storm(*storm))
     }
 
     /// Tells in the storm's incident, not in one of its own.
@@ -282,22 +302,20 @@ impl Decider<'_> {
     }
 
     fn release(&mut self, scope: &Option<String>, on: &On, why: &str) -> Decided {
-        let firing: Vec<IncidentId> = {
-            let alarms = self.state.fleet.alarms.values();
-            let alarms = alarms.filter(|alarm| scope.is_none() || alarm.set == *scope);
-            alarms.map(|alarm| alarm.incident).filter(|id| self.fires(*id)).collect::<BTreeSet<_>>()
-        }
-        .into_iter()
-        .collect();
+        let alarms = self.state.fleet.alarms.values();
+        let alarms = alarms.filter(|alarm| scope.is_none() || alarm.set == *scope);
+        let firing: BTreeSet<IncidentId> = alarms.map(|alarm| alarm.incident).filter(|id| self.fires(*id)).collect();
         self.emit(Event::BrakeReleased { set: scope.clone() })?;
         self.touched.insert(on.incident);
+        // What still fires has messages of its own from here on.
+        self.touched.extend(&firing);
         let mut text = format!("The brake is off: {why}.");
         if !firing.is_empty() {
             let named: Vec<String> = firing.iter().take(NAMED as usize).map(ToString::to_string).collect();
             text += &format!(" {} incidents still fire, and are people's: {}.", firing.len(), named.join(", "));
         }
         self.post(on.incident, text)?;
-        let is_told_elsewhere = self.state.fleet.on.values().any(|other| other.incident == on.incident);
+        let is_told_elsewhere = self.state.fleet.tells(on.incident);
         let is_open = self.state.incidents.get(&on.incident).is_some_and(|it| it.phase != IncidentPhase::Resolved);
         if is_open && !is_told_elsewhere { self.resolve_incident(on.incident, HowResolved::Quiet) } else { Ok(()) }
     }

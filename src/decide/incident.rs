@@ -91,8 +91,10 @@ impl Decider<'_> {
             // A step is still being verified: its verdict decides.
             None => false,
             Some(LadderEnd::Helped | LadderEnd::NotNeeded | LadderEnd::WouldHave) => true,
-            // Nobody was woken for it: there was nothing to be woken for, until now.
-            Some(LadderEnd::HandedOver { reason: Reason::LostContact | Reason::Silenced { .. } }) => true,
+            // Nobody was woken for it alone: there was nothing to be woken for, or a storm's page, until now.
+            Some(LadderEnd::HandedOver {
+                reason: Reason::LostContact | Reason::Silenced { .. } | Reason::Braked { .. },
+            }) => true,
             // People have it, for as long as this incident lasts.
             Some(LadderEnd::Exhausted | LadderEnd::HandedOver { .. } | LadderEnd::Vetoed { .. }) => false,
         });

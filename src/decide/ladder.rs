@@ -145,6 +145,9 @@ impl Decider<'_> {
         }
         let shadow = self.ladder_is_shadow(id);
         self.end_ladder(id, LadderEnd::HandedOver { reason: reason.clone() })?;
+        if let (Reason::Braked { by, .. }, false) = (&reason, shadow) {
+            return self.left_to_the_storm(id, *by, reason.clone());
+        }
         if shadow || !pages(&reason) {
             let says = reason.says(&self.policy.zone);
             return self.post(id, format!("Not acting: {says}."));
@@ -252,8 +255,6 @@ fn pages(reason: &Reason) -> bool {
     !matches!(
         reason,
         Reason::Silenced { .. }
-            // The storm has one page.
-            | Reason::Braked { .. }
             | Reason::Rejected { .. }
             | Reason::Closed { .. }
             | Reason::Undone { .. }

@@ -150,6 +150,8 @@ pub(super) struct Incident {
     pub firing: u32,
     pub resolved: u32,
     pub lost: u32,
+    /// The storm's incident that tells of it, for as long as the brake is on.
+    pub folded_into: Option<IncidentId>,
     /// An alert of it fired anew after it was resolved: that is another incident's.
     pub fires_elsewhere: bool,
     /// The latest end of an alert of it: a rule must be evaluated after it.
@@ -444,6 +446,17 @@ impl State {
         let owned = incidents.into_iter().map(|((severity, word), count)| ((severity.to_owned(), word), count));
         counts.incidents = owned.collect();
         counts
+    }
+
+    /// The incident that tells of a brake that is on, and nobody has closed it.
+    pub(super) fn tells_of_a_storm(&self, id: IncidentId) -> bool {
+        let is_open = self.incidents.get(&id).is_some_and(|incident| incident.phase != IncidentPhase::Resolved);
+        is_open && self.fleet.tells(id)
+    }
+
+    /// It has messages of its own: no storm's incident tells of it instead, or people were woken for it.
+    pub(super) fn speaks_for_itself(&self, incident: &Incident) -> bool {
+        incident.pages > 0 || !incident.folded_into.is_some_and(|into| self.tells_of_a_storm(into))
     }
 
     /// The brake is on for everything.

@@ -16,8 +16,13 @@ const PAGES_OWED: usize = 100;
 impl Decider<'_> {
     /// One line in the incident's thread.
     pub(super) fn post(&mut self, id: IncidentId, text: String) -> Decided {
-        let receiver = self.state.incidents.get(&id).and_then(|incident| incident.receiver.clone());
-        self.post_to(receiver, id, text)
+        self.post_to(self.receiver_of(id), id, text)
+    }
+
+    /// Who is told of it; nobody while a storm's incident tells of it.
+    fn receiver_of(&self, id: IncidentId) -> Option<Receiver> {
+        let incident = self.state.incidents.get(&id).filter(|incident| self.state.speaks_for_itself(incident))?;
+        incident.receiver.clone()
     }
 
     /// Wakes people: a post that mentions the severity's people, an ERROR line and a metric. Whoever acknowledged is awake.
@@ -88,10 +93,7 @@ impl Decider<'_> {
     /// Every incident that this input touched owes its card anew.
     pub(super) fn owe_cards(&mut self) -> Decided {
         for incident in std::mem::take(&mut self.touched) {
-            let Some(receiver) = self.state.incidents.get(&incident).and_then(|incident| incident.receiver.clone())
-            else {
-                continue;
-            };
+            let Some(receiver) = self.receiver_of(incident) else { continue };
             self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Card }, note: None })?;
         }
         Ok(())

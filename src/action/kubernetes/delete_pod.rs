@@ -18,7 +18,7 @@ use crate::{
         plan::{Effect, Plan, Proposal},
         rung::{Bounds, Rung},
         target::Object,
-        time::{Micros, Span},
+        time::Micros,
     },
     peer::kubernetes::{Class, Cluster, Place, Problem, Resource},
 };
@@ -236,10 +236,6 @@ impl Action for DeletePod {
         problems.extend(no_workload(NAME, target));
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
-    }
-
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
     }
 
     fn may_destroy(&self, _: &Value) -> bool {

@@ -18,7 +18,7 @@ use crate::{
         plan::{Effect, Plan, Proposal},
         rung::{Bounds, Rung},
         target::{Kind, Object},
-        time::{Micros, Span},
+        time::Micros,
     },
     peer::kubernetes::{Cluster, Problem},
 };
@@ -209,10 +209,6 @@ impl Action for Restart {
         problems.extend(no_workload(NAME, target));
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
-    }
-
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
     }
 
     fn may_destroy(&self, _: &Value) -> bool {

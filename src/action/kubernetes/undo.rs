@@ -22,7 +22,7 @@ use crate::{
         plan::{Plan, Proposal},
         rung::{Bounds, Rung},
         target::{Kind, Object},
-        time::{Micros, Span},
+        time::Micros,
     },
     peer::kubernetes::Cluster,
 };
@@ -261,10 +261,6 @@ impl Action for Undo {
         problems.extend(deployed_within_of(with).err());
         problems.extend(own(NAME, target, self.itself.as_ref()));
         problems
-    }
-
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
     }
 
     fn may_destroy(&self, _: &Value) -> bool {

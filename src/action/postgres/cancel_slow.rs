@@ -248,10 +248,6 @@ impl Action for CancelSlow {
         with.problems
     }
 
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
-    }
-
     fn may_destroy(&self, _: &Value) -> bool {
         true
     }

@@ -246,10 +246,6 @@ impl Action for KillIdle {
         with.problems
     }
 
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
-    }
-
     fn may_destroy(&self, _: &Value) -> bool {
         true
     }

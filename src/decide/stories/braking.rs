@@ -7,13 +7,14 @@ use crate::{
         alert::Status,
         event::Event,
         id::IncidentId,
-        input::Input,
+        input::{Command, Input},
         mode::Mode,
         step::Phase,
         target::Kind,
         time::{Micros, Span},
     },
 };
+use std::collections::BTreeSet;
 
 const BRAKE: Brake =
     Brake { share_percent: 20, at_least: 3, all: 5, within: Span::minutes(5), cooldown: Span::minutes(15) };
@@ -91,8 +92,7 @@ fn what_opens_under_the_brake_is_told_in_the_storms_incident() {
     }
     assert_eq!((story.pages(), story.starts_count()), (1, 0));
     let ids = story.state.incident_ids();
-    let cards = ids.iter().filter(|id| story.state.incidents[*id].receiver.is_some()).count();
-    assert_eq!((ids.len(), cards), (51, 4), "three that tripped it, and the storm's own");
+    assert_eq!((ids.len(), cards(&story).len()), (51, 4), "three that tripped it, and the storm's own");
     let storm = story.events().find_map(|event| match event {
         Event::Braked { incident, .. } => Some(*incident),
         _ => None,
@@ -232,6 +232,92 @@ fn in_shadow_nobody_is_woken_for_a_storm() {
         fires(&mut story, number);
     }
     assert_eq!((braked(&story).len(), story.pages()), (1, 0));
+}
+
+/// The incidents that have a message of their own.
+fn cards(story: &Story) -> BTreeSet<IncidentId> {
+    let cards = story.events().filter_map(|event| match event {
+        Event::Tell { letter, note: None } => Some(letter.incident),
+        _ => None,
+    });
+    cards.collect()
+}
+
+fn the_storm(story: &Story) -> IncidentId {
+    let mut storms = story.state.incidents.iter().filter(|(_, it)| it.rule == crate::decide::brake::RULE);
+    *storms.next().unwrap().0
+}
+
+#[test]
+fn whoever_would_have_acted_is_paged_for_though_shadow_began_the_storm() {
+    let mut story = fleet(|spec| {
+        spec.rules.last_mut().unwrap().mode = Mode::Shadow;
+        spec.brake = Some(Brake { at_least: 100, ..BRAKE });
+    });
+    for number in 1..=6 {
+        fires(&mut story, number);
+    }
+    assert_eq!((braked(&story), story.pages()), (vec![None], 0));
+    story.fires("WebIsSlow");
+    story.observes();
+    assert_eq!((story.starts_count(), story.pages()), (0, 1), "nothing acts, and nobody knew");
+    story.fires("ApiIsSlow");
+    assert_eq!(story.pages(), 1, "one page for the storm");
+}
+
+#[test]
+fn a_storm_that_a_person_closed_hides_nothing_new() {
+    let mut story = fleet(|_| {});
+    for number in 1..=3 {
+        fires(&mut story, number);
+    }
+    let incident = the_storm(&story);
+    story.command("ann", Command::Resolve { incident });
+    fires(&mut story, 4);
+    let new = *story.state.incident_ids().first().unwrap();
+    assert_eq!((story.starts_count(), story.pages()), (0, 2), "the brake is still on");
+    assert!(cards(&story).contains(&new));
+}
+
+#[test]
+fn whoever_has_the_storm_is_not_called_again_and_again() {
+    let mut story = fleet(|spec| spec.mode = Mode::Shadow);
+    for number in 1..=3 {
+        fires(&mut story, number);
+    }
+    let incident = the_storm(&story);
+    story.command("ann", Command::Acknowledge { incident });
+    story.reloads(|spec| spec.mode = Mode::Auto);
+    for number in 4..=20 {
+        fires(&mut story, number);
+    }
+    assert_eq!((story.starts_count(), story.pages()), (0, 0));
+    let called =
+        |event: &&Event| matches!(event, Event::Tell { note: Some(note), .. } if note.text.contains("Over to you"));
+    assert_eq!(story.events().filter(called).count(), 0);
+}
+
+#[test]
+fn what_a_storm_told_of_speaks_for_itself_when_it_is_over_and_is_acted_on_when_it_fires_again() {
+    let mut story = fleet(|spec| spec.rules.last_mut().unwrap().quiet = Span::hours(2));
+    let began = story.now;
+    for number in 1..=4 {
+        fires(&mut story, number);
+    }
+    let folded = *story.state.incident_ids().first().unwrap();
+    assert!(!cards(&story).contains(&folded));
+    story.after(Span::seconds(1));
+    for number in 1..=3 {
+        member(&mut story, number, Status::Resolved, began);
+    }
+    story.after(Span::minutes(30));
+    assert!(braked(&story).is_empty());
+    assert!(cards(&story).contains(&folded), "it still fires");
+    member(&mut story, 4, Status::Resolved, began);
+    story.after(Span::minutes(1));
+    fires(&mut story, 4);
+    story.observes();
+    assert_eq!((story.incident_state(folded.0), story.starts_count()), ("open", 1));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use super::harness::{Story, rule};
 use crate::model::{
+    alert::Status,
     event::{Event, LadderEnd},
     id::IncidentId,
-    input::Command,
+    input::{Command, Input},
     mode::Mode,
     reason::Reason,
     step::Phase,
@@ -147,6 +148,23 @@ fn a_persons_undo_puts_back_ends_the_ladder_and_bars_the_rule() {
     assert!(refused(&story.command("bob", Command::Undo { step })));
     let undo = story.last_step();
     assert!(refused(&story.command("bob", Command::Undo { step: undo })));
+}
+
+#[test]
+fn a_veto_keeps_the_rule_away_from_the_target_in_every_incident_of_it() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].mode = Mode::Ask;
+        spec.rules[0].group_by = vec!["pod".into()];
+    });
+    story.fires("WebIsSlow");
+    story.observes();
+    let step = story.last_step();
+    story.command("ann", Command::Reject { step });
+    let other = story.alert("WebIsSlow", "p2", Status::Firing, story.now);
+    story.input(Input::Alert(Box::new(other)));
+    story.observes();
+    let step = story.last_step();
+    assert_eq!((step.incident, story.phase(step), story.reason(step)), (IncidentId(2), Phase::Dropped, "barred"));
 }
 
 #[test]

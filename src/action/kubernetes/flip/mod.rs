@@ -244,10 +244,6 @@ impl Action for Flip {
         problems
     }
 
-    fn lease(&self, _: &Value) -> Option<Span> {
-        None
-    }
-
     fn watches(&self, with: &Value) -> Option<Span> {
         parameters::watch_of(with).ok()
     }
