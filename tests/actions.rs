@@ -92,7 +92,7 @@ impl Hand {
     }
 
     async fn observe(&self) -> Observed {
-        self.action.observe(&self.rung, self.now, WITHIN).await.unwrap()
+        self.action.observe(&self.rung, &[], self.now, WITHIN).await.unwrap()
     }
 
     fn seal(&self, proposal: Proposal) -> Plan {
@@ -464,7 +464,7 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
         if let Object::Workload { selector, .. } = &mut hand.rung.target.object {
             *selector = Some("managed=true".to_owned());
         }
-        let observed = hand.action.observe(&hand.rung, hand.now, WITHIN).await;
+        let observed = hand.action.observe(&hand.rung, &[], hand.now, WITHIN).await;
         assert_eq!(observed.is_ok(), listed, "{name}");
         match observed {
             Ok(observed) => assert_eq!(observed.facts.members, Some(2), "the brake counts its share of them"),
@@ -480,7 +480,7 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
     let (before, plan) = hand.plan().await;
     assert_eq!(hand.apply(&plan).await, Outcome::Applied);
     namespace.patch("deployment", "web", &json!({"metadata": {"labels": {"managed": null}}})).await;
-    assert!(hand.action.observe(&hand.rung, hand.now, WITHIN).await.is_err());
+    assert!(hand.action.observe(&hand.rung, &[], hand.now, WITHIN).await.is_err());
     assert_eq!(hand.read_back(&plan).await, Outcome::Applied);
     hand.until_well(&plan, &before).await;
     let Proposed::Made(back) = hand.undo(&plan, None).await else { panic!() };

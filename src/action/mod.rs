@@ -55,8 +55,16 @@ pub trait Action: Send + Sync {
     /// Whether a person may undo it.
     fn has_undo(&self) -> bool;
 
-    /// Reads the target and proposes. Changes nothing: it reads, and at most asks by a dry run. `now`: for what a plan fixes in time (`restartedAt`).
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>>;
+    /// Reads the target and proposes. Changes nothing: it reads, and at most asks by a dry run. `verified`: what ran there
+    /// when steps on it were verified, as [`Effect::runs`](crate::model::plan::Effect::runs) names it. `now`: for what a
+    /// plan fixes in time (`restartedAt`).
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        verified: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>>;
 
     /// Proposes the way back of what `plan` did: from what it left to what it found (or `baseline`, for a lease).
     /// `Refused` with the difference when somebody else changed it since.

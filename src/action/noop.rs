@@ -23,7 +23,7 @@ fn nothing(summary: &str) -> Proposal {
         to: json!({}),
         undo: Value::Null,
         precondition: json!({}),
-        effect: Effect { replicas: None, min_ready_after: None, touches: Vec::new(), destroys: false },
+        effect: Effect { replicas: None, min_ready_after: None, touches: Vec::new(), destroys: false, runs: None },
         summary: summary.to_owned(),
         undo_summary: None,
     }
@@ -50,7 +50,13 @@ impl Action for Noop {
         false
     }
 
-    fn observe<'a>(&'a self, _: &'a Rung, now: Micros, _: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        _: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        _: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         let proposal = Proposed::Made(Box::new(nothing("nothing is changed")));
         Box::pin(async move { Ok(Observed { facts: Facts::of_nothing(now), proposal }) })
     }

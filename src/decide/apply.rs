@@ -308,10 +308,18 @@ impl State {
                 let over = self.step_mut(*step, event)?;
                 over.answer = Some(answer.clone());
                 over.ended_at = Some(at);
+                let plan = over.plan.as_ref().filter(|_| over.purpose.is_fix());
+                let runs = plan.and_then(|plan| plan.proposal.effect.runs.clone());
+                let target = over.rung.target.key();
                 self.clear_timers_of(*step);
                 self.free_locks(step.incident);
                 match answer {
-                    Answer::Helped => self.record(*step, false),
+                    Answer::Helped => {
+                        self.record(*step, false);
+                        if let Some(runs) = runs {
+                            self.records.verified(&target, &runs);
+                        }
+                    }
                     Answer::DidNot | Answer::Broke { .. } => self.record(*step, true),
                     Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
                 }

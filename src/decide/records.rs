@@ -20,6 +20,8 @@ pub const FAILURES_IN_A_ROW: u32 = 2;
 const OUTCOMES: usize = 10;
 /// ... of which so many failures disarm it.
 const FAILURES_OF_OUTCOMES: u32 = 5;
+/// Versions of one target that are remembered as verified.
+const VERIFIED_REMEMBERED: usize = 10;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Records {
@@ -36,6 +38,8 @@ pub struct Records {
     disarmed: BTreeMap<(String, Option<TargetKey>), Disarm>,
     /// Rules as they are now, by their hash, and how often each has acted so.
     runs: BTreeMap<String, (String, u32)>,
+    /// What ran on a target when a step on it was verified ([`Effect::runs`](crate::model::plan::Effect::runs)), newest last.
+    verified: BTreeMap<TargetKey, Vec<String>>,
 }
 
 /// Why a rule may not act: so many failures of so many outcomes.
@@ -142,5 +146,18 @@ impl Records {
     /// How often the rule has acted as it is now.
     pub(super) fn runs_of(&self, rule: &str, hash: &str) -> u32 {
         self.runs.get(rule).filter(|known| known.0 == hash).map_or(0, |known| known.1)
+    }
+
+    /// A step on the target helped, and the target runs this.
+    pub(super) fn verified(&mut self, target: &TargetKey, runs: &str) {
+        let known = self.verified.entry(target.clone()).or_default();
+        known.retain(|one| one != runs);
+        known.push(runs.to_owned());
+        let over = known.len().saturating_sub(VERIFIED_REMEMBERED);
+        known.drain(..over);
+    }
+
+    pub(super) fn verified_on(&self, target: &TargetKey) -> &[String] {
+        self.verified.get(target).map_or(&[], Vec::as_slice)
     }
 }

@@ -87,7 +87,7 @@ impl World for Model {
             to: serde_json::json!(6),
             undo: serde_json::json!(4),
             precondition: serde_json::json!({}),
-            effect: Effect { replicas: None, min_ready_after: None, touches: Vec::new(), destroys: false },
+            effect: Effect { replicas: None, min_ready_after: None, touches: Vec::new(), destroys: false, runs: None },
             summary: "4 → 6".to_owned(),
             undo_summary: None,
         };

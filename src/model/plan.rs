@@ -42,6 +42,9 @@ pub struct Effect {
     pub touches: Vec<String>,
     /// It ends containers: evidence of them is collected first.
     pub destroys: bool,
+    /// SHA-256 of what its pods run when it is done, if the action can say so. A restart makes nothing else of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -178,7 +178,7 @@ async fn a_label_never_names_a_pod_that_the_target_does_not_own() {
     }
     // Without the label there is nothing to choose.
     let hand = Hand::new(&namespace, "kubernetes/delete_pod", Kind::Deployment, "web", Value::Null).await;
-    let problem = hand.action.observe(&hand.rung, hand.now, WITHIN).await.err().unwrap();
+    let problem = hand.action.observe(&hand.rung, &[], hand.now, WITHIN).await.err().unwrap();
     assert_eq!(problem, "the alert names no pod");
     assert_eq!(namespace.writes().await.len(), 0);
 }

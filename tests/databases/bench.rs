@@ -190,7 +190,7 @@ impl Hand {
     }
 
     pub async fn observe(&self) -> Result<Observed, String> {
-        self.action.observe(&self.rung, now(), WITHIN).await
+        self.action.observe(&self.rung, &[], now(), WITHIN).await
     }
 
     pub fn seal(&self, proposal: Proposal) -> Plan {

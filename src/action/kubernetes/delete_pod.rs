@@ -220,6 +220,7 @@ fn propose(seen: &Seen, pod: &Pod) -> Proposed {
             min_ready_after: Some(others_ready(seen, pod)),
             touches: vec![format!("pod/{}", chosen.pod)],
             destroys: true,
+            runs: None,
         },
         from: json!(chosen),
         undo_summary: None,
@@ -250,7 +251,13 @@ impl Action for DeletePod {
         false
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         Box::pin(self.propose(rung, now, within))
     }
 

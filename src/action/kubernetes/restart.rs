@@ -8,6 +8,7 @@ use super::{
     deadline, dry_run, no_workload, outcome, own, ownership,
     rollout::{self, Rollout},
     strategy::certainly_ready,
+    template::Template,
     unknown_keys,
     workload::{Itself, Named, Workload},
 };
@@ -173,6 +174,7 @@ fn propose(workload: &Workload, facts: &Facts, named: Named<'_>, now: Micros) ->
             min_ready_after: Some(certainly_ready(workload, named.kind)),
             touches: vec!["spec.template".to_owned()],
             destroys: true,
+            runs: Template::of(&workload.spec.template).map(|template| template.version()),
         },
         summary: match facts.replicas {
             Some(replicas) => format!("rolling restart of {replicas} pods"),
@@ -219,7 +221,13 @@ impl Action for Restart {
         false
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         Box::pin(self.propose(rung, now, within))
     }
 

@@ -14,7 +14,7 @@ pub const STOOD_FOR: Span = Span::hours(1);
 pub enum Wanted {
     /// The newest earlier one that runs something else.
     Previous,
-    /// The newest earlier one that stood for [`STOOD_FOR`].
+    /// The newest earlier one that stood for [`STOOD_FOR`], or ran when nightshift verified what it had done there.
     LastVerified,
     Number(i64),
 }
@@ -46,8 +46,13 @@ pub fn deployed_within_of(with: &Value) -> Result<Option<Span>, String> {
     }
 }
 
-/// The revision to go to, or why there is none.
-pub fn choose<'a>(wanted: Wanted, revisions: &'a Revisions, current: &'a Revision) -> Result<&'a Revision, String> {
+/// The revision to go to, or why there is none. `verified`: versions that ran when nightshift verified a step.
+pub fn choose<'a>(
+    wanted: Wanted,
+    revisions: &'a Revisions,
+    current: &'a Revision,
+    verified: &[String],
+) -> Result<&'a Revision, String> {
     let version = current.template.version();
     let mut earlier = revisions.before(current).filter(|one| one.template.version() != version);
     let none = || match revisions.before(current).count() {
@@ -61,10 +66,12 @@ pub fn choose<'a>(wanted: Wanted, revisions: &'a Revisions, current: &'a Revisio
             if earlier.peek().is_none() {
                 return Err(none());
             }
-            let mut stood = earlier.filter(|one| revisions.stood(one).is_some_and(|stood| stood >= STOOD_FOR));
-            stood
-                .next()
-                .ok_or_else(|| format!("no revision before {} is known to have stood for {STOOD_FOR}", current.number))
+            let stood = |one: &Revision| revisions.stood(one).is_some_and(|stood| stood >= STOOD_FOR);
+            let mut known = earlier.filter(|one| stood(one) || verified.contains(&one.template.version()));
+            known.next().ok_or_else(|| {
+                let current = current.number;
+                format!("no revision before {current} is known to have stood for {STOOD_FOR}, and none was verified")
+            })
         }
         Wanted::Number(number) if number == current.number => Err(format!("revision {number} is the current one")),
         Wanted::Number(number) => {
@@ -111,11 +118,11 @@ mod tests {
         let bad = revision(&[2], "b", 90);
         let all = revisions(vec![revision(&[1], "a", 0), bad.clone(), restarted(&bad, 3, 95)]);
         let current = all.by_number(3).unwrap();
-        assert_eq!(choose(Wanted::Previous, &all, current).unwrap().number, 1, "2 is what 3 is, before a restart");
-        let same = choose(Wanted::Number(2), &all, current).unwrap_err();
+        assert_eq!(choose(Wanted::Previous, &all, current, &[]).unwrap().number, 1, "2 is what 3 is, before a restart");
+        let same = choose(Wanted::Number(2), &all, current, &[]).unwrap_err();
         assert_eq!(same, "revision 2 runs what revision 3 runs already");
         let only = revisions(vec![bad.clone(), restarted(&bad, 3, 95)]);
-        let refused = choose(Wanted::Previous, &only, only.by_number(3).unwrap()).unwrap_err();
+        let refused = choose(Wanted::Previous, &only, only.by_number(3).unwrap(), &[]).unwrap_err();
         assert_eq!(refused, "every earlier revision runs what revision 3 runs");
     }
 
@@ -128,22 +135,27 @@ mod tests {
             revision(&[4], "d", 130),
         ]);
         let current = all.by_number(4).unwrap();
-        assert_eq!(choose(Wanted::LastVerified, &all, current).unwrap().number, 1);
-        assert_eq!(choose(Wanted::Previous, &all, current).unwrap().number, 3);
+        assert_eq!(choose(Wanted::LastVerified, &all, current, &[]).unwrap().number, 1);
+        assert_eq!(choose(Wanted::Previous, &all, current, &[]).unwrap().number, 3);
         let young = revisions(vec![revision(&[3], "c", 119), revision(&[4], "d", 130)]);
-        let refused = choose(Wanted::LastVerified, &young, young.by_number(4).unwrap()).unwrap_err();
-        assert_eq!(refused, "no revision before 4 is known to have stood for 1h");
+        let refused = choose(Wanted::LastVerified, &young, young.by_number(4).unwrap(), &[]).unwrap_err();
+        assert_eq!(refused, "no revision before 4 is known to have stood for 1h, and none was verified");
+        // A younger one than the one that stood, which nightshift's own journal vouches for.
+        let verified = [all.by_number(3).unwrap().template.version()];
+        assert_eq!(choose(Wanted::LastVerified, &all, current, &verified).unwrap().number, 3);
+        let of_the_bad_one = [current.template.version()];
+        assert_eq!(choose(Wanted::LastVerified, &all, current, &of_the_bad_one).unwrap().number, 1);
     }
 
     #[test]
     fn a_number_that_is_not_kept_and_one_that_is_current_are_refused() {
         let all = revisions(vec![revision(&[5], "a", 0), revision(&[7], "b", 60)]);
         let current = all.by_number(7).unwrap();
-        assert_eq!(choose(Wanted::Number(6), &all, current).unwrap_err(), "it keeps no revision 6, but 5, 7");
-        assert_eq!(choose(Wanted::Number(7), &all, current).unwrap_err(), "revision 7 is the current one");
-        assert_eq!(choose(Wanted::Number(5), &all, current).unwrap().number, 5);
+        assert_eq!(choose(Wanted::Number(6), &all, current, &[]).unwrap_err(), "it keeps no revision 6, but 5, 7");
+        assert_eq!(choose(Wanted::Number(7), &all, current, &[]).unwrap_err(), "revision 7 is the current one");
+        assert_eq!(choose(Wanted::Number(5), &all, current, &[]).unwrap().number, 5);
         let first = revisions(vec![revision(&[1], "a", 0)]);
-        let refused = choose(Wanted::Previous, &first, first.by_number(1).unwrap()).unwrap_err();
+        let refused = choose(Wanted::Previous, &first, first.by_number(1).unwrap(), &[]).unwrap_err();
         assert_eq!(refused, "it has no revision before 1");
     }
 }

@@ -246,6 +246,7 @@ fn made(seen: &mut Seen, from: Setting, to: Setting, uid: String, note: String, 
         min_ready_after: Some(if ends_pods { facts.ready.saturating_sub(fewer) } else { facts.ready }),
         touches: vec![to.field()],
         destroys: ends_pods,
+        runs: None,
     };
     Proposed::Made(Box::new(Proposal {
         uid: facts.uid.clone(),
@@ -371,7 +372,13 @@ impl Action for Scale {
         true
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         Box::pin(self.propose(rung, now, within))
     }
 

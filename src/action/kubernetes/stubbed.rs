@@ -88,7 +88,7 @@ pub(super) fn rung(action: &str, with: Value) -> Rung {
 
 pub(super) async fn proposal(action: &dyn Action, rung: &Rung) -> Proposal {
     let now = Micros::parse("2026-03-01T02:12:09.5Z").unwrap();
-    let observed = action.observe(rung, now, WITHIN).await.unwrap();
+    let observed = action.observe(rung, &[], now, WITHIN).await.unwrap();
     assert_eq!(observed.facts.observed_at, now);
     let Proposed::Made(proposal) = observed.proposal else { panic!("{:?}", observed.proposal) };
     *proposal
@@ -250,7 +250,7 @@ async fn two_autoscalers_and_keda_are_owners_and_a_namesake_holds_nothing() {
         let stub = server(hpas, |_| (200, String::new())).await;
         let action = action(&cluster(&stub.url), "kubernetes/scale");
         let rung = rung("kubernetes/scale", json!({"replicas": "+1"}));
-        let observed = action.observe(&rung, Micros(0), WITHIN).await.unwrap();
+        let observed = action.observe(&rung, &[], Micros(0), WITHIN).await.unwrap();
         assert_eq!(observed.facts.owner.as_deref(), Some(owner));
         assert!(matches!(observed.proposal, Proposed::Refused { .. }));
     }
@@ -282,7 +282,7 @@ async fn autoscalers_that_cannot_be_listed_are_not_taken_for_none() {
     .await;
     let rung = rung("kubernetes/scale", json!({"replicas": "+1"}));
     let action = action(&cluster(&stub.url), "kubernetes/scale");
-    let problem = action.observe(&rung, Micros(0), WITHIN).await.err().unwrap();
+    let problem = action.observe(&rung, &[], Micros(0), WITHIN).await.err().unwrap();
     assert!(problem.contains("verbs: [list]") && problem.contains("horizontalpodautoscalers"), "{problem}");
 }
 
@@ -294,7 +294,7 @@ async fn without_kubernetes_every_action_says_so() {
             rung.with = Value::Null;
         }
         rung.member = Some("web-1".to_owned());
-        let observed = action(&Cluster::absent(), name).observe(&rung, Micros(0), WITHIN).await;
+        let observed = action(&Cluster::absent(), name).observe(&rung, &[], Micros(0), WITHIN).await;
         assert_eq!(observed.err().as_deref(), Some(NOT_CONFIGURED));
     }
 }

@@ -174,7 +174,8 @@ async fn revisions_that_cannot_be_listed_are_not_taken_for_none() {
     })
     .await;
     let rung = rung("kubernetes/undo", Value::Null);
-    let problem = action(&cluster(&stub.url), "kubernetes/undo").observe(&rung, Micros(0), WITHIN).await.err().unwrap();
+    let problem =
+        action(&cluster(&stub.url), "kubernetes/undo").observe(&rung, &[], Micros(0), WITHIN).await.err().unwrap();
     assert!(problem.contains("verbs: [list]") && problem.contains("replicasets"), "{problem}");
 }
 
@@ -209,14 +210,14 @@ async fn looking_at_an_eviction_asks_by_a_dry_run_and_takes_nothing_away() {
     let mut rung = rung("kubernetes/delete_pod", Value::Null);
     rung.member = Some("web-a".to_owned());
     let action = action(&cluster(&stub.url), "kubernetes/delete_pod");
-    let observed = action.observe(&rung, Micros(0), WITHIN).await.unwrap();
+    let observed = action.observe(&rung, &[], Micros(0), WITHIN).await.unwrap();
     assert!(matches!(observed.proposal, Proposed::Made(_)));
     assert!(observed.facts.disruption.unwrap().ends_with(BUDGET));
     let sent = writes(&stub);
     assert!(sent.len() == 1 && sent[0].query.contains("dryRun=All"), "{sent:?}");
 
     rung.member = Some("web-z".to_owned());
-    let observed = action.observe(&rung, Micros(0), WITHIN).await.unwrap();
+    let observed = action.observe(&rung, &[], Micros(0), WITHIN).await.unwrap();
     let why = "Deployment production/web owns no pod web-z".to_owned();
     assert_eq!(observed.proposal, Proposed::Refused { why });
     assert_eq!(writes(&stub).len(), 1, "what is not the target's is not asked about");

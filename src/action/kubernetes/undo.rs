@@ -87,11 +87,17 @@ impl Undo {
         Ok(Seen { workload, revisions, facts })
     }
 
-    async fn propose(&self, rung: &Rung, now: Micros, within: Duration) -> Result<Observed, String> {
+    async fn propose(
+        &self,
+        rung: &Rung,
+        verified: &[String],
+        now: Micros,
+        within: Duration,
+    ) -> Result<Observed, String> {
         let wanted = wanted_of(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
         let mut seen = self.see(named, now, deadline(within)).await?;
-        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current));
+        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, verified));
         let number = chosen.as_ref().ok().map(|chosen| chosen.number);
         let refused = refusal(&seen, named).or_else(|| chosen.err());
         seen.tell_rollback(number);
@@ -271,8 +277,14 @@ impl Action for Undo {
         true
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
-        Box::pin(self.propose(rung, now, within))
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        verified: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
+        Box::pin(self.propose(rung, verified, now, within))
     }
 
     fn observe_undo<'a>(

@@ -84,6 +84,7 @@ pub fn made(
             min_ready_after: Some(certainly_ready(workload, named.kind)),
             touches: vec!["spec.template".to_owned()],
             destroys: true,
+            runs: Some(to.version),
         },
         summary: format!("revision {} → {}{}", from.revision, to.revision, images(&current.template, &wanted.template)),
         undo_summary: (!is_undo).then(|| format!("back to revision {}", from.revision)),

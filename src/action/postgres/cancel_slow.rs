@@ -256,7 +256,13 @@ impl Action for CancelSlow {
         false
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         Box::pin(self.propose(rung, now, within))
     }
 

@@ -254,7 +254,13 @@ impl Action for KillIdle {
         false
     }
 
-    fn observe<'a>(&'a self, rung: &'a Rung, now: Micros, within: Duration) -> Boxed<'a, Result<Observed, String>> {
+    fn observe<'a>(
+        &'a self,
+        rung: &'a Rung,
+        _: &'a [String],
+        now: Micros,
+        within: Duration,
+    ) -> Boxed<'a, Result<Observed, String>> {
         Box::pin(self.propose(rung, now, within))
     }
 

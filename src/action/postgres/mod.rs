@@ -100,7 +100,13 @@ fn proposal(line: &Line, sessions: Vec<Session>, filter: Filter, to: Value, summ
         to,
         undo: Value::Null,
         precondition: json!(Precondition { uid, filter }),
-        effect: Effect { replicas: None, min_ready_after: None, touches: vec!["sessions".to_owned()], destroys: true },
+        effect: Effect {
+            replicas: None,
+            min_ready_after: None,
+            touches: vec!["sessions".to_owned()],
+            destroys: true,
+            runs: None,
+        },
         summary,
         undo_summary: None,
     }

@@ -42,6 +42,8 @@ pub struct Story {
     pub replicas: u32,
     pub facts: Facts,
     pub refuses: Option<String>,
+    /// What the web target runs when a plan on it is done ([`Effect::runs`]).
+    pub runs: Option<String>,
 }
 
 /// Five in the afternoon of a day.
@@ -152,6 +154,7 @@ impl Story {
             replicas: 4,
             facts,
             refuses: None,
+            runs: None,
         };
         story.starts();
         story
@@ -255,6 +258,7 @@ impl Story {
                     min_ready_after: None,
                     touches: vec!["spec.replicas".into()],
                     destroys: false,
+                    runs: self.runs.clone(),
                 },
                 summary: format!("replicas {from} → {to}"),
                 undo_summary: None,

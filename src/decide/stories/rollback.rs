@@ -1,11 +1,14 @@
 use super::harness::Story;
-use crate::model::{
-    event::Event,
-    input::Command,
-    observation::{Edited, Forbidden, RollsBack},
-    reason::Reason,
-    step::{Guard, Phase},
-    time::{Micros, Span},
+use crate::{
+    decide::work::Work,
+    model::{
+        event::Event,
+        input::Command,
+        observation::{Edited, Forbidden, RollsBack},
+        reason::Reason,
+        step::{Guard, Phase},
+        time::{Micros, Span},
+    },
 };
 use serde_json::json;
 
@@ -171,4 +174,46 @@ fn the_edit_that_is_rolled_back_does_not_ask_and_a_later_one_does() {
     let mut story = rolls_back(Span::minutes(5));
     story.facts.edited = edited(story.now - Span::minutes(4));
     assert_eq!(judged(&mut story).0, Phase::Asking);
+}
+
+/// What an observation would be told to have been verified there.
+fn verified(story: &mut Story) -> Vec<String> {
+    story.fires("WebIsSlow");
+    let observe = story.state.work().into_iter().find_map(|work| match work {
+        Work::Observe(observe) => Some(observe),
+        _ => None,
+    });
+    observe.unwrap().verified
+}
+
+#[test]
+fn what_ran_when_a_step_was_verified_is_remembered_for_the_next_rollback() {
+    let mut story = Story::begin();
+    story.runs = Some("v1".into());
+    let step = story.acts_on("WebIsSlow");
+    story.after(Span::minutes(1));
+    story.resolves("WebIsSlow");
+    story.after(Span::seconds(5));
+    let reading = story.reading();
+    story.measures(reading);
+    assert_eq!(story.phase(step), Phase::Verified);
+    story.after(Span::hours(2));
+    assert_eq!(verified(&mut story), ["v1"]);
+    story.crashes();
+    assert_eq!(verified(&mut story), ["v1"], "the journal tells it after a crash");
+}
+
+#[test]
+fn what_ran_when_a_step_did_not_help_is_not_verified() {
+    let mut story = Story::begin();
+    story.runs = Some("v1".into());
+    let step = story.acts_on("WebIsSlow");
+    story.after(Span::minutes(5));
+    let reading = story.reading();
+    story.measures(reading);
+    assert_eq!(story.phase(step), Phase::Ineffective);
+    story.after(Span::hours(2));
+    story.resolves("WebIsSlow");
+    story.after(Span::hours(1));
+    assert_eq!(verified(&mut story), Vec::<String>::new());
 }

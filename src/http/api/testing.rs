@@ -111,6 +111,7 @@ pub(crate) async fn it_is_observed(bench: &Bench, step: StepId, replicas: u32) {
             min_ready_after: None,
             touches: vec!["spec.replicas".to_owned()],
             destroys: false,
+            runs: None,
         },
         summary: format!("replicas {replicas} → {}", replicas + 2),
         undo_summary: Some(format!("replicas back to {replicas}")),

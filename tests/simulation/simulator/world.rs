@@ -107,6 +107,7 @@ impl ModelWorld {
                     destroys: replicas.is_none(),
                     replicas,
                     min_ready_after: None,
+                    runs: None,
                 },
                 undo_summary: None,
             }))

@@ -71,6 +71,7 @@ pub fn made(
             min_ready_after: Some(ready),
             touches: vec!["spec.selector".to_owned()],
             destroys: false,
+            runs: None,
         },
         summary: format!("traffic {} → {} ({deployment}, {ready} pods ready)", from.color, to.color),
         undo_summary: (!is_undo).then(|| format!("traffic back to {}", from.color)),
