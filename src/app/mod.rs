@@ -48,6 +48,7 @@ const WORDS: Words = Words {
         "kubernetes/restart",
         "kubernetes/undo",
         "kubernetes/delete_pod",
+        "kubernetes/flip",
         "postgres/kill_idle",
         "postgres/cancel_slow",
         "noop",
@@ -233,3 +234,18 @@ impl App {
 #[derive(Debug, thiserror::Error)]
 #[error("the rules have problems")]
 pub struct Refused(pub Vec<Problem>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_has_its_word_in_the_metrics() {
+        let mut words = WORDS.actions.to_vec();
+        words.sort_unstable();
+        let abilities = Abilities::unknown();
+        let mut names: Vec<&str> = abilities.actions.names().collect();
+        names.sort_unstable();
+        assert_eq!(words, names);
+    }
+}
