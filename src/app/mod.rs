@@ -22,6 +22,8 @@ use crate::{
     },
     model::problem::Problem,
     notify::{Notifiers, slack::Slack},
+    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    source::slack::{answers::Answers, desk::Desk},
     telemetry::{
         metrics::{Metrics, Words},
         observer::{MetricsObserver, keep_gauges},
@@ -145,10 +147,24 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
+        let mut desk = None;
         if let Some(slack) = &settings.slack {
-            let zone = settings.timezone.clone();
-            let slack = Slack::new(http.clone(), &slack.api_url, slack.bot_token.clone(), zone);
-            notifiers.add("slack", Arc::new(slack));
+            let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
+            // Buttons are shown where a click can reach us.
+            let keys = servers::slack_keys(&settings);
+            let seal = (!keys.is_empty()).then(|| Seal::new(keys));
+            if let Some(seal) = seal.clone() {
+                let directory = Arc::new(Directory::new(Arc::clone(&client)));
+                let (client, pause_file) = (Arc::clone(&client), settings.pause_file.clone());
+                let (door, work) = Desk::open(Answers { engine: engine.clone(), directory, client, seal, pause_file });
+                let counted = metrics.clone();
+                tasks.spawn("slack desk", Stage::Work, OnExit::Stop, |stop| async move {
+                    work.run(async move { stop.cancelled().await }, || counted.panic_caught("slack desk")).await;
+                    Ok(())
+                });
+                desk = Some(door);
+            }
+            notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
         }
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
@@ -197,7 +213,7 @@ impl App {
         servers.spawn(
             &mut tasks,
             ports,
-            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload },
+            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload, desk },
         );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());

@@ -28,6 +28,7 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
     let context = rules::Context {
         mode: Mode::Auto,
         people: None,
+        approvers: &[],
         itself: None,
         alertmanager: true,
         prometheus: true,
@@ -53,6 +54,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         &rules::Context {
             mode: settings.mode,
             people: Some(&people),
+            approvers: &settings.approvers,
             itself: abilities.itself.as_ref(),
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),

@@ -12,15 +12,23 @@ use crate::{
         api_auth::{ApiAuth, Right, Rights},
         auth::{WebhookAuth, refuse_unauthenticated},
         intake::Intake,
-        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight},
+        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight, SLACK_MAX_BODY},
         reloadable::Reloadable,
         senders::SenderLimiter,
         server::{Server, ServerLimits},
+        signature::SigningKeys,
         tls::{ClientCertificates, ReloadableTls, TlsFiles},
     },
     journal,
     model::problem::Problem,
-    source::alertmanager::route::{self, AlertmanagerRoute},
+    source::{
+        self,
+        alertmanager::route::{self, AlertmanagerRoute},
+        slack::{
+            desk::Desk,
+            route::{self as slack_route, SlackRoute},
+        },
+    },
     telemetry::{labels::Listener, metrics::Metrics},
 };
 use anyhow::{Context as _, anyhow};
@@ -75,6 +83,8 @@ pub struct Admin<'a> {
     pub metrics: &'a Metrics,
     pub facts: Facts,
     pub reload: &'a Arc<Reload>,
+    /// Where clicks and commands can be taken and answered.
+    pub desk: Option<Desk>,
 }
 
 /// The peers that are configured, by name.
@@ -93,6 +103,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
 pub struct Servers {
     intake: Intake,
     webhook_auth: Arc<Reloadable<WebhookAuth>>,
+    slack_keys: Arc<Reloadable<SigningKeys>>,
     api_auth: Arc<Reloadable<ApiAuth>>,
     tls: Option<Arc<ReloadableTls>>,
     settings: Settings,
@@ -122,6 +133,7 @@ impl Servers {
                 max_body: ALERTMANAGER_MAX_BODY,
             },
             webhook_auth: Arc::new(Reloadable::new(webhook_auth)),
+            slack_keys: Arc::new(Reloadable::new(slack_keys(settings))),
             api_auth: Arc::new(Reloadable::new(api_auth)),
             tls,
             settings: settings.clone(),
@@ -132,6 +144,7 @@ impl Servers {
     pub fn secrets(&self) -> impl Fn() -> Vec<Problem> + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
+        let slack = Arc::clone(&self.slack_keys);
         move || {
             let mut problems = Vec::new();
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
@@ -143,6 +156,7 @@ impl Servers {
                             problems.push(Problem::error("sources.alertmanager", 0, 0, problem.to_string()))
                         }
                     }
+                    slack.replace(slack_keys(&fresh));
                     match api_auth(&fresh) {
                         Ok(auth) => shown.replace(auth),
                         Err(problem) => problems.push(Problem::error("api.tokens", 0, 0, problem.to_string())),
@@ -158,12 +172,24 @@ impl Servers {
 
     /// Lets the world in: from here on webhooks are taken.
     pub fn spawn(self, tasks: &mut Tasks, ports: Ports, shown: Admin<'_>) {
-        let webhooks = route::router(AlertmanagerRoute {
-            intake: self.intake,
+        let mut sources = vec![route::router(AlertmanagerRoute {
+            intake: self.intake.clone(),
             auth: self.webhook_auth,
             engine: shown.engine.clone(),
             metrics: shown.metrics.clone(),
-        });
+        })];
+        let mut paths: &[&str] = &[route::PATH];
+        if let Some(desk) = shown.desk {
+            paths = &[route::PATH, slack_route::INTERACTIONS, slack_route::COMMANDS];
+            sources.push(slack_route::router(SlackRoute {
+                intake: Intake { max_body: SLACK_MAX_BODY, ..self.intake },
+                keys: self.slack_keys,
+                desk,
+                clock: Arc::clone(shown.engine.clock()),
+                metrics: shown.metrics.clone(),
+            }));
+        }
+        let webhooks = source::listener(sources, paths);
         let reload = Arc::clone(shown.reload);
         let admin = api::routes::router(AdminState {
             engine: shown.engine.clone(),
@@ -216,6 +242,11 @@ impl Servers {
             }
         });
     }
+}
+
+/// With what Slack signs what it sends; empty where nothing is taken from it.
+pub fn slack_keys(settings: &Settings) -> SigningKeys {
+    SigningKeys::new(settings.slack.as_ref().map_or(&[], |slack| slack.signing_secrets.as_slice()))
 }
 
 fn api_auth(settings: &Settings) -> anyhow::Result<ApiAuth> {

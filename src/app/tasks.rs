@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "signals",
     "pause file",
     "gauges",
+    "slack desk",
     "connections",
 ];
 

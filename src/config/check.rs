@@ -7,8 +7,8 @@ use super::{
     file::{self, File},
     node::Place,
     settings::{
-        Alertmanager, AlertmanagerSource, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen, Log,
-        LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
+        Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen,
+        Log, LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
     values::{is_channel_name, is_name, is_slack_id, no_log_filter},
@@ -117,6 +117,7 @@ impl Check {
             tokens,
             smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
             people: self.people(file.people.unwrap_or_default()),
+            approvers: self.approvers(file.approvers.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
         }
     }
@@ -258,8 +259,24 @@ impl Check {
             Some((channel, place))
         });
         let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
+        let signing_files = written.signing_secret_file.map(|OneOrMany(files)| files).unwrap_or_default();
+        if let Some(third) = signing_files.get(MOST_LIVE_TOKENS) {
+            let live = signing_files.len();
+            let what = format!("{live} signing secrets are live at once, at most {MOST_LIVE_TOKENS} may be");
+            self.problems.push(third.error(what).hint("keep the new and the old one while it is being replaced"));
+        }
+        let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
         match (channel, written.bot_token_file) {
-            (Some((channel, _)), Some(_)) => Some(Slack { channel, bot_token: bot_token?, api_url: api_url? }),
+            (Some((channel, _)), Some(_)) => {
+                Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
+            }
+            (None, None) if self.complete => {
+                if let Some(file) = signing_files.first() {
+                    let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
+                    self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                }
+                None
+            }
             (Some((_, place)), None) if self.complete => {
                 self.problems.push(place.error("slack.channel needs slack.bot_token_file"));
                 None
@@ -334,6 +351,26 @@ impl Check {
             people.insert(name, Person { slack: Some(slack.value) });
         }
         people
+    }
+
+    fn approvers(&mut self, written: BTreeMap<String, Located<OneOrMany<Located<String>>>>) -> Vec<Approvers> {
+        let mut approvers = Vec::new();
+        for (severities, Located { value: OneOrMany(ids), place }) in written {
+            if ids.is_empty() && self.complete {
+                let what = format!("nobody may approve {severities}");
+                self.problems.push(place.error(what).hint("list Slack users (U…) and user groups (S…)"));
+            }
+            for id in &ids {
+                if !is_slack_id(&id.value) || !id.value.starts_with(['U', 'W', 'S']) {
+                    let what = format!("`{}` is no Slack user or user group", id.value);
+                    self.problems.push(id.error(what).hint("their ids begin with U, W or S, such as U024BE7LH"));
+                }
+            }
+            let place = ids.first().map_or(place, |first| first.place.clone());
+            let ids = ids.into_iter().map(|id| id.value).collect();
+            approvers.push(Approvers { severities: Located { value: severities, place }, ids });
+        }
+        approvers
     }
 
     fn journal(&mut self, written: Option<Located<file::Journal>>) -> Journal {
@@ -449,7 +486,7 @@ mod tests {
              alertmanager: {{urls: ['http://a:9093', 'http://b:9093/am/'], lost_after: 1h}}\n\
              prometheus: {{url: 'https://prometheus/'}}\n\
              api: {{tokens: [{{name: bot, token_file: '{token}', may: [ack, read, ack]}}]}}\n\
-             people: {{team: {{slack: S0123ABC}}}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n\
+             people: {{team: {{slack: S0123ABC}}}}\napprovers: {{P0..P1: [U024BE7LH], P2: S0123ABC}}\nlog: {{format: json, level: 'info,nightshift=debug'}}\n\
              smoke_hosts: [Blue.internal, 10.0.0.7]\n",
             journal = file("journal"),
             claims = file("claims"),
@@ -465,6 +502,9 @@ mod tests {
         assert_eq!(settings.slack.as_ref().unwrap().api_url, "http://127.0.0.1:1/api");
         assert_eq!(settings.tokens[0].may, [super::file::Right::Read, super::file::Right::Ack]);
         assert_eq!(settings.people["team"].slack.as_deref(), Some("S0123ABC"));
+        let approvers: Vec<(&str, &[String])> =
+            settings.approvers.iter().map(|it| (it.severities.value.as_str(), it.ids.as_slice())).collect();
+        assert_eq!(approvers, [("P0..P1", &["U024BE7LH".to_owned()][..]), ("P2", &["S0123ABC".to_owned()])]);
         assert_eq!(settings.kubernetes.itself.as_ref().unwrap().deployment, "nightshift");
         assert_eq!(settings.smoke_hosts, ["blue.internal", "10.0.0.7"]);
         assert!(settings.alertmanager_source.authenticates());

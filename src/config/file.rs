@@ -31,6 +31,7 @@ pub struct File {
     pub api: Option<Api>,
     pub smoke_hosts: Option<OneOrMany<Located<String>>>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
+    pub approvers: Option<BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     pub log: Option<Log>,
 }
 
@@ -97,6 +98,7 @@ pub struct Database {
 pub struct Slack {
     pub channel: Option<Located<String>>,
     pub bot_token_file: Option<Located<String>>,
+    pub signing_secret_file: Option<OneOrMany<Located<String>>>,
     pub api_url: Option<Located<String>>,
 }
 

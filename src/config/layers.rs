@@ -75,6 +75,7 @@ pub fn no_color() -> bool {
 pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, Vec<Problem>) {
     let start = format!("{PREFIX}{SEPARATOR}");
     let (people, databases) = (format!("{start}PEOPLE{SEPARATOR}"), format!("{start}POSTGRES{SEPARATOR}"));
+    let approvers = format!("{start}APPROVERS{SEPARATOR}");
     let ours: BTreeMap<String, String> = variables.filter(|(name, _)| name.starts_with(&start)).collect();
     let mut problems = Vec::new();
     let mut kept = Map::new();
@@ -87,6 +88,9 @@ pub fn environment(variables: impl Iterator<Item = (String, String)>) -> (Node, 
             // Variables lose their letters' case on the way; names of people have one.
             let what = format!("{name}: names of people cannot be set by the environment");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `people` in nightshift.yaml"));
+        } else if name.starts_with(&approvers) {
+            let what = format!("{name}: severities cannot be named by the environment");
+            problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `approvers` in nightshift.yaml"));
         } else if name.starts_with(&databases) {
             let what = format!("{name}: names of databases cannot be set by the environment");
             problems.push(Problem::error(ENVIRONMENT, 0, 0, what).hint("set `postgres` in nightshift.yaml"));

@@ -7,7 +7,8 @@ use super::{
     file::File,
     layers::{self, Flag},
     node::{Kind, Node},
-    typed, yaml,
+    typed,
+    yaml::{self, Located},
 };
 use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub smoke_hosts: Vec<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
+    /// Who may approve through Slack, by severity.
+    pub approvers: Vec<Approvers>,
     pub log: Log,
 }
 
@@ -143,6 +146,8 @@ pub struct Itself {
 pub struct Slack {
     pub channel: String,
     pub bot_token: SecretString,
+    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
+    pub signing_secrets: Vec<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
 }
@@ -166,6 +171,15 @@ pub struct Token {
 pub struct Person {
     /// A Slack user, user group or channel.
     pub slack: Option<String>,
+}
+
+/// `P0..P1: [U024BE7LH, S0123ABC]`.
+#[derive(Debug, Clone)]
+pub struct Approvers {
+    /// One severity or a range, in the words of the rules, with its place.
+    pub severities: Located<String>,
+    /// Slack users and user groups.
+    pub ids: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -310,6 +324,7 @@ mod tests {
             ("api", file.api.is_some()),
             ("smoke_hosts", file.smoke_hosts.is_some()),
             ("people", file.people.is_some()),
+            ("approvers", file.approvers.is_some()),
             ("log", file.log.is_some()),
         ]
         .into_iter()

@@ -13,7 +13,7 @@ use crate::model::{
     alert::Alert,
     event::{Event, HowResolved},
     id::{Fingerprint, IncidentId, StepId},
-    input::{Gathered, Input},
+    input::{Gathered, Input, Via},
     letter::Slot,
     reason::Reason,
     step::{self, Answer, Phase, Purpose},
@@ -57,6 +57,10 @@ impl State {
                 self.set_timer(Timer::ForgetAlert(print), *forget_at);
             }
             Event::AlertStale | Event::CommandRefused { .. } | Event::PolicyKept { .. } | Event::Stopped => {}
+            Event::Clicked { once, until } => {
+                self.clicks.retain(|_, until| *until >= at);
+                self.clicks.insert(once.clone(), *until);
+            }
             Event::Poisoned { .. } => self.drop_poisoned_timer(input),
             Event::ClockStepped { by } => self.clock_stepped(*by),
             Event::ConfirmAsked { fingerprint } => {
@@ -248,11 +252,17 @@ impl State {
                 self.set_timer(Timer::ApprovalEnds(*step), *until);
             }
             Event::Approved { step, by } => {
-                self.step_mut(*step, event)?.approved_by = Some(by.clone());
+                let approved = self.step_mut(*step, event)?;
+                approved.approved_by = Some(by.clone());
+                approved.approver = match input {
+                    Input::Command { via: Via::Slack(person), .. } => Some(person.clone()),
+                    _ => None,
+                };
                 self.clear_timer(&Timer::ApprovalEnds(*step));
             }
             Event::ApprovalVoided { step, .. } => {
-                self.step_mut(*step, event)?.approved_by = None;
+                let voided = self.step_mut(*step, event)?;
+                (voided.approved_by, voided.approver) = (None, None);
                 self.clear_timer(&Timer::ApprovalEnds(*step));
             }
             Event::StepStarted { step, plan, perform_by, before, scopes } => {
@@ -838,6 +848,7 @@ impl Step {
             doubts: 0,
             approval_until: None,
             approved_by: None,
+            approver: None,
             perform_by: None,
             epoch: 0,
             outcome_lost: false,

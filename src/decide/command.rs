@@ -6,7 +6,7 @@ use super::{Decided, Decider, state::IncidentPhase};
 use crate::model::{
     event::{Event, HowResolved, LadderEnd},
     id::{IncidentId, StepId},
-    input::Command,
+    input::{Command, Via},
     reason::Reason,
     step::{Answer, Phase},
     target::TargetKey,
@@ -15,7 +15,14 @@ use crate::model::{
 use std::collections::BTreeSet;
 
 impl Decider<'_> {
-    pub(super) fn command(&mut self, by: &str, command: &Command) -> Decided {
+    pub(super) fn command(&mut self, by: &str, via: &Via, command: &Command) -> Decided {
+        if let Via::Slack(person) = via {
+            // The message shows again what can be asked for now, whatever comes of this.
+            self.touched.extend(incident_of(command).filter(|id| self.state.incidents.contains_key(id)));
+            if let Some(why) = self.heard(person, command)? {
+                return self.refuse(why);
+            }
+        }
         match command {
             Command::Acknowledge { incident } => self.acknowledge(by, *incident),
             Command::Resolve { incident } => self.close(by, *incident),
@@ -25,6 +32,7 @@ impl Decider<'_> {
             Command::Rearm { rule, target } => self.rearm(by, rule, target.as_deref()),
             Command::ExtendLease { step, by: longer } => self.extend_lease(by, *step, *longer),
             Command::EndLease { step } => self.end_lease_now(by, *step),
+            Command::NotHeard { why, .. } => self.refuse(why.clone()),
             Command::Pause { reason } => self.pause(by, reason.clone()),
             Command::Resume { pause_file_present } => self.resume(by, *pause_file_present),
         }
@@ -206,5 +214,18 @@ impl Decider<'_> {
         let targets = targets.into_iter().collect();
         self.emit(Event::Rearmed { rule: rule.to_owned(), targets, whole, by: by.to_owned() })?;
         self.tell_all(text)
+    }
+}
+
+/// The incident whose message somebody clicked on.
+pub(super) fn incident_of(command: &Command) -> Option<IncidentId> {
+    match command {
+        Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+        Command::Approve { step, .. }
+        | Command::Reject { step }
+        | Command::Undo { step }
+        | Command::ExtendLease { step, .. }
+        | Command::EndLease { step } => Some(step.incident),
+        Command::Rearm { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::NotHeard { .. } => None,
     }
 }

@@ -13,6 +13,7 @@ pub mod incident;
 pub mod ladder;
 pub mod lease;
 mod packed;
+pub mod people;
 pub mod policy;
 pub mod records;
 pub mod state;
@@ -67,7 +68,7 @@ impl Decider<'_> {
                 self.emit(Event::PolicyKept { problems: u32::try_from(problems.len()).unwrap_or(u32::MAX) })
             }
             Input::Alert(alert) => self.alert(alert),
-            Input::Command { by, command, .. } => self.command(by, command),
+            Input::Command { by, via, command } => self.command(by, via, command),
             Input::Observed { step, moment, result } => self.observed(*step, *moment, result),
             Input::Performed { step, op, outcome } => self.performed(*step, *op, outcome),
             Input::Measured { step, reading } => self.measured(*step, reading),

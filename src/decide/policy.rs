@@ -50,6 +50,9 @@ pub struct PolicySpec {
     pub asks_prometheus: bool,
     /// Slack's default channel; None: nobody is told.
     pub slack_channel: Option<String>,
+    /// Slack users and groups that may approve, by the severity's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvers: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

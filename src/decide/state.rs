@@ -17,6 +17,7 @@ use crate::model::{
     letter::{External, LetterKey, Note, Receiver, Slot},
     observation::{Ended, Facts},
     pairs,
+    person::SlackPerson,
     plan::Plan,
     reason::Reason,
     rung::{Collector, Rung},
@@ -39,7 +40,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 5;
+pub const STATE_VERSION: u32 = 6;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -79,6 +80,8 @@ pub struct State {
     #[serde(with = "pairs")]
     pub(super) barred: BTreeMap<(String, TargetKey), Bar>,
     pub(super) records: Records,
+    /// Clicks and commands in Slack that were taken, until when each is remembered.
+    pub(super) clicks: BTreeMap<String, Micros>,
     pub(super) fleet: Fleet,
     /// Starts without a clean stop, and without a steady time between them.
     pub(super) unclean_starts: u32,
@@ -194,6 +197,9 @@ pub(super) struct Step {
     pub doubts: u32,
     pub approval_until: Option<Micros>,
     pub approved_by: Option<String>,
+    /// Whoever that is in Slack, if it came from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<Box<SlackPerson>>,
     pub perform_by: Option<Micros>,
     /// The leadership that started it.
     pub epoch: u64,

@@ -142,7 +142,7 @@ fn of_input(input: &Input) -> Option<IncidentId> {
             | Command::Undo { step }
             | Command::ExtendLease { step, .. }
             | Command::EndLease { step } => Some(step.incident),
-            Command::Rearm { .. } | Command::Pause { .. } | Command::Resume { .. } => None,
+            Command::Rearm { .. } | Command::Pause { .. } | Command::Resume { .. } | Command::NotHeard { .. } => None,
         },
         Input::Started { .. }
         | Input::Stopped

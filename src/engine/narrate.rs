@@ -58,6 +58,7 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Started { .. }
             | Event::Stopped
             | Event::ClockStepped { .. }
+            | Event::Clicked { .. }
             | Event::CommandRefused { .. }
             | Event::Poisoned { .. } => itself(policy, seq, event),
             Event::LetterFailed { letter, reason } => {

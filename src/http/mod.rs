@@ -4,7 +4,7 @@
 //! - [`identity`] says who is at the other end; [`auth`] checks a webhook's sender, [`api_auth`] a person or a script.
 //! - [`limits`] bounds bodies and all that is in flight, [`senders`] how often one sender may come; [`intake`] puts
 //!   these and the authentication of webhooks in their order.
-//! - [`secret`] reads secret files; [`reloadable`] swaps what is read again upon reload.
+//! - [`secret`] reads secret files; [`signature`] checks bodies that their sender signed; [`reloadable`] swaps what is read again upon reload.
 //! - [`client`] is the only place where a client is built.
 //!
 //! - [`api`] is the admin listener: routes, shapes and texts. It alone knows what a body means; the webhooks' routes
@@ -22,6 +22,7 @@ pub mod reloadable;
 pub mod secret;
 pub mod senders;
 pub mod server;
+pub mod signature;
 pub mod tls;
 
 #[cfg(test)]

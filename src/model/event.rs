@@ -323,6 +323,11 @@ pub enum Event {
         letter: LetterKey,
         reason: String,
     },
+    /// A click or command in Slack, remembered until then: it is not taken twice.
+    Clicked {
+        once: String,
+        until: Micros,
+    },
     CommandRefused {
         reason: String,
     },

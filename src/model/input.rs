@@ -6,6 +6,7 @@ use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{LetterKey, Told},
     observation::{Moment, Observation, Outcome, Reading},
+    person::SlackPerson,
     problem::Problem,
     time::{Micros, Span},
 };
@@ -135,10 +136,12 @@ impl Input {
 }
 
 /// How a command came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     Api,
+    /// A button or a command in Slack.
+    Slack(Box<SlackPerson>),
     /// `pause_file` appeared.
     File,
     /// SIGUSR1.
@@ -180,6 +183,11 @@ pub enum Command {
     },
     Pause {
         reason: String,
+    },
+    /// Somebody asked for something, and was turned away before it was looked at.
+    NotHeard {
+        asked: String,
+        why: String,
     },
     /// `pause_file_present`: a fact; while the file is there a resume is refused.
     Resume {

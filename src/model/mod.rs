@@ -3,6 +3,7 @@
 //! Read [`input`] and [`event`] first: a reader of those two closed enums knows everything that can happen.
 
 pub mod alert;
+pub mod button;
 pub mod event;
 pub mod firing;
 pub mod freeze;
@@ -13,6 +14,7 @@ pub mod matcher;
 pub mod mode;
 pub mod observation;
 pub mod pairs;
+pub mod person;
 pub mod plan;
 pub mod problem;
 pub mod reason;

@@ -99,6 +99,10 @@ pub enum Reason {
     Acknowledged {
         by: String,
     },
+    /// Whoever approved it may not, or not any more.
+    NotAnApprover {
+        why: String,
+    },
     /// A rule that is new or was changed asks for its first runs.
     Canary {
         run: u32,
@@ -269,6 +273,7 @@ impl Reason {
             Reason::NoSlot { .. } => "concurrency",
             Reason::Barred { .. } => "barred",
             Reason::Acknowledged { .. } => "acknowledged",
+            Reason::NotAnApprover { .. } => "approver",
             Reason::Canary { .. } => "canary",
             Reason::ModeAsks => "ask",
             Reason::Shadow => "shadow",
@@ -364,6 +369,7 @@ impl Reason {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
             }
             Reason::Acknowledged { by } => format!("{by} has the incident: a new step needs an approval"),
+            Reason::NotAnApprover { why } => format!("its approval does not hold: {why}"),
             Reason::Canary { run, of } => {
                 format!("run {run} of a rule whose first {of} need an approval, since it was last changed")
             }

@@ -188,6 +188,7 @@ pub enum Guard {
     Plan,
     Bounds,
     ChangedSince,
+    Approver,
     Concurrency,
     Acknowledged,
     Canary,
@@ -196,7 +197,7 @@ pub enum Guard {
 
 impl Guard {
     /// In the order in which they are asked: the first that blocks decides.
-    pub const ALL: [Guard; 31] = [
+    pub const ALL: [Guard; 32] = [
         Guard::Pause,
         Guard::Settle,
         Guard::Brake,
@@ -224,6 +225,7 @@ impl Guard {
         Guard::Plan,
         Guard::Bounds,
         Guard::ChangedSince,
+        Guard::Approver,
         Guard::Concurrency,
         Guard::Acknowledged,
         Guard::Canary,
@@ -231,7 +233,7 @@ impl Guard {
     ];
 
     /// All of [`Guard::word`]'s words.
-    pub const WORDS: [&'static str; 31] = [
+    pub const WORDS: [&'static str; 32] = [
         "pause",
         "settle",
         "brake",
@@ -259,6 +261,7 @@ impl Guard {
         "plan",
         "bounds",
         "changed_since",
+        "approver",
         "concurrency",
         "acknowledged",
         "canary",
@@ -295,6 +298,7 @@ impl Guard {
             Guard::Plan => "plan",
             Guard::Bounds => "bounds",
             Guard::ChangedSince => "changed_since",
+            Guard::Approver => "approver",
             Guard::Lock => "lock",
             Guard::Concurrency => "concurrency",
             Guard::Acknowledged => "acknowledged",

@@ -5,6 +5,7 @@
 
 use super::plain::line;
 use crate::model::{
+    button::Button,
     id::IncidentId,
     letter::Note,
     reason::Reason,
@@ -71,6 +72,8 @@ pub enum Part {
     Commands(Vec<String>),
     /// Small print.
     Small(Vec<Piece>),
+    /// What can be asked for, where a receiver can be asked.
+    Buttons(Vec<Button>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
             value(&format!("nightshift incident {}", view.id)),
         ]));
     }
+    parts.push(Part::Buttons(buttons(view)));
     parts.extend(evidence(view));
     parts.push(Part::Small(small_print(view)));
     Message { summary: card_summary(view), headline, parts }
@@ -185,6 +189,24 @@ pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
     parts.push(Part::Sentence(text));
     parts.push(Part::Small(small));
     Message { headline, summary, parts }
+}
+
+/// Only those that apply now: to take it, to answer what waits, to undo what was done last, and to ask why.
+fn buttons(view: &IncidentView) -> Vec<Button> {
+    let mut buttons = Vec::new();
+    if view.state != "resolved" && view.acknowledged_by.is_none() {
+        buttons.push(Button::Acknowledge { incident: view.id });
+    }
+    let waits = |step: &&StepView| step.approval_until.is_some();
+    if let Some(step) = view.steps.iter().rev().find(waits) {
+        let plan_hash = step.plan_hash.clone();
+        buttons.extend(plan_hash.map(|plan_hash| Button::Approve { step: step.id, plan_hash }));
+        buttons.push(Button::Reject { step: step.id });
+    }
+    let undoable = view.steps.iter().rev().find(|step| step.undo_until.is_some());
+    buttons.extend(undoable.map(|step| Button::Undo { step: step.id }));
+    buttons.push(Button::Why { incident: view.id });
+    buttons
 }
 
 fn mark(view: &IncidentView) -> &'static str {

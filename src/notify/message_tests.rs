@@ -23,6 +23,7 @@ fn words(message: &Message) -> Vec<String> {
             Part::Sentence(sentence) => words.push(sentence.clone()),
             Part::Commands(commands) => words.extend(commands.clone()),
             Part::Small(pieces) => words.push(line(pieces)),
+            Part::Buttons(_) => {}
         }
     }
     words

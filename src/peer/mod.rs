@@ -1,4 +1,4 @@
-//! Clients of the peers that are asked: the Kubernetes API, PostgreSQL, Alertmanager, Prometheus.
+//! Clients of the peers that are asked: the Kubernetes API, PostgreSQL, Alertmanager, Prometheus, Slack.
 //!
 //! They know how to ask, with one deadline and one attempt, and what an answer means. What follows from it is
 //! decided elsewhere. They are here, and not in a plug-in, because several plug-ins and the driver ask the same peers.
@@ -9,6 +9,7 @@ pub mod kubernetes;
 pub mod postgres;
 pub mod prometheus;
 pub mod selector;
+pub mod slack;
 mod url;
 
 #[cfg(test)]

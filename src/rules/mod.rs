@@ -19,7 +19,7 @@ mod tests;
 
 use crate::{
     action::Registry,
-    config::settings::RulesFrom,
+    config::settings::{Approvers, RulesFrom},
     decide::policy::PolicySpec,
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
@@ -55,6 +55,8 @@ pub struct Context<'a> {
     pub mode: Mode,
     /// Slack users and groups by the name that escalations use. None: who there is is not known, and nobody is blamed.
     pub people: Option<&'a BTreeMap<String, String>>,
+    /// Who may approve, by severity, in the words of the settings.
+    pub approvers: &'a [Approvers],
     /// nightshift's own workload, which is never a target.
     pub itself: Option<&'a Object>,
     /// `alertmanager.urls` are set.

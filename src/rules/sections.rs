@@ -190,6 +190,20 @@ fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
     Some(id.clone())
 }
 
+/// Who may approve, by the severity's name. Without severities nothing can be said of their ranges.
+pub(super) fn approvers(check: &mut Check<'_>, severities: Option<&[Severity]>) -> BTreeMap<String, Vec<String>> {
+    let mut by_severity: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let Some(severities) = severities else { return by_severity };
+    for listed in check.context.approvers {
+        let Some((from, to)) = range(check, &listed.severities, severities) else { continue };
+        for severity in severities.iter().take(to + 1).skip(from) {
+            let known = by_severity.entry(severity.name.clone()).or_default();
+            known.extend(listed.ids.iter().filter(|id| !known.contains(id)).cloned().collect::<Vec<_>>());
+        }
+    }
+    by_severity
+}
+
 /// `P0..P1` or `P0`, as places in the list; both ends belong to it.
 pub(super) fn range(
     check: &mut Check<'_>,

@@ -81,6 +81,7 @@ impl World {
         Context {
             mode: Mode::Auto,
             people: Some(&self.people),
+            approvers: &[],
             itself: Some(&self.itself),
             alertmanager: self.configured,
             prometheus: self.configured,

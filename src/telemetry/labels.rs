@@ -23,8 +23,8 @@ macro_rules! closed {
 }
 
 closed! {
-    /// Who sends alerts.
-    Source { Alertmanager = "alertmanager" }
+    /// Who sends: alerts, or what people ask for.
+    Source { Alertmanager = "alertmanager", Slack = "slack" }
 
     /// How a webhook was answered: 2xx, 401/403, 400, 413, 503, 500.
     Answer {

@@ -17,6 +17,7 @@ fn said(source: &RulesSource) -> Vec<String> {
     actions.add(Arc::new(Noop));
     let context = Context {
         mode: Mode::Shadow,
+        approvers: &[],
         people: Some(&BTreeMap::new()),
         itself: None,
         alertmanager: false,

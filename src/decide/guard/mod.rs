@@ -4,6 +4,7 @@
 //! trace always shows the whole picture; [`Guard::ALL`] is the order.
 
 pub mod acknowledged;
+pub mod approver;
 pub mod bounds;
 pub mod brake;
 pub mod canary;
@@ -173,6 +174,7 @@ fn ask(guard: Guard, case: &Case) -> Says {
         Guard::Plan => plan::guard(case),
         Guard::Bounds => bounds::guard(case),
         Guard::ChangedSince => changed_since::guard(case),
+        Guard::Approver => approver::guard(case),
         Guard::Concurrency => concurrency::guard(case),
         Guard::Acknowledged => acknowledged::guard(case),
         Guard::Canary => canary::guard(case),
@@ -197,6 +199,7 @@ fn applies(guard: Guard, purpose: &Purpose) -> bool {
                 | Guard::Plan
                 | Guard::Bounds
                 | Guard::ChangedSince
+                | Guard::Approver
                 | Guard::Concurrency
                 | Guard::Mode
         ),

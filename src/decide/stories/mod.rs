@@ -7,6 +7,7 @@ mod acting;
 mod again;
 mod alerts;
 mod braking;
+mod clicking;
 mod crossing;
 mod eviction;
 mod flipping;

@@ -3,9 +3,13 @@
 //! Anybody's words stand in `plain_text`, where Slack reads no markup, or in a code span with `&`, `<`, `>` and the
 //! backtick replaced; so no label can mention, link, or format. `verbatim` keeps Slack from finding links by itself.
 
-use crate::notify::{
-    message::{Mention, Message, Part, Piece},
-    plain::line,
+use crate::{
+    model::button::Button,
+    notify::{
+        message::{Mention, Message, Part, Piece},
+        plain::line,
+    },
+    peer::slack::seal::Seal,
 };
 use serde_json::{Value, json};
 
@@ -20,6 +24,8 @@ pub const ALL_BLOCKS: usize = 12_000;
 
 /// Kept free for the line that says that something was left out.
 const FOR_THE_REST: usize = 200;
+/// A row of them, with all that Slack may count of it.
+const FOR_BUTTONS: usize = 700;
 /// One part's share, so that none can push out the others.
 const PART: usize = 2400;
 
@@ -30,10 +36,12 @@ pub struct Rendered {
     pub blocks: Vec<Value>,
 }
 
+/// `seal`: None where no click could reach us, and so there are no buttons.
 #[must_use]
-pub fn render(message: &Message) -> Rendered {
+pub fn render(message: &Message, seal: Option<&Seal>) -> Rendered {
     let mut blocks = Vec::new();
-    let mut used = 0;
+    // Whatever is left out for want of room, it is not the buttons.
+    let mut used = FOR_BUTTONS;
     if !message.headline.is_empty() {
         let headline = plain(&message.headline, HEADER);
         used += length(&headline);
@@ -41,8 +49,12 @@ pub fn render(message: &Message) -> Rendered {
     }
     let mut left_out = 0;
     for part in &message.parts {
+        if let Part::Buttons(buttons) = part {
+            blocks.extend(seal.and_then(|seal| actions(buttons, seal)));
+            continue;
+        }
         let Some((size, block)) = block(part) else { continue };
-        if left_out > 0 || blocks.len() + 1 >= BLOCKS || used + size > ALL_BLOCKS - FOR_THE_REST {
+        if left_out > 0 || blocks.len() + 2 >= BLOCKS || used + size > ALL_BLOCKS - FOR_THE_REST {
             left_out += 1;
             continue;
         }
@@ -57,6 +69,53 @@ pub fn render(message: &Message) -> Rendered {
         blocks.push(json!({"type": "section", "text": plain_text("-")}));
     }
     Rendered { text: or_dash(joined(&message.summary, TEXT)), blocks }
+}
+
+/// A row of buttons; what cannot be taken back by another click asks once more.
+fn actions(buttons: &[Button], seal: &Seal) -> Option<Value> {
+    let elements: Vec<Value> = buttons
+        .iter()
+        .filter_map(|button| {
+            let mut element = json!({
+                "type": "button",
+                "action_id": format!("nightshift_{}", button.word()),
+                "text": plain_text(button.label()),
+                "value": seal.close(button)?,
+            });
+            let (style, sure) = match button {
+                Button::Approve { step, .. } => (Some("primary"), Some(format!("Do what step {step} plans?"))),
+                Button::Reject { step } => {
+                    let sure = format!(
+                        "Reject step {step}? Its rule then stays away from the target until the incident is resolved."
+                    );
+                    (Some("danger"), Some(sure))
+                }
+                Button::Undo { step } => {
+                    let sure = format!(
+                        "Undo step {step}? Its rule then stays away from the target until the incident is resolved."
+                    );
+                    (Some("danger"), Some(sure))
+                }
+                Button::Acknowledge { .. } | Button::Why { .. } => (None, None),
+            };
+            if let (Some(style), Some(fields)) = (style, element.as_object_mut()) {
+                fields.insert("style".to_owned(), style.into());
+            }
+            if let (Some(sure), Some(fields)) = (sure, element.as_object_mut()) {
+                let confirm = json!({
+                    "title": plain_text(button.label()),
+                    "text": plain_text(&sure),
+                    "confirm": plain_text(button.label()),
+                    "deny": plain_text("Cancel"),
+                });
+                fields.insert("confirm".to_owned(), confirm);
+            }
+            Some(element)
+        })
+        .collect();
+    let incident = buttons.first()?.incident();
+    let block_id = format!("nightshift-{incident}");
+    (!elements.is_empty()).then(|| json!({"type": "actions", "block_id": block_id, "elements": elements}))
 }
 
 /// The block and its characters. None: there is nothing to show.
@@ -74,6 +133,8 @@ fn block(part: &Part) -> Option<(usize, Value)> {
             let lines: Vec<Vec<Piece>> = commands.iter().map(|command| vec![Piece::Value(command.clone())]).collect();
             block(&Part::Lines(lines))
         }
+        // Rendered apart: they have their own room.
+        Part::Buttons(_) => None,
         Part::Small(pieces) => {
             // A context element takes 2000 characters.
             let text = joined(pieces, 1900);

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    http::signature::SigningKeys,
     model::{id::IncidentId, letter::Note, time::Micros, view::IncidentView},
     notify::{
         message,
@@ -17,7 +18,7 @@ fn zone() -> TimeZone {
 }
 
 fn card(view: &IncidentView) -> Rendered {
-    render(&message::card(view, &zone()))
+    render(&message::card(view, &zone()), Some(&seal()))
 }
 
 fn note(text: &str, mentions: &[&str]) -> Note {
@@ -31,7 +32,7 @@ fn note(text: &str, mentions: &[&str]) -> Note {
 }
 
 fn post(view: &IncidentView, note: &Note) -> Rendered {
-    render(&message::post(view, note, &zone()))
+    render(&message::post(view, note, &zone()), Some(&seal()))
 }
 
 fn golden(name: &str, rendered: &Rendered) {
@@ -254,11 +255,15 @@ proptest! {
         });
         let summary = lines.iter().flatten().map(|text| Piece::Value(text.clone())).collect();
         let message = Message { headline: lines.concat().concat(), summary, parts: parts.collect() };
-        let rendered = render(&message);
+        let rendered = render(&message, None);
         prop_assert_eq!(judge::limits(&rendered), Ok(()));
         prop_assert_eq!(judge::inert(&rendered), Ok(()));
         if rendered.blocks.len() < lines.iter().filter(|values| values.iter().any(|text| !text.is_empty())).count() {
             prop_assert!(rendered.blocks.last().unwrap().to_string().contains("are not shown here"));
         }
     }
+}
+
+fn seal() -> Seal {
+    Seal::new(SigningKeys::new(&["s3cret".into()]))
 }

@@ -1,7 +1,6 @@
 //! Slack: one message per incident, updated in place; everything that follows goes into its thread.
 //!
-//! - [`blocks`] renders a message within Slack's limits; [`client`] calls; [`errors`] knows Slack's words; `pace`
-//!   keeps its rate limits.
+//! [`blocks`] renders a message within Slack's limits; [`crate::peer::slack`] calls.
 //!
 //! **A lost answer.** chat.postMessage has no idempotency key, so a post whose answer is lost may or may not be there.
 //! Every post carries metadata (incident and slot). The next try of that letter first looks for it, where the token may
@@ -12,11 +11,7 @@
 //! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
 
 pub mod blocks;
-pub mod client;
-pub mod errors;
-mod pace;
 
-use self::client::{Call, Failure, SlackClient};
 use super::{
     Notifier, Transient,
     message::{self, Message},
@@ -24,21 +19,23 @@ use super::{
 use crate::{
     action::Boxed,
     decide::state::DueLetter,
-    http::client::Client,
     model::{
         id::IncidentId,
         letter::{External, LetterKey, Note, Receiver, Slot, Told},
         time::{Micros, Span},
         view::IncidentView,
     },
+    peer::slack::{
+        client::{Call, Failure, SlackClient},
+        seal::Seal,
+    },
 };
 use jiff::tz::TimeZone;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -57,8 +54,9 @@ const SKEW: Span = Span::minutes(2);
 const NO_NOTE: &str = "no_note";
 
 pub struct Slack {
-    client: SlackClient,
+    client: Arc<SlackClient>,
     zone: TimeZone,
+    seal: Option<Seal>,
     in_doubt: Mutex<BTreeSet<LetterKey>>,
     /// From a channel's name, as configured, to its id, as Slack answered.
     channel_ids: Mutex<BTreeMap<String, String>>,
@@ -96,12 +94,13 @@ struct Place<'a> {
 }
 
 impl Slack {
-    /// `api_url`: `https://slack.com/api`. `zone`: for the times that people read.
+    /// `zone`: for the times that people read. `seal`: for the buttons; None where no click could reach us.
     #[must_use]
-    pub fn new(http: Client, api_url: &str, token: SecretString, zone: TimeZone) -> Slack {
+    pub fn new(client: Arc<SlackClient>, zone: TimeZone, seal: Option<Seal>) -> Slack {
         Slack {
-            client: SlackClient::new(http, api_url, token),
+            client,
             zone,
+            seal,
             in_doubt: Mutex::default(),
             channel_ids: Mutex::default(),
             may_look: AtomicBool::new(true),
@@ -171,7 +170,7 @@ impl Slack {
         message: &Message,
         deadline: Instant,
     ) -> Result<Option<External>, Failure> {
-        let rendered = blocks::render(message);
+        let rendered = blocks::render(message, self.seal.as_ref());
         let mut body = json!({
             "channel": place.channel,
             "text": rendered.text,
@@ -210,7 +209,7 @@ impl Slack {
     }
 
     async fn update(&self, card: &External, message: &Message, deadline: Instant) -> Result<(), Failure> {
-        let rendered = blocks::render(message);
+        let rendered = blocks::render(message, self.seal.as_ref());
         let body = json!({
             "channel": card.channel,
             "ts": card.ts,

@@ -1,14 +1,18 @@
 //! The notifier against a Slack that records: one card, one thread, and what each kind of failure becomes.
 
 use super::{
-    errors::Kind,
     tests_support::{
         fake::{CHANNEL, Fake, TOKEN, Trouble},
         views,
     },
     *,
 };
-use crate::http::client::ClientSettings;
+use crate::{
+    http::client::{Client, ClientSettings},
+    peer::slack::errors::{self, Kind},
+};
+
+use secrecy::SecretString;
 
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -20,7 +24,8 @@ async fn a_slack() -> (Fake, Slack) {
 
 fn notifier(url: &str) -> Slack {
     let http = Client::build(&ClientSettings::default()).unwrap();
-    Slack::new(http, url, SecretString::from(TOKEN), TimeZone::UTC)
+    let client = SlackClient::new(http, url, SecretString::from(TOKEN));
+    Slack::new(Arc::new(client), TimeZone::UTC, None)
 }
 
 fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<External>) -> DueLetter {
@@ -276,7 +281,11 @@ async fn a_refusal_leaves_an_earlier_lost_answer_in_doubt() {
 async fn the_token_is_in_no_error() {
     let fake = Fake::start().await;
     let http = Client::build(&ClientSettings::default()).unwrap();
-    let slack = Slack::new(http, &fake.url, SecretString::from("xoxb-canary\nx"), TimeZone::UTC);
+    let slack = Slack::new(
+        Arc::new(SlackClient::new(http, &fake.url, SecretString::from("xoxb-canary\nx"))),
+        TimeZone::UTC,
+        None,
+    );
     let told = slack.send(&card_letter(None), &views::acting(), WITHIN).await;
     assert_eq!(told, Ok(Told::Failed { reason: "bad_request".to_owned() }));
     assert!(fake.kept().calls.is_empty());

@@ -57,12 +57,7 @@ pub struct AlertmanagerRoute {
 
 /// The webhooks listener's routes for this source.
 pub fn router(route: AlertmanagerRoute) -> Router {
-    let nothing_else = |status| async move { (status, format!("there is only POST {PATH} here\n")) };
-    Router::new()
-        .route(PATH, post(receive))
-        .fallback(move || nothing_else(StatusCode::NOT_FOUND))
-        .method_not_allowed_fallback(move || nothing_else(StatusCode::METHOD_NOT_ALLOWED))
-        .with_state(Arc::new(route))
+    Router::new().route(PATH, post(receive)).with_state(Arc::new(route))
 }
 
 /// How senders prove who they are, by the settings: any one of the ways that are set suffices.

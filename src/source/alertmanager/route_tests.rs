@@ -34,7 +34,8 @@ async fn post_to(route: &AlertmanagerRoute, body: &'static [u8], token: Option<&
     if let Some(token) = token {
         request.headers_mut().insert("authorization", token.parse().unwrap());
     }
-    let answer = router(route.clone()).oneshot(request).await.unwrap();
+    let listener = crate::source::listener(vec![router(route.clone())], &[PATH]);
+    let answer = listener.oneshot(request).await.unwrap();
     let status = answer.status();
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(text.to_vec()).unwrap())

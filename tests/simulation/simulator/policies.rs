@@ -64,6 +64,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_alertmanager: random.chance(93),
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
+        approvers: BTreeMap::new(),
     }
 }
 

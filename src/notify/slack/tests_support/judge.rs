@@ -69,7 +69,39 @@ pub fn limits(message: &Rendered) -> Result<(), String> {
                 within("context", elements.len(), 10)?;
                 elements.iter().try_for_each(|element| within("context element", size(element), 2000))?;
             }
+            Some("actions") => actions(block)?,
             other => return Err(format!("a block of type {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+/// A row of buttons that do different things.
+fn actions(block: &Value) -> Result<(), String> {
+    let within = |what: &str, text: &Value, most: usize| {
+        let size = text.as_str().unwrap_or_default().encode_utf16().count();
+        if (1..=most).contains(&size) { Ok(()) } else { Err(format!("{what}: {size} of 1 to {most}")) }
+    };
+    within("block_id", &block["block_id"], 255)?;
+    let elements = block["elements"].as_array().ok_or("actions without elements")?;
+    if !(1..=25).contains(&elements.len()) {
+        return Err(format!("{} buttons", elements.len()));
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for button in elements {
+        if button["type"] != "button" || !ids.insert(button["action_id"].as_str()) {
+            return Err(format!("not a button of its own: {button}"));
+        }
+        within("action_id", &button["action_id"], 255)?;
+        within("a button's text", &button["text"]["text"], 75)?;
+        within("a button's value", &button["value"], 2000)?;
+        if button.get("style").is_some_and(|style| style != "primary" && style != "danger") {
+            return Err(format!("a style of its own: {}", button["style"]));
+        }
+        if let Some(confirm) = button.get("confirm") {
+            for (name, most) in [("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)] {
+                within(name, &confirm[name]["text"], most)?;
+            }
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Slack's Web API: three methods, its two ways of saying no, and its pace.
+//! Slack's Web API: its methods, its two ways of saying no, and its pace.
 //!
 //! Slack answers 200 with `ok: false` to nearly everything; only 429 and 5xx mean something as a status. A call is never
 //! repeated here: that is the courier's affair. What matters to it is told apart: try again, never again, the message is
@@ -29,6 +29,14 @@ pub enum Call {
     Update,
     History,
     Replies,
+    /// A message that one person sees.
+    Ephemeral,
+    /// Whose token this is.
+    Test,
+    Bot,
+    User,
+    /// Who belongs to a user group.
+    Group,
 }
 
 impl Call {
@@ -38,6 +46,11 @@ impl Call {
             Call::Update => "chat.update",
             Call::History => "conversations.history",
             Call::Replies => "conversations.replies",
+            Call::Ephemeral => "chat.postEphemeral",
+            Call::Test => "auth.test",
+            Call::Bot => "bots.info",
+            Call::User => "users.info",
+            Call::Group => "usergroups.users.list",
         }
     }
 }

@@ -1,0 +1,10 @@
+//! Slack's Web API: messages are sent through it, and it is asked who a person is.
+//!
+//! - [`client`] calls; [`errors`] knows Slack's words; `pace` keeps its rate limits.
+//! - [`directory`] says who somebody is; [`seal`] keeps what a button asks for from being changed.
+
+pub mod client;
+pub mod directory;
+pub mod errors;
+mod pace;
+pub mod seal;

@@ -1,0 +1,98 @@
+//! Where what people ask for waits and is done: Slack is answered in time, whatever that takes.
+
+use super::{
+    answers::Answers,
+    payload::{Click, Typed},
+};
+use serde_json::Value;
+use std::future::Future;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+/// Asked for and not yet begun; beyond that people are told to try again.
+const WAITING: usize = 64;
+/// Done at a time: most of it is waiting for Slack.
+const AT_A_TIME: usize = 16;
+
+enum Ask {
+    Click { click: Click, once: String, done: oneshot::Sender<()> },
+    Typed { typed: Typed, once: String, done: oneshot::Sender<Value> },
+}
+
+/// The door: cheap to clone.
+#[derive(Clone)]
+pub struct Desk(mpsc::Sender<Ask>);
+
+/// Too much is asked for at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too much is asked for at once: try again")]
+pub struct Busy;
+
+/// What the desk's task needs.
+pub struct Work {
+    asks: mpsc::Receiver<Ask>,
+    answers: Answers,
+}
+
+impl Desk {
+    #[must_use]
+    pub fn open(answers: Answers) -> (Desk, Work) {
+        let (desk, asks) = mpsc::channel(WAITING);
+        (Desk(desk), Work { asks, answers })
+    }
+
+    /// A click; the receiver hears when it was dealt with. It is dealt with also when nobody listens.
+    pub fn click(&self, click: Click, once: String) -> Result<oneshot::Receiver<()>, Busy> {
+        let (done, heard) = oneshot::channel();
+        self.0.try_send(Ask::Click { click, once, done }).map_err(|_| Busy)?;
+        Ok(heard)
+    }
+
+    /// A command; the receiver gets the answer.
+    pub fn typed(&self, typed: Typed, once: String) -> Result<oneshot::Receiver<Value>, Busy> {
+        let (done, heard) = oneshot::channel();
+        self.0.try_send(Ask::Typed { typed, once, done }).map_err(|_| Busy)?;
+        Ok(heard)
+    }
+}
+
+impl Work {
+    /// Until `stop`; what has begun by then is finished. `panicked`: told of each panic.
+    pub async fn run(mut self, stop: impl Future<Output = ()>, panicked: impl Fn()) {
+        let mut doing = JoinSet::new();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(ended) = doing.join_next() => if ended.is_err() { panicked() },
+                ask = self.asks.recv(), if doing.len() < AT_A_TIME => match ask {
+                    Some(ask) => {
+                        let answers = self.answers.clone();
+                        doing.spawn(async move { one(&answers, ask).await });
+                    }
+                    None => break,
+                },
+            }
+        }
+        while let Some(ended) = doing.join_next().await {
+            if ended.is_err() {
+                panicked();
+            }
+        }
+    }
+}
+
+async fn one(answers: &Answers, ask: Ask) {
+    match ask {
+        Ask::Click { click, once, done } => {
+            answers.click(&click, &once).await;
+            let _ = done.send(());
+        }
+        Ask::Typed { typed, once, done } => {
+            let _ = done.send(answers.typed(&typed, &once).await);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! `POST /slack/interactions` and `POST /slack/commands`: signed, answered within a second, done once.
+//!
+//! Slack shows an error to whoever clicked when it is not answered within 3 s, and sends a click only once. So what takes
+//! longer goes on in a task of its own: the message changes when it is done, and whoever clicked is told what went wrong.
+
+use super::{
+    desk::{Busy, Desk},
+    payload::{self, NotRead},
+    signature::{self, NotSigned},
+};
+use crate::{
+    engine::Clock,
+    http::{
+        identity::Peer,
+        intake::{Intake, Refused},
+        limits::BodyRefused,
+        reloadable::Reloadable,
+        signature::SigningKeys,
+    },
+    telemetry::{
+        labels::{Answer, Source as SourceLabel},
+        metrics::Metrics,
+    },
+};
+use axum::{
+    Extension, Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+pub const INTERACTIONS: &str = "/slack/interactions";
+pub const COMMANDS: &str = "/slack/commands";
+/// An answer leaves within a second, whatever Slack and the journal do.
+const ANSWER_WITHIN: Duration = Duration::from_millis(900);
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct SlackRoute {
+    pub intake: Intake,
+    pub keys: Arc<Reloadable<SigningKeys>>,
+    pub desk: Desk,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+}
+
+/// The webhooks listener's routes for this source.
+pub fn router(route: SlackRoute) -> Router {
+    Router::new().route(INTERACTIONS, post(interactions)).route(COMMANDS, post(commands)).with_state(Arc::new(route))
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error(transparent)]
+    Door(#[from] Refused),
+    #[error(transparent)]
+    Signature(#[from] NotSigned),
+    #[error(transparent)]
+    Payload(#[from] NotRead),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+}
+
+impl NotTaken {
+    fn label(&self) -> Answer {
+        match self {
+            NotTaken::Signature(_) | NotTaken::Door(Refused::Auth(_)) => Answer::Unauthorized,
+            NotTaken::Door(Refused::TooOften(_)) | NotTaken::Busy(_) => Answer::Overloaded,
+            NotTaken::Door(Refused::Body(refused)) => match refused {
+                BodyRefused::TooLarge { .. } => Answer::TooLarge,
+                BodyRefused::Busy | BodyRefused::Slow => Answer::Overloaded,
+                BodyRefused::Broken => Answer::Invalid,
+            },
+            NotTaken::Payload(_) => Answer::Invalid,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            NotTaken::Door(refused) => refused.reason(),
+            NotTaken::Signature(refused) => refused.reason(),
+            NotTaken::Payload(_) => "unreadable",
+            NotTaken::Busy(_) => "busy",
+        }
+    }
+}
+
+impl IntoResponse for NotTaken {
+    fn into_response(self) -> Response {
+        let text = format!("{self}\n");
+        match self {
+            NotTaken::Door(refused) => refused.into_response(),
+            NotTaken::Signature(_) => (StatusCode::UNAUTHORIZED, text).into_response(),
+            NotTaken::Payload(_) => (StatusCode::BAD_REQUEST, text).into_response(),
+            NotTaken::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+        }
+    }
+}
+
+async fn interactions(
+    State(route): State<Arc<SlackRoute>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = route.interaction(&peer, &headers, body).await;
+    route.answered(&peer, taken.map(IntoResponse::into_response))
+}
+
+async fn commands(
+    State(route): State<Arc<SlackRoute>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let taken = route.command(&peer, &headers, body).await;
+    route.answered(
+        &peer,
+        taken.map(|answer| answer.map_or_else(|| StatusCode::OK.into_response(), |it| Json(it).into_response())),
+    )
+}
+
+impl SlackRoute {
+    fn answered(&self, peer: &Peer, taken: Result<Response, NotTaken>) -> Response {
+        let label = taken.as_ref().map_or_else(NotTaken::label, |_| Answer::Accepted);
+        self.metrics.webhook_answered(SourceLabel::Slack, label);
+        taken.unwrap_or_else(|not_taken| {
+            let reason = not_taken.reason();
+            tracing::warn!(peer = %peer.address.ip(), reason, says = %not_taken, "a request of Slack was not taken");
+            not_taken.into_response()
+        })
+    }
+
+    /// The body that Slack signed, and the signature's text.
+    async fn signed(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<(bytes::Bytes, String), NotTaken> {
+        let held = self.intake.admit(None, peer, headers, body).await?;
+        let signed = signature::check(&self.keys.current(), headers, &held.bytes, self.clock.now())?;
+        Ok((held.bytes.clone(), signed.once))
+    }
+
+    async fn interaction(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<StatusCode, NotTaken> {
+        let (body, once) = self.signed(peer, headers, body).await?;
+        let Some(click) = payload::click(&body)? else { return Ok(StatusCode::OK) };
+        let done = self.desk.click(click, once)?;
+        // Nothing is said to it either way: the message changes, or whoever clicked is told.
+        let _ = tokio::time::timeout(ANSWER_WITHIN, done).await;
+        Ok(StatusCode::OK)
+    }
+
+    async fn command(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<Option<Value>, NotTaken> {
+        let (body, once) = self.signed(peer, headers, body).await?;
+        let Some(typed) = payload::typed(&body)? else { return Ok(None) };
+        let done = self.desk.typed(typed, once)?;
+        Ok(Some(match tokio::time::timeout(ANSWER_WITHIN, done).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => said("Something went wrong in nightshift: its log says what."),
+            Err(_) => said("It takes longer than Slack waits, and goes on: /nightshift status shows what came of it."),
+        }))
+    }
+}
+
+fn said(text: &str) -> Value {
+    json!({"response_type": "ephemeral", "text": text})
+}
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;
