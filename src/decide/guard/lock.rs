@@ -7,7 +7,7 @@ use crate::model::{reason::Reason, step::Verdict, time::Span};
 const LOOK_AGAIN: Span = Span::seconds(5);
 
 pub fn guard(case: &Case) -> Says {
-    match case.state.locks.get(&case.target) {
+    match case.state.lock_on(&case.step.rung.target, case.id.incident) {
         _ if case.is_shadow() => Says::allow("shadow takes no lock", ""),
         Some(lock) if lock.incident == case.id.incident && lock.unknown && case.is_fix() => {
             let why =
@@ -27,7 +27,7 @@ pub fn guard(case: &Case) -> Says {
             let reason = Reason::TargetLocked { by: lock.incident };
             Says::verdict(format!("held by incident {}", lock.incident), "free", Verdict::Hold { until: None, reason })
         }
-        Some(_) => match case.state.working_on(&case.target, case.id) {
+        Some(_) => match case.state.working_on(&case.step.rung.target, case.id) {
             // Also our own: what one step did is measured before the next touches it.
             Some((other, until)) => {
                 let reason = Reason::TargetLocked { by: case.id.incident };

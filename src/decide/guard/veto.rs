@@ -5,7 +5,7 @@ use crate::model::reason::Reason;
 
 pub fn guard(case: &Case) -> Says {
     let key = (case.incident.rule.clone(), case.target.clone());
-    match case.state.barred.get(&key) {
+    match case.state.barred.get(&key).and_then(|bars| bars.first()) {
         Some(bar) => {
             Says::deny(format!("barred by {}", bar.by), "nobody's veto", Reason::Barred { by: bar.by.clone() })
         }

@@ -1,13 +1,17 @@
 //! Stories of a change that is watched to the end of its window, and put back by itself where it fails by itself.
 
 use super::harness::{Story, rule};
-use crate::model::{
-    event::{Event, LadderEnd},
-    observation::{Reading, TargetReading},
-    reason::Reason,
-    rung::IfIneffective,
-    step::{Answer, Phase, Purpose},
-    time::Span,
+use crate::{
+    decide::policy::{Choice, TargetSpec},
+    model::{
+        event::{Event, LadderEnd},
+        observation::{Reading, TargetReading},
+        reason::Reason,
+        rung::IfIneffective,
+        step::{Answer, Phase, Purpose},
+        target::{Kind, Object},
+        time::Span,
+    },
 };
 
 /// A ladder of two rungs whose first one has acted and has settled. `if_ineffective` is `keep`.
@@ -176,4 +180,42 @@ fn whoever_took_it_over_hears_that_it_got_worse() {
     story.measures(reading);
     assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
     assert!(story.pages() > 0 && story.pages() >= paged, "{paged}");
+}
+
+#[test]
+fn a_colour_that_is_watched_after_a_flip_is_not_restarted_by_another_incident() {
+    let mut story = Story::with(|spec| {
+        let traffic = Object::BlueGreen {
+            namespace: "production".into(),
+            service: "web".into(),
+            selector: "version".into(),
+            colors: ["blue".into(), "green".into()],
+            deployment: "web-{color}".into(),
+        };
+        let green = Object::Workload {
+            namespace: "production".into(),
+            kind: Kind::Deployment,
+            name: "web-green".into(),
+            selector: None,
+        };
+        for (name, object) in [("traffic", traffic), ("green", green)] {
+            spec.targets.insert(name.into(), TargetSpec { choice: Choice::One { object }, bounds: None });
+        }
+        let mut flips = rule("blue-is-bad", "BlueIsBad", &["traffic"]);
+        flips.remediate[0].action = "kubernetes/flip".into();
+        let mut restarts = rule("green-is-slow", "GreenIsSlow", &["green"]);
+        restarts.remediate[0].action = "kubernetes/restart".into();
+        spec.rules.extend([flips, restarts]);
+    });
+    story.acts_on("BlueIsBad");
+    story.after(Span::seconds(40));
+    assert_eq!(story.starts_count(), 1, "the flip is done, and green is watched");
+    story.fires("GreenIsSlow");
+    story.observes();
+    story.performs();
+    assert_eq!(
+        story.starts_count(),
+        1,
+        "green is restarted while it is watched: its dip flips the traffic back to blue"
+    );
 }
