@@ -47,6 +47,7 @@ const WORDS: Words = Words {
         "kubernetes/scale",
         "kubernetes/restart",
         "kubernetes/undo",
+        "kubernetes/flip",
         "kubernetes/delete_pod",
         "postgres/kill_idle",
         "postgres/cancel_slow",
@@ -233,3 +234,23 @@ impl App {
 #[derive(Debug, thiserror::Error)]
 #[error("the rules have problems")]
 pub struct Refused(pub Vec<Problem>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::step::Guard;
+
+    #[test]
+    fn every_action_and_every_guard_has_its_series() {
+        let mut actions: Vec<&str> = Abilities::unknown().actions.names().collect();
+        let mut words = WORDS.actions.to_vec();
+        actions.sort_unstable();
+        words.sort_unstable();
+        assert_eq!(actions, words);
+        let text = Metrics::new(VERSION, crate::model::time::Micros(0), WORDS).encode();
+        for guard in Guard::ALL {
+            let series = format!("nightshift_guard_verdicts_total{{guard=\"{}\",verdict=\"deny\"}}", guard.word());
+            assert!(text.contains(&series), "no {series}");
+        }
+    }
+}

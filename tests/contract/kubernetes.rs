@@ -57,7 +57,7 @@ impl Cluster {
                     "{{kubernetes: {{namespace: {namespace}, service: web}}, blue_green: {{selector: version, colors: \
                      [blue, green], deployment: 'web-{{color}}'}}}}"
                 ),
-                "{watch: 5s}",
+                "{watch: 1m}",
             ),
             _ => (web, "{}"),
         };

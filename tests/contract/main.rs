@@ -30,6 +30,7 @@ mod postgres;
 mod promises;
 mod stage;
 
+use promises::Calls;
 use support::failing::Failure;
 
 /// The tests of each action, and the names of all.
@@ -52,14 +53,14 @@ macro_rules! actions {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_lost_answer_at_each_call_ends_in_a_recorded_outcome() {
-                promises::failure_at_each_call($action, Failure::AnswerLost).await;
+                promises::failure_at_each_call($action, Failure::AnswerLost, Calls::UntilMeasured).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[ignore = "minutes: every kind of failure at every call"]
             async fn every_failure_at_each_call_ends_in_a_recorded_outcome() {
                 for failure in Failure::ALL {
-                    promises::failure_at_each_call($action, failure).await;
+                    promises::failure_at_each_call($action, failure, Calls::All).await;
                 }
             }
 

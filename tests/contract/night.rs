@@ -1,7 +1,7 @@
 //! The real engine, journal and driver with the real actions, for one alert. The clock is the test's own: where nothing is
 //! under way it runs ahead to the next thing that is waited for.
 
-use crate::stage::Stage;
+use crate::{stage::Stage, support::failing::Failing};
 use nightshift::{
     action::{Action, Boxed},
     app::{open, policy, world, world::Abilities},
@@ -44,6 +44,8 @@ use tokio::{sync::watch, task::JoinSet};
 const OVER_WITHIN: Duration = Duration::from_secs(150);
 /// So long nothing is under way before the clock runs ahead.
 const QUIET: Duration = Duration::from_millis(8);
+/// The clock runs no further at a time: what renews itself every few seconds is not always waited for.
+const STRIDE: Span = Span::seconds(5);
 
 /// What the daemon would be told, and what it makes of it.
 pub struct Setup {
@@ -117,6 +119,8 @@ pub struct Kept {
     pub entries: Vec<Entry>,
     /// Calls of actions that panicked.
     pub panics: usize,
+    /// Calls until the first measurement was over, if it came so far.
+    pub first_measured: usize,
 }
 
 impl Kept {
@@ -130,7 +134,7 @@ impl Kept {
 }
 
 impl Night {
-    pub async fn begin(setup: Setup) -> Night {
+    pub async fn begin(setup: Setup, failing: &Arc<Failing>) -> Night {
         let clock = FakeClock::at(next_moment());
         let (journal, damage) = open::journal(&setup.settings).await.unwrap();
         let http = Client::build(&ClientSettings::default()).unwrap();
@@ -151,6 +155,8 @@ impl Night {
             begun: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             panics: AtomicUsize::new(0),
+            failing: Arc::clone(failing),
+            first_measured: AtomicUsize::new(0),
         });
         let context = Context::new(handle.clone(), Arc::<Watched>::clone(&world));
         let stop = watch::Sender::new(false);
@@ -210,7 +216,8 @@ impl Night {
             let is_quiet =
                 self.world.begun.load(Ordering::SeqCst) == begun && self.world.ended.load(Ordering::SeqCst) == begun;
             if let Some(at) = self.clock.next_wait().filter(|_| is_quiet) {
-                self.clock.advance(Span((at - self.clock.now()).0.max(0)));
+                let ahead = (at - self.clock.now()).0.clamp(0, STRIDE.0);
+                self.clock.advance(Span(ahead));
             }
         }
     }
@@ -235,7 +242,9 @@ impl Night {
             }
         }
         let entries = self.committed().await;
-        (self.setup, Kept { entries, panics: self.world.panics.load(Ordering::SeqCst) })
+        let panics = self.world.panics.load(Ordering::SeqCst);
+        let first_measured = self.world.first_measured.load(Ordering::SeqCst);
+        (self.setup, Kept { entries, panics, first_measured })
     }
 }
 
@@ -245,6 +254,9 @@ struct Watched {
     begun: AtomicUsize,
     ended: AtomicUsize,
     panics: AtomicUsize,
+    failing: Arc<Failing>,
+    /// Calls until the first measurement was over; 0: not yet.
+    first_measured: AtomicUsize,
 }
 
 struct UnderWay<'a>(&'a Watched);
@@ -302,7 +314,14 @@ impl World for Watched {
     }
 
     fn target<'a>(&'a self, plan: &'a Plan, before: &'a Facts, within: Duration) -> Boxed<'a, TargetReading> {
-        self.watch(move |real| real.target(plan, before, within))
+        self.watch(move |real| {
+            Box::pin(async move {
+                let reading = real.target(plan, before, within).await;
+                let calls = self.failing.calls();
+                let _ = self.first_measured.compare_exchange(0, calls, Ordering::SeqCst, Ordering::SeqCst);
+                reading
+            })
+        })
     }
 
     fn rules<'a>(&'a self, names: &'a [String], within: Duration) -> Boxed<'a, RuleReading> {

@@ -62,7 +62,7 @@ pub async fn unapproved_writes_nothing(action: &str) {
         let chosen = stage.ready().await;
         let before = stage.state().await;
         stage.failing().nothing();
-        let night = Night::begin(Setup::of(&stage, action, mode, chosen).await).await;
+        let night = Night::begin(Setup::of(&stage, action, mode, chosen).await, stage.failing()).await;
         night.fires().await;
         night.until_over().await;
         let (_, kept) = night.end().await;
@@ -125,14 +125,22 @@ pub async fn twice_is_once(action: &str) {
     assert_eq!(was_done(&again), stage.in_full(&plan) > 1, "{again:?}");
 }
 
+/// Which calls are made to fail.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Calls {
+    All,
+    /// Measurements are all alike: without those after the first.
+    UntilMeasured,
+}
+
 /// One whole step for each call, until the step is over before the call comes.
-pub async fn failure_at_each_call(action: &str, failure: Failure) {
+pub async fn failure_at_each_call(action: &str, failure: Failure, calls: Calls) {
     let Some(mut stage) = Stage::of(action, &format!("{failure:?}")).await else { return };
     let mut ends = std::collections::BTreeMap::new();
     for call in 0.. {
         let chosen = stage.ready().await;
         let setup = Setup::of(&stage, action, "auto", chosen).await;
-        let night = Night::begin(setup).await;
+        let night = Night::begin(setup, stage.failing()).await;
         stage.failing().at_call(call, failure);
         night.fires().await;
         night.until_over().await;
@@ -142,8 +150,11 @@ pub async fn failure_at_each_call(action: &str, failure: Failure) {
         let (_, kept) = night.end().await;
         let end = recorded(&stage, &kept, sent, &format!("{action}: {failure:?} at call {call}")).await;
         *ends.entry(end).or_insert(0) += 1;
+        if calls == Calls::UntilMeasured && end == "applied" && call > kept.first_measured {
+            break;
+        }
         if !was_hit {
-            assert_eq!(end, "applied", "without a failure it is done");
+            assert_eq!(end, "applied", "without a failure it is done: {:#?}", kept.events().collect::<Vec<_>>());
             break;
         }
         assert!(call < 100, "it never ends");
@@ -157,7 +168,7 @@ pub async fn failure_of_the_write(action: &str) {
     for failure in [Failure::AnswerLost, Failure::ServerFails, Failure::Reset] {
         let chosen = stage.ready().await;
         let setup = Setup::of(&stage, action, "auto", chosen).await;
-        let night = Night::begin(setup).await;
+        let night = Night::begin(setup, stage.failing()).await;
         stage.failing().at_write(failure);
         night.fires().await;
         night.until_over().await;
@@ -234,7 +245,7 @@ pub async fn the_way_back_is_in_the_journal_first(action: &str) {
     let chosen = stage.ready().await;
     let before = stage.essence().await;
     let setup = Setup::of(&stage, action, "auto", chosen).await;
-    let night = Night::begin(setup).await;
+    let night = Night::begin(setup, stage.failing()).await;
     let writes = !matches!(stage, Stage::Nothing(_));
     stage.failing().hold_write();
     night.fires().await;

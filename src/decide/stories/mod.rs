@@ -10,7 +10,7 @@ mod braking;
 mod crossing;
 mod eviction;
 mod flipping;
-mod harness;
+pub(in crate::decide) mod harness;
 mod people;
 mod restrained;
 mod rollback;
