@@ -1,7 +1,7 @@
 //! A namespace with what one Kubernetes action is done to, behind a proxy that picks calls.
 
 use crate::{
-    stage::Written,
+    stage::{MEASURED_SOON, Written},
     support::{ControlPlane, TestNamespace, api_proxy::ApiProxy, failing::Failing, wait_until},
 };
 use nightshift::model::alert::Labels;
@@ -61,7 +61,9 @@ impl Cluster {
             ),
             _ => (web, "{}"),
         };
-        Written { settings: format!("kubernetes: {{kubeconfig: '{}'}}\n", kubeconfig.display()), target, with }
+        // A flip is measured as long as it watches.
+        let verify = if self.kind() == "service" { "{settle: 1s}" } else { MEASURED_SOON };
+        Written { settings: format!("kubernetes: {{kubeconfig: '{}'}}\n", kubeconfig.display()), target, with, verify }
     }
 
     fn kind(&self) -> &'static str {

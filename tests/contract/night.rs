@@ -64,8 +64,8 @@ impl Setup {
         let rules = format!(
             "settle_after_start: 0s\ntargets: {{it: {}}}\nrules:\n- name: contract\n  match: [alertname=Contract]\n  \
              mode: {mode}\n  remediate:\n  - action: {action}\n    target: it\n    with: {}\n    if_ineffective: keep\n    \
-             verify: {{settle: 1s, resolved_within: 5s}}\n- {{name: rest, match: []}}\n",
-            written.target, written.with
+             verify: {}\n- {{name: rest, match: []}}\n",
+            written.target, written.with, written.verify
         );
         let file = |name: &str| folder.path().join(name).display().to_string();
         std::fs::write(file("rules.yaml"), &rules).unwrap();

@@ -2,7 +2,7 @@
 //! calls.
 
 use crate::{
-    stage::Written,
+    stage::{MEASURED_SOON, Written},
     support::{failing::Failing, postgres::Postgres, postgres_proxy::PostgresProxy, wait_until},
 };
 use nightshift::model::alert::Labels;
@@ -57,7 +57,7 @@ impl Database {
         std::fs::write(&file, url).unwrap();
         let with = if self.cancels { "{longer_than: 1s}" } else { "{idle_for: 1s}" };
         let settings = format!("postgres: {{claims-db: {{url_file: '{}'}}}}\n", file.display());
-        Written { settings, target: "{postgres: claims-db}".to_owned(), with }
+        Written { settings, target: "{postgres: claims-db}".to_owned(), with, verify: MEASURED_SOON }
     }
 
     pub fn failing(&self) -> &Arc<Failing> {

@@ -12,6 +12,9 @@ pub enum Stage {
     Nothing(Arc<Failing>),
 }
 
+/// A window as short as may be.
+pub const MEASURED_SOON: &str = "{settle: 1s, resolved_within: 5s}";
+
 /// What the daemon is told of it.
 pub struct Written {
     /// Lines of nightshift.yaml.
@@ -20,6 +23,7 @@ pub struct Written {
     pub target: String,
     /// The action's `with`.
     pub with: &'static str,
+    pub verify: &'static str,
 }
 
 impl Stage {
@@ -39,7 +43,9 @@ impl Stage {
         match self {
             Stage::Cluster(cluster) => cluster.written(),
             Stage::Database(database) => database.written(folder),
-            Stage::Nothing(_) => Written { settings: String::new(), target: "{noop: {}}".to_owned(), with: "{}" },
+            Stage::Nothing(_) => {
+                Written { settings: String::new(), target: "{noop: {}}".to_owned(), with: "{}", verify: MEASURED_SOON }
+            }
         }
     }
 
