@@ -162,14 +162,18 @@ pub async fn failure_at_each_call(action: &str, failure: Failure, calls: Calls) 
     println!("{action}, {failure:?}: {ends:?}");
 }
 
-/// The write itself, in every way: what is not known is read back, and never sent again.
+/// The write itself, in every way: what is not known is read back, and never sent again. `None`: nobody is there to be asked
+/// what came of it.
 pub async fn failure_of_the_write(action: &str) {
     let Some(mut stage) = Stage::of(action, "write").await else { return };
-    for failure in [Failure::AnswerLost, Failure::ServerFails, Failure::Reset] {
+    for failure in [Some(Failure::AnswerLost), Some(Failure::ServerFails), Some(Failure::Reset), None] {
         let chosen = stage.ready().await;
         let setup = Setup::of(&stage, action, "auto", chosen).await;
         let night = Night::begin(setup, stage.failing()).await;
-        stage.failing().at_write(failure);
+        match failure {
+            Some(failure) => stage.failing().at_write(failure),
+            None => stage.failing().gone_after_write(),
+        }
         night.fires().await;
         night.until_over().await;
         let (was_hit, sent) = (stage.failing().was_hit(), stage.failing().writes());
@@ -181,8 +185,12 @@ pub async fn failure_of_the_write(action: &str) {
         }
         assert!(was_hit, "{failure:?}: it came to no write: {:#?}", kept.events().collect::<Vec<_>>());
         let lost = kept.count(|event| matches!(event, Event::StepOutcomeLost { .. }));
-        let wanted = if failure == Failure::Reset { "failed" } else { "applied" };
-        assert_eq!((end, lost), (wanted, 1), "{failure:?}: known after it was read back: {:#?}", kept.entries);
+        let wanted = match failure {
+            None => "unknown",
+            Some(Failure::Reset) => "failed",
+            Some(_) => "applied",
+        };
+        assert_eq!((end, lost), (wanted, 1), "{failure:?}, and it was read back: {:#?}", kept.entries);
     }
 }
 

@@ -39,6 +39,8 @@ enum Order {
     Nth(usize, Failure),
     /// The first call that writes.
     FirstWrite(Becomes),
+    /// The answer to the first that writes is lost, and then nobody is there any more.
+    GoneAfterWrite,
 }
 
 #[derive(Default)]
@@ -76,6 +78,11 @@ impl Failing {
     /// The next call that writes fails.
     pub fn at_write(&self, failure: Failure) {
         self.order(Some(Order::FirstWrite(Becomes::Fails(failure))));
+    }
+
+    /// The next call that writes is delivered, and is the last that is.
+    pub fn gone_after_write(&self) {
+        self.order(Some(Order::GoneAfterWrite));
     }
 
     /// The next call that writes waits until it is let through.
@@ -125,6 +132,8 @@ impl Failing {
                 Becomes::Fails(failure)
             }
             Some(Order::FirstWrite(becomes)) if is_first_write => becomes,
+            Some(Order::GoneAfterWrite) if is_first_write => Becomes::Fails(Failure::AnswerLost),
+            Some(Order::GoneAfterWrite) if seen.was_hit => Becomes::Fails(Failure::Gone),
             Some(_) | None => Becomes::Passes,
         };
         seen.was_hit |= becomes != Becomes::Passes;
@@ -134,7 +143,11 @@ impl Failing {
     /// A new connection is refused; that counts as the call that it was for.
     pub fn refuses(&self) -> bool {
         let mut seen = self.seen.lock().unwrap();
-        let refuses = matches!(seen.order, Some(Order::Nth(n, Failure::Gone)) if seen.calls >= n);
+        let refuses = match seen.order {
+            Some(Order::Nth(n, Failure::Gone)) => seen.calls >= n,
+            Some(Order::GoneAfterWrite) => seen.was_hit,
+            Some(_) | None => false,
+        };
         seen.calls += usize::from(refuses);
         seen.was_hit |= refuses;
         refuses
