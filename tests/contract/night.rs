@@ -95,14 +95,23 @@ impl Setup {
     }
 }
 
-/// Never twice the same second: a restart's plan is named by its own.
-pub fn next_moment() -> Micros {
-    static LAST: AtomicI64 = AtomicI64::new(0);
+/// The plan of a restart is its second: no two of them have the same.
+static LAST_RESTART: AtomicI64 = AtomicI64::new(0);
+
+fn is_restart(action: &str) -> bool {
+    action == "kubernetes/restart"
+}
+
+/// When the next plan of the action is made.
+pub fn next_moment(action: &str) -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(since.as_micros()).unwrap();
-    let second = Span::seconds(1).0;
-    let last = LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + second))).unwrap();
-    Micros(now.max(last + second))
+    if !is_restart(action) {
+        return Micros(now);
+    }
+    let next = |last: i64| now.max(last + Span::seconds(1).0);
+    let last = LAST_RESTART.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last))).unwrap();
+    Micros(next(last))
 }
 
 pub struct Night {
@@ -135,7 +144,7 @@ impl Kept {
 
 impl Night {
     pub async fn begin(setup: Setup, failing: &Arc<Failing>) -> Night {
-        let clock = FakeClock::at(next_moment());
+        let clock = FakeClock::at(next_moment(&setup.rung().action));
         let (journal, damage) = open::journal(&setup.settings).await.unwrap();
         let http = Client::build(&ClientSettings::default()).unwrap();
         let real = world::build(&setup.settings, &setup.abilities, &http.raw(), &journal);
@@ -240,6 +249,9 @@ impl Night {
             if let Some(engine) = ended.unwrap() {
                 engine.unwrap();
             }
+        }
+        if is_restart(&self.setup.rung().action) {
+            LAST_RESTART.fetch_max(self.clock.now().0, Ordering::SeqCst);
         }
         let entries = self.committed().await;
         let panics = self.world.panics.load(Ordering::SeqCst);

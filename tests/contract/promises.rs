@@ -39,7 +39,7 @@ impl Hand {
     }
 
     async fn plan(&self) -> Plan {
-        let observed = self.action.observe(&self.rung, next_moment(), WITHIN).await.unwrap();
+        let observed = self.action.observe(&self.rung, next_moment(self.action.name()), WITHIN).await.unwrap();
         match observed.proposal {
             Proposed::Made(proposal) => self.seal(*proposal),
             other => panic!("{other:?}"),
@@ -296,7 +296,7 @@ pub async fn the_way_back_is_in_the_journal_first(action: &str) {
     stage.failing().nothing();
     stage.rests().await;
     assert_eq!(stage.done().await, stage.in_full(&plan));
-    let back = doer.observe_undo(&plan, None, next_moment(), WITHIN).await.unwrap().proposal;
+    let back = doer.observe_undo(&plan, None, next_moment(action), WITHIN).await.unwrap().proposal;
     match back {
         Proposed::Made(back) if has_undo => {
             let undo = Plan::seal(action, &plan.target, *back, None, "rule", Micros(i64::MAX));
