@@ -92,7 +92,7 @@ impl Freeze {
                 let here = Timestamp::from_microsecond(now.0).ok()?.to_zoned(zone.clone());
                 // By the clock on the wall, whatever hours are left out or come twice.
                 let (from_minute, to_minute, minute) = (from.of_week(), to.of_week(), minute_of_week(&here));
-                let holds = if from_minute < to_minute {
+                let holds = if from_minute <= to_minute {
                     (from_minute..to_minute).contains(&minute)
                 } else {
                     minute >= from_minute || minute < to_minute

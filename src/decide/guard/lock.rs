@@ -39,3 +39,54 @@ pub fn guard(case: &Case) -> Says {
         None => Says::allow("free", "free"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::laws::*;
+    use crate::decide::state::Lock;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn one_incident_at_a_time_and_one_step_of_it(
+            held in prop::option::of((any::<bool>(), any::<bool>())), works in prop::option::of((0..3_usize, -20..20_i64)),
+            mode in modes(), purpose in purposes(),
+        ) {
+            let mut scene = Scene::clear();
+            let (id, now, target) = (scene.id, scene.now, scene.target());
+            if let Some((ours, unknown)) = held {
+                let incident = if ours { id.incident } else { OTHER };
+                scene.state.locks.insert(target, Lock { incident, unknown });
+            }
+            scene.step().rung.mode = mode;
+            scene.step().purpose = purpose.clone();
+            if let Some((phase, due)) = works {
+                let phase = [Phase::Acting, Phase::ReadBack, Phase::Verifying][phase];
+                let mut other = scene.step().clone();
+                (other.phase, other.verify_by) = (phase, Some(now + Span::seconds(due)));
+                let number = StepId { number: id.number + 1, ..id };
+                scene.state.live.entry(phase).or_default().insert((other.rank, number));
+                scene.state.steps.insert(number, other);
+            }
+            let says = scene.says(Guard::Lock);
+            let (is_fix, is_shadow) = (purpose.is_fix(), scene.is_shadow());
+            match (held, works) {
+                _ if is_shadow => prop_assert_eq!(says, Verdict::Allow, "shadow takes no lock"),
+                (None, _) => prop_assert_eq!(says, Verdict::Allow),
+                (Some((false, false)), _) => prop_assert_eq!(says, hold(None, Reason::TargetLocked { by: OTHER })),
+                (Some((false, true)), _) => {
+                    prop_assert!(matches!(says, Verdict::Deny { reason: Reason::OutcomeUnknown { .. } }), "{:?}", says);
+                }
+                (Some((true, true)), _) if is_fix => {
+                    prop_assert!(matches!(says, Verdict::Deny { reason: Reason::OutcomeUnknown { .. } }), "{:?}", says);
+                }
+                (Some((true, _)), Some((_, due))) => {
+                    let until = now + Span::seconds(due.max(5));
+                    prop_assert_eq!(says, hold(Some(until), Reason::TargetLocked { by: id.incident }));
+                }
+                (Some((true, _)), None) => prop_assert_eq!(says, Verdict::Allow),
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ mod clocks;
 mod crossing;
 mod eviction;
 mod flipping;
-mod harness;
+pub(in crate::decide) mod harness;
 mod leasing;
 mod people;
 mod restrained;
