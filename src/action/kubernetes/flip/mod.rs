@@ -253,6 +253,10 @@ impl Action for Flip {
         problems
     }
 
+    fn warns(&self, with: &Value) -> Vec<String> {
+        parameters::warnings(with)
+    }
+
     fn watches(&self, with: &Value) -> Option<Span> {
         parameters::watch_of(with).ok()
     }

@@ -100,6 +100,11 @@ impl Smoke {
         Ok(Some(smoke))
     }
 
+    /// Its address is another one for each colour.
+    pub fn asks_each_colour(&self) -> bool {
+        self.url.contains(COLOR)
+    }
+
     /// All attempts and the pauses between them.
     pub fn longest(&self) -> Duration {
         let one = Duration::from_millis(self.timeout_milliseconds);
