@@ -204,6 +204,11 @@ impl State {
                 {
                     undone.undone_by = Some(*step);
                 }
+                if matches!(purpose, Purpose::Undo { by: None, .. }) {
+                    // Nobody gets in between what is put back and its being put back, though its ladder is over.
+                    let lock = Lock { incident: step.incident, unknown: false };
+                    self.locks.entry(rung.target.key()).or_insert(lock);
+                }
                 self.steps.insert(*step, Step::planned(at, purpose, rank, *rung_number, rung, *try_number));
                 self.live.entry(Phase::Observing).or_default().insert((rank, *step));
                 self.work_version += 1;
@@ -758,7 +763,8 @@ impl State {
         }
     }
 
-    /// An incident's locks end with its ladder, and with the last started step of it. Unknown keeps its lock.
+    /// An incident's locks end with its ladder, and with the last step of it that has started or puts something back by
+    /// itself. Unknown keeps its lock.
     fn free_locks(&mut self, id: IncidentId) {
         let ladder_lives = self
             .incidents
@@ -768,7 +774,7 @@ impl State {
             .live_steps_of(id)
             .into_iter()
             .filter_map(|step| self.steps.get(&step))
-            .filter(|step| step.phase.is_started())
+            .filter(|step| step.phase.is_started() || matches!(step.purpose, Purpose::Undo { by: None, .. }))
             .flat_map(|step| step.rung.target.locks())
             .collect();
         if !ladder_lives {

@@ -131,7 +131,7 @@ impl Decider<'_> {
             }
             Purpose::Undo { step: undone, by: None } => {
                 self.post(id.incident, format!("Step {undone} was not undone: {says}."))?;
-                self.stop_ladder(id.incident, reason.clone())
+                self.not_put_back(id.incident, undone, reason.clone())
             }
             Purpose::LeaseEnd { lease, .. } => {
                 let how = match reason {

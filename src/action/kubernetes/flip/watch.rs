@@ -70,8 +70,9 @@ impl Flip {
             Smoked::Green => {
                 Ok(TargetReading::Watched { says: format!("traffic goes to {ready} ready pods of {}", to.color) })
             }
-            Smoked::Red(says) => Ok(TargetReading::Broken { says }),
-            Smoked::NotRun(why) => Err(why),
+            // Silence too: whether it was the way there shows when the other colour is asked before going back.
+            Smoked::Red(says) | Smoked::Silent(says) => Ok(TargetReading::Broken { says }),
+            Smoked::NotAllowed(why) | Smoked::NotRun(why) => Err(why),
         }
     }
 }
