@@ -290,3 +290,65 @@ async fn the_api_server_admits_the_manifests() {
         assert!(rights(plane, token, elsewhere).await.is_empty(), "rights in {elsewhere}");
     }
 }
+
+/// The rights that a method needs: its page at <https://docs.slack.dev/reference/methods>.
+const SCOPES: [(&str, &[&str]); 8] = [
+    ("chat.postMessage", &["chat:write"]),
+    ("chat.update", &["chat:write"]),
+    ("chat.postEphemeral", &["chat:write"]),
+    ("conversations.history", &["channels:history", "groups:history"]),
+    ("conversations.replies", &["channels:history", "groups:history"]),
+    ("users.info", &["users:read"]),
+    ("bots.info", &["users:read"]),
+    ("usergroups.users.list", &["usergroups:read"]),
+];
+
+#[test]
+fn the_slack_app_has_the_rights_that_are_used_and_no_other() {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        features: Features,
+        oauth_config: Rights,
+        settings: Settings,
+    }
+    #[derive(serde::Deserialize)]
+    struct Features {
+        slash_commands: Vec<SlashCommand>,
+    }
+    #[derive(serde::Deserialize)]
+    struct SlashCommand {
+        command: String,
+        url: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Rights {
+        scopes: Scopes,
+    }
+    #[derive(serde::Deserialize)]
+    struct Scopes {
+        bot: BTreeSet<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        interactivity: Interactivity,
+    }
+    #[derive(serde::Deserialize)]
+    struct Interactivity {
+        request_url: String,
+    }
+    let manifest: Manifest = serde_saphyr::from_str(&text("slack/manifest.yaml")).unwrap();
+    let client = fs::read_to_string("src/peer/slack/client.rs").unwrap();
+    let mut used: BTreeSet<String> = ["commands".to_owned()].into();
+    for line in client.lines().filter(|line| line.trim().starts_with("Call::") && line.contains("=> \"")) {
+        let method = line.split('"').nth(1).unwrap();
+        if method != "auth.test" {
+            let (_, scopes) = SCOPES.iter().find(|(known, _)| *known == method).expect(method);
+            used.extend(scopes.iter().map(|scope| (*scope).to_owned()));
+        }
+    }
+    assert_eq!(manifest.oauth_config.scopes.bot, used);
+    let command = &manifest.features.slash_commands[0];
+    assert_eq!(command.command, "/nightshift");
+    assert!(command.url.ends_with(nightshift::source::slack::route::COMMANDS));
+    assert!(manifest.settings.interactivity.request_url.ends_with(nightshift::source::slack::route::INTERACTIONS));
+}

@@ -12,6 +12,7 @@ mod support;
 
 mod absent_cluster;
 mod acting;
+mod clicking;
 mod deciding;
 mod eviction;
 mod flip;

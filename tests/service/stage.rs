@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::night::Nightshift;
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
-use crate::support::slack::{Message, Slack, TOKEN};
+use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
 use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
@@ -16,6 +16,9 @@ pub const SOON: Duration = Duration::from_secs(40);
 /// The group that a page mentions.
 pub const PEOPLE: &str = "S0PLATFORM";
 
+/// Files of the settings that are there where clicks are taken.
+const SIGNING: &str = "slack-signing";
+const APPROVERS: &str = "approvers";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -173,11 +176,15 @@ impl Stage {
         let file = |name: &str| self.file(name).display().to_string();
         let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
         let [webhooks, admin] = self.ports;
+        let signing = self.file(SIGNING);
+        let signing =
+            if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
+        let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'}}\n\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
             file("nightshift.db"),
             file("rules.yaml"),
@@ -188,6 +195,17 @@ impl Stage {
             alertmanagers.join("', '"),
             self.prometheus.server().url(),
         )
+    }
+
+    /// Takes what people ask for in Slack, from now on; `approvers` as the settings have it. Before nightshift starts.
+    pub fn takes_clicks(&self, approvers: &str) {
+        write_secret(&self.file(SIGNING), SIGNING_SECRET);
+        std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// `http://127.0.0.1:PORT`, where Slack's clicks come in.
+    pub fn door(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
     }
 
     // What Slack shows.

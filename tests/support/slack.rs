@@ -1,4 +1,4 @@
-//! A stand-in for Slack's Web API (chat.postMessage, chat.update, auth.test) that is as strict as Slack, keeps every
+//! A stand-in for Slack's Web API (messages, people, groups) that is as strict as Slack, keeps every
 //! call in order, and fails in Slack's ways when told to.
 
 use std::collections::VecDeque;
@@ -21,6 +21,13 @@ use super::slack_rules::{Broken, check_message};
 
 /// The one token it takes.
 pub const TOKEN: &str = "xoxb-of-the-tests-1234567890";
+/// With what it signs what it sends.
+pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+/// Its workspace, and the app that it shows.
+pub const TEAM: &str = "T0TESTS";
+pub const APP: &str = "A0TESTS";
+
+const READ: [&str; 3] = ["users.info", "bots.info", "usergroups.users.list"];
 
 #[derive(Clone, Debug)]
 pub enum Behaviour {
@@ -69,23 +76,22 @@ pub struct Message {
 impl Message {
     /// Everything that can be read in it: the text, then the texts of its blocks, one a line.
     pub fn readable(&self) -> String {
-        fn collect(value: &Value, into: &mut Vec<String>) {
-            match value {
-                Value::Object(fields) => {
-                    for (name, value) in fields {
-                        match value {
-                            Value::String(text) if name == "text" => into.push(text.clone()),
-                            other => collect(other, into),
-                        }
-                    }
-                }
-                Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
-                _ => {}
-            }
-        }
         let mut texts = vec![self.text.clone()];
-        self.blocks.iter().for_each(|block| collect(block, &mut texts));
+        self.blocks.iter().for_each(|block| collect_texts(block, &mut texts));
         texts.join("\n")
+    }
+
+    /// The button with this label, if there is one.
+    pub fn button(&self, label: &str) -> Option<Value> {
+        let rows = self.blocks.iter().filter(|block| block["type"] == "actions");
+        let mut buttons = rows.flat_map(|row| row["elements"].as_array().cloned().unwrap_or_default());
+        buttons.find(|button| button["text"]["text"] == label)
+    }
+
+    pub fn buttons(&self) -> Vec<String> {
+        let rows = self.blocks.iter().filter(|block| block["type"] == "actions");
+        let buttons = rows.flat_map(|row| row["elements"].as_array().cloned().unwrap_or_default());
+        buttons.map(|button| button["text"]["text"].as_str().unwrap_or_default().to_owned()).collect()
     }
 }
 
@@ -101,6 +107,17 @@ struct Kept {
     calls: Vec<Call>,
     messages: Vec<Message>,
     broken: Vec<Broken>,
+    /// As users.info shows them.
+    people: Vec<Value>,
+    groups: Vec<(String, Vec<String>)>,
+    whispers: Vec<Whisper>,
+}
+
+/// A message that one person sees.
+#[derive(Clone, Debug)]
+pub struct Whisper {
+    pub user: String,
+    pub text: String,
 }
 
 pub struct Slack {
@@ -163,6 +180,69 @@ impl Slack {
         self.proxy.set(Mode::Pass);
     }
 
+    /// A person of its workspace; `more` overrides what users.info says of them.
+    pub fn knows(&self, id: &str, name: &str, more: Value) {
+        let mut person = json!({"id": id, "team_id": TEAM, "name": name, "profile": {"display_name": name}});
+        person.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        self.state.kept.lock().unwrap().people.push(person);
+    }
+
+    pub fn has_group(&self, id: &str, members: &[&str]) {
+        let members = members.iter().map(|member| (*member).to_owned()).collect();
+        let mut kept = self.state.kept.lock().unwrap();
+        kept.groups.retain(|(known, _)| known != id);
+        kept.groups.push((id.to_owned(), members));
+    }
+
+    /// What single people were told, oldest first.
+    pub fn whispers(&self) -> Vec<Whisper> {
+        self.state.kept.lock().unwrap().whispers.clone()
+    }
+
+    /// Somebody presses the message's button with this label. The answer's status.
+    pub async fn press(&self, nightshift: &str, user: &str, message: &Message, label: &str) -> u16 {
+        let button = message.button(label).unwrap_or_else(|| panic!("no button {label}: {message:#?}"));
+        self.press_with(nightshift, user, message, &button).await
+    }
+
+    /// The same with a button that may be gone by now.
+    pub async fn press_with(&self, nightshift: &str, user: &str, message: &Message, button: &Value) -> u16 {
+        let payload = json!({
+            "type": "block_actions", "api_app_id": APP, "team": {"id": TEAM, "domain": "tests"},
+            "user": {"id": user, "username": "whoever", "team_id": TEAM}, "trigger_id": trigger_id(), "token": "old",
+            "container": {
+                "type": "message", "message_ts": message.ts, "channel_id": message.channel, "is_ephemeral": false,
+            },
+            "channel": {"id": message.channel, "name": "incidents"},
+            "actions": [{
+                "type": "button", "action_id": button["action_id"], "block_id": "b", "value": button["value"],
+                "text": button["text"], "action_ts": "1790000001.000001",
+            }],
+        });
+        let body =
+            form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish();
+        send_signed(&format!("{nightshift}/slack/interactions"), body).await.0
+    }
+
+    /// Somebody types `/nightshift TEXT`: what they are told.
+    pub async fn type_command(&self, nightshift: &str, user: &str, text: &str) -> String {
+        let fields = [
+            ("team_id", TEAM),
+            ("user_id", user),
+            ("api_app_id", APP),
+            ("command", "/nightshift"),
+            ("text", text),
+            ("channel_id", "C0INCIDENTS"),
+            ("trigger_id", &trigger_id()),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let (status, answer) = send_signed(&format!("{nightshift}/slack/commands"), body).await;
+        assert_eq!(status, 200, "{answer}");
+        let mut texts = Vec::new();
+        collect_texts(&serde_json::from_str(&answer).expect("JSON"), &mut texts);
+        texts.join("\n")
+    }
+
     /// Every call so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.state.kept.lock().unwrap().calls.clone()
@@ -184,6 +264,46 @@ impl Slack {
     }
 }
 
+/// No two requests of Slack are equal.
+fn trigger_id() -> String {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    format!("{}.1.a", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+}
+
+/// As Slack sends it: a form, with its time and signature.
+async fn send_signed(url: &str, body: String) -> (u16, String) {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let keys = nightshift::http::signature::SigningKeys::new(&[SIGNING_SECRET.into()]);
+    let signature = keys.sign(&[format!("v0:{seconds}:{body}").as_bytes()]).expect("a secret");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = client
+        .post(url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("x-slack-request-timestamp", seconds.to_string())
+        .header("x-slack-signature", format!("v0={}", nightshift::model::plan::hex(&signature)))
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a body"))
+}
+
+/// Every text in it, one after the other.
+fn collect_texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "text" => into.push(text.clone()),
+                    other => collect_texts(other, into),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, into)),
+        _ => {}
+    }
+}
+
 /// The answer was to be lost: an error ends the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer, on purpose")]
@@ -197,14 +317,28 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let refusal = match (parts.method.as_str(), header("authorization").strip_prefix("Bearer ")) {
         ("POST", Some(TOKEN)) => None,
+        // What is read is asked by GET: these methods take no JSON.
+        ("GET", Some(TOKEN)) if READ.contains(&method.as_str()) => None,
         ("POST", Some(_)) => Some(("invalid_auth", "another token".to_owned())),
         ("POST", None) => Some(("not_authed", "no bearer token".to_owned())),
         (other, _) => Some(("invalid_post_type", format!("HTTP method {other}"))),
     };
     let kind = header("content-type").to_ascii_lowercase();
-    let parsed = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&body) };
+    let is_read = parts.method == "GET";
+    let query = || {
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        pairs.map(|(name, value)| (name.into_owned(), Value::from(value.into_owned()))).collect::<Value>()
+    };
+    let parsed = if is_read {
+        Ok(query())
+    } else if body.is_empty() {
+        Ok(Value::Null)
+    } else {
+        serde_json::from_slice::<Value>(&body)
+    };
     let refusal = refusal.or_else(|| match (&parsed, kind.starts_with("application/json")) {
         (Ok(Value::Null), _) if method == "auth.test" => None,
+        (Ok(_), _) if is_read => None,
         (_, false) => Some(("invalid_post_type", format!("content-type {kind:?}"))),
         (Err(error), _) => Some(("invalid_json", error.to_string())),
         _ => None,
@@ -273,8 +407,24 @@ impl State {
         let result = match method {
             "auth.test" => Ok(json!({
                 "ok": true, "url": "https://tests.slack.com/", "team": "tests", "user": "nightshift",
-                "team_id": "T0TESTS", "user_id": "U0BOT", "bot_id": "B0BOT",
+                "team_id": TEAM, "user_id": "U0BOT", "bot_id": "B0BOT",
             })),
+            "bots.info" if body["bot"] == "B0BOT" => Ok(json!({"ok": true, "bot": {"id": "B0BOT", "app_id": APP}})),
+            "users.info" => match kept.people.iter().rev().find(|person| person["id"] == body["user"]) {
+                Some(person) => Ok(json!({"ok": true, "user": person})),
+                None => return json!({"ok": false, "error": "user_not_found"}),
+            },
+            "usergroups.users.list" => match kept.groups.iter().find(|(id, _)| body["usergroup"] == *id) {
+                Some((_, members)) => Ok(json!({"ok": true, "users": members})),
+                None => return json!({"ok": false, "error": "no_such_subteam"}),
+            },
+            "chat.postEphemeral" => {
+                let mut texts = Vec::new();
+                collect_texts(&body["blocks"], &mut texts);
+                let user = body["user"].as_str().unwrap_or_default().to_owned();
+                kept.whispers.push(Whisper { user, text: texts.join("\n") });
+                Ok(json!({"ok": true, "message_ts": "1790000002.000001"}))
+            }
             "chat.postMessage" => self.post(&mut kept, body),
             "chat.update" => self.update(&mut kept, body),
             _ => Err(vec![Broken { error: "unknown_method", what: method.to_owned() }]),

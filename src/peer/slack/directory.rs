@@ -5,7 +5,7 @@
 
 use super::client::{Call, Failure, SlackClient};
 use crate::model::time::{Micros, Span};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -68,7 +68,7 @@ impl Directory {
         if let Some(home) = self.kept().home.clone() {
             return Ok(home);
         }
-        let answer = self.client.read(Call::Test, "", &[], deadline).await?;
+        let answer = self.client.write(Call::Test, "", &json!({}), deadline).await?;
         let text = |name| answer.get(name).and_then(Value::as_str).map(str::to_owned);
         let team = text("team_id").ok_or(Failure::Permanent { reason: "bad_answer" })?;
         let app = match text("bot_id") {
@@ -202,7 +202,6 @@ fn member_of(answer: &Value, user: &str, home: &Home) -> Result<Member, &'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn only_full_members_of_our_workspace_are_somebody() {
