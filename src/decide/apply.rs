@@ -138,6 +138,7 @@ impl State {
                 self.incident_mut(*incident, event)?.acknowledged_by = Some(by.clone());
             }
             Event::IncidentMonitoring { incident, until } => {
+            Event::AcknowledgeVoided { incident } => self.incident_mut(*incident, event)?.acknowledged_by = None,
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Monitoring;
                 changed.quiet_until = Some(*until);
@@ -168,9 +169,7 @@ impl State {
             Event::EvidenceGathered { incident } => self.evidence_gathered(at, *incident, input, event)?,
 
             Event::LadderBegan { incident, rungs, first, rule_hash, fires_for, cooldown, undo_within } => {
-                if let Some(rung) = rungs.first() {
-                    self.fleet.alarm(rung, *incident, at);
-                }
+                self.fleet.alarm(rungs, *incident, at);
                 let changed = self.incident_mut(*incident, event)?;
                 changed.next_rung = *first;
                 changed.ladder = Some(Ladder {
@@ -668,6 +667,7 @@ impl State {
         self.records.forget_fired(&incident.rule, &incident.key, at);
         for print in &incident.alerts {
             if let Some(alert) = self.alerts.get_mut(print) {
+        self.fleet.forget(id);
                 alert.incident = None;
             }
         }

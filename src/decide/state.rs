@@ -4,7 +4,7 @@
 
 use super::{
     Policy,
-    brake::Fleet,
+    fleet::Fleet,
     packed::Packed,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
@@ -40,7 +40,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 6;
+pub const STATE_VERSION: u32 = 7;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

@@ -9,6 +9,7 @@ use crate::model::{
     plan::Plan,
     reason::Reason,
     step::{LeaseKey, Phase, Purpose, Verdict},
+    target::Target,
     time::Span,
 };
 
@@ -47,6 +48,13 @@ impl Decider<'_> {
             scopes: if would_have { scopes.clone() } else { Vec::new() },
         })?;
         match (judged.verdict, plan, result) {
+        // How many a set has may be known only now: then all of them may be red.
+        if let Some(target) = self.counted_target(id, result) {
+            self.may_brake(&target)?;
+            if self.state.steps.get(&id).is_none_or(|step| step.phase != Phase::Observing) {
+                return Ok(());
+            }
+        }
             (Verdict::Allow, Some(plan), Ok(observation)) => self.start(id, plan, observation, scopes),
             (Verdict::Ask { .. }, Some(plan), _) => self.ask(id, plan),
             // An approval outlives the wait: the plan must still hold when it is judged again.
@@ -60,6 +68,13 @@ impl Decider<'_> {
     }
 
     fn seal(&self, id: StepId, observation: &Observation) -> Option<Plan> {
+    /// The target of a fix whose observation counted the members of its set.
+    fn counted_target(&self, id: StepId, result: &Result<Box<Observation>, String>) -> Option<Target> {
+        result.as_ref().ok()?.facts.members?;
+        let step = self.state.steps.get(&id).filter(|step| step.purpose.is_fix())?;
+        Some(step.rung.target.clone())
+    }
+
         let Proposed::Made(proposal) = &observation.proposal else { return None };
         let step = self.state.steps.get(&id)?;
         let incident = self.state.incidents.get(&id.incident)?;

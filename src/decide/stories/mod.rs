@@ -15,6 +15,7 @@ mod harness;
 mod people;
 mod restrained;
 mod rollback;
+mod storms;
 mod switches;
 mod unattended;
 mod verifying;
