@@ -183,7 +183,7 @@ impl Decider<'_> {
         for step in self.state.live_steps_of(id) {
             let waits = self.state.steps.get(&step).is_some_and(|live| {
                 matches!(live.purpose, Purpose::Undo { step, by: None } if *reason != Reason::AlertResolved
-                        || self.why_it_broke(step).is_none())
+                        || self.state.why_it_broke(step).is_none())
                     && !live.phase.is_started()
             });
             if waits {

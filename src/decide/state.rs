@@ -193,6 +193,8 @@ pub(super) struct Step {
     /// While holding; kept while it is observed again, so that one admitted from a queue is known.
     pub held_for: Option<Reason>,
     pub held_until: Option<Micros>,
+    /// It was held for what may last: whoever is told of that was told.
+    pub held_long: bool,
     /// How often it was held because something could not be learned.
     pub doubts: u32,
     pub approval_until: Option<Micros>,
@@ -506,6 +508,14 @@ impl State {
                 labels: alert.labels.to_labels(),
             })
             .collect()
+    }
+
+    /// Why a step is put back whose own change failed.
+    pub(super) fn why_it_broke(&self, undone: StepId) -> Option<String> {
+        match self.steps.get(&undone)?.answer.as_ref()? {
+            Answer::Broke { why } => Some(why.clone()),
+            Answer::Helped | Answer::DidNot | Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => None,
+        }
     }
 
     /// The step other than `except` that has started on the target and has no verdict yet, and when it is due.

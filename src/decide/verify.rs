@@ -40,7 +40,7 @@ impl Decider<'_> {
                 self.after_fix(id, answer)
             }
             Purpose::Undo { step: undone, by: None } => match answer {
-                Answer::Helped => match self.why_it_broke(undone) {
+                Answer::Helped => match self.state.why_it_broke(undone) {
                     // It is back where it was, and where it went did not stand: what now is for people to say.
                     Some(why) => self.stop_ladder(id.incident, Reason::Broke { why }),
                     None => self.next_rung(id.incident),
@@ -80,14 +80,6 @@ impl Decider<'_> {
     fn has_undo(&self, id: StepId) -> bool {
         let plan = self.state.steps.get(&id).and_then(|step| step.plan.as_ref());
         plan.is_some_and(|plan| !plan.proposal.undo.is_null())
-    }
-
-    /// Why a step is put back whose own change failed.
-    pub(super) fn why_it_broke(&self, undone: StepId) -> Option<String> {
-        match self.state.steps.get(&undone)?.answer.as_ref()? {
-            Answer::Broke { why } => Some(why.clone()),
-            Answer::Helped | Answer::DidNot | Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => None,
-        }
     }
 
     /// Plans a step that puts back what `undone` did. Never of an undo.
