@@ -472,6 +472,18 @@ async fn a_set_lists_its_members_and_nothing_else_is_picked() {
         }
     }
 
+    // Whatever is done with them.
+    for name in ["kubernetes/scale", "kubernetes/undo", "kubernetes/delete_pod"] {
+        let with = if name == "kubernetes/scale" { json!({"replicas": 2}) } else { json!({}) };
+        let mut hand = Hand::new(&namespace, name, Kind::Deployment, "web", with).await;
+        if let Object::Workload { selector, .. } = &mut hand.rung.target.object {
+            *selector = Some("managed=true".to_owned());
+        }
+        hand.rung.member = Some("web-0".to_owned());
+        let observed = hand.action.observe(&hand.rung, &[], hand.now, WITHIN).await;
+        assert_eq!(observed.unwrap().facts.members, Some(2), "{name}");
+    }
+
     // What was done to a member is put back although it left the set.
     let mut hand = Hand::new(&namespace, "kubernetes/scale", Kind::Deployment, "web", json!({"replicas": 2})).await;
     if let Object::Workload { selector, .. } = &mut hand.rung.target.object {

@@ -68,6 +68,7 @@ impl Decider<'_> {
             self.emit(Event::AlertJoined { incident, fingerprint: alert.fingerprint.clone() })?;
             if self.state.incidents.get(&incident).is_some_and(|known| rank < known.rank) {
                 self.emit(Event::SeverityChanged { incident, severity, rank })?;
+                self.more_severe(incident)?;
             }
             return self.fires_again(incident, doubtful);
         }

@@ -8,6 +8,7 @@ use super::{
         AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
         Timer, same_start,
     },
+    step::may_last,
 };
 use crate::model::{
     alert::Alert,
@@ -137,6 +138,7 @@ impl State {
             Event::IncidentAcknowledged { incident, by } => {
                 self.incident_mut(*incident, event)?.acknowledged_by = Some(by.clone());
             }
+            Event::AcknowledgeVoided { incident } => self.incident_mut(*incident, event)?.acknowledged_by = None,
             Event::IncidentMonitoring { incident, until } => {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Monitoring;
@@ -168,9 +170,7 @@ impl State {
             Event::EvidenceGathered { incident } => self.evidence_gathered(at, *incident, input, event)?,
 
             Event::LadderBegan { incident, rungs, first, rule_hash, fires_for, cooldown, undo_within } => {
-                if let Some(rung) = rungs.first() {
-                    self.fleet.alarm(rung, *incident, at);
-                }
+                self.fleet.alarm(rungs, *incident, at);
                 let changed = self.incident_mut(*incident, event)?;
                 changed.next_rung = *first;
                 changed.ladder = Some(Ladder {
@@ -226,6 +226,7 @@ impl State {
                 let held = self.step_mut(*step, event)?;
                 held.held_for = Some(reason.clone());
                 held.held_until = *until;
+                held.held_long |= may_last(reason, *step);
                 if is_doubt(reason) {
                     held.doubts += 1;
                 }
@@ -711,6 +712,7 @@ impl State {
     fn incident_forgotten(&mut self, at: Micros, id: IncidentId) {
         let Some(incident) = self.incidents.remove(&id) else { return };
         self.records.forget_fired(&incident.rule, &incident.key, at);
+        self.fleet.forget(id);
         for print in &incident.alerts {
             if let Some(alert) = self.alerts.get_mut(print) {
                 alert.incident = None;
@@ -891,6 +893,7 @@ impl Step {
             trace: Vec::new(),
             held_for: None,
             held_until: None,
+            held_long: false,
             doubts: 0,
             approval_until: None,
             approved_by: None,

@@ -37,7 +37,7 @@ impl Decider<'_> {
         if let Some(why) = missing {
             return self.hand_over(id, Reason::NoTarget { why });
         }
-        if let Some(rung) = rungs.first() {
+        for rung in &rungs {
             self.may_brake(&rung.target)?;
         }
         match rungs.into_iter().nth(first as usize) {
@@ -183,7 +183,7 @@ impl Decider<'_> {
         for step in self.state.live_steps_of(id) {
             let waits = self.state.steps.get(&step).is_some_and(|live| {
                 matches!(live.purpose, Purpose::Undo { step, by: None } if *reason != Reason::AlertResolved
-                        || self.why_it_broke(step).is_none())
+                        || self.state.why_it_broke(step).is_none())
                     && !live.phase.is_started()
             });
             if waits {
@@ -237,7 +237,7 @@ impl Decider<'_> {
     }
 
     /// Nothing of it may act: what it would not do wakes nobody.
-    fn ladder_is_shadow(&self, id: IncidentId) -> bool {
+    pub(super) fn ladder_is_shadow(&self, id: IncidentId) -> bool {
         let ladder = self.state.incidents.get(&id).and_then(|incident| incident.ladder.as_ref());
         let rule_is_shadow = self.state.incidents.get(&id).and_then(|incident| self.policy.rule(&incident.rule));
         let by_rule = rule_is_shadow.is_some_and(|rule| rule.mode.min(self.policy.spec.mode) == Mode::Shadow);

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod apply;
 pub mod brake;
 pub mod command;
+pub mod fleet;
 pub mod guard;
 pub mod incident;
 pub mod ladder;

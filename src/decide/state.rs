@@ -4,7 +4,7 @@
 
 use super::{
     Policy,
-    brake::Fleet,
+    fleet::Fleet,
     packed::Packed,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
@@ -40,7 +40,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 6;
+pub const STATE_VERSION: u32 = 7;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -193,6 +193,8 @@ pub(super) struct Step {
     /// While holding; kept while it is observed again, so that one admitted from a queue is known.
     pub held_for: Option<Reason>,
     pub held_until: Option<Micros>,
+    /// It was held for what may last: whoever is told of that was told.
+    pub held_long: bool,
     /// How often it was held because something could not be learned.
     pub doubts: u32,
     pub approval_until: Option<Micros>,
@@ -506,6 +508,14 @@ impl State {
                 labels: alert.labels.to_labels(),
             })
             .collect()
+    }
+
+    /// Why a step is put back whose own change failed.
+    pub(super) fn why_it_broke(&self, undone: StepId) -> Option<String> {
+        match self.steps.get(&undone)?.answer.as_ref()? {
+            Answer::Broke { why } => Some(why.clone()),
+            Answer::Helped | Answer::DidNot | Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => None,
+        }
     }
 
     /// What holds a target, or a part of it: another incident's lock before this one's own.

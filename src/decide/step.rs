@@ -9,7 +9,8 @@ use crate::model::{
     plan::Plan,
     reason::Reason,
     step::{LeaseKey, Phase, Purpose, Verdict},
-    time::Span,
+    target::Target,
+    time::{Micros, Span},
 };
 
 /// The call must be over this long after it was decided.
@@ -46,17 +47,31 @@ impl Decider<'_> {
             plan: plan.clone().map(Box::new),
             scopes: if would_have { scopes.clone() } else { Vec::new() },
         })?;
+        // How many a set has may be known only now: then all of them may be red.
+        if let Some(target) = self.counted_target(id, result) {
+            self.may_brake(&target)?;
+            if self.state.steps.get(&id).is_none_or(|step| step.phase != Phase::Observing) {
+                return Ok(());
+            }
+        }
         match (judged.verdict, plan, result) {
             (Verdict::Allow, Some(plan), Ok(observation)) => self.start(id, plan, observation, scopes),
             (Verdict::Ask { .. }, Some(plan), _) => self.ask(id, plan),
             // An approval outlives the wait: the plan must still hold when it is judged again.
-            (Verdict::Hold { until, reason }, ..) => self.emit(Event::StepHeld { step: id, until, reason }),
+            (Verdict::Hold { until, reason }, ..) => self.hold(id, until, reason),
             (Verdict::WouldHave, plan, result) => self.would_have(id, plan, result),
             (Verdict::Deny { reason }, ..) => self.drop_step(id, reason),
             (Verdict::Allow | Verdict::Ask { .. }, ..) => {
                 self.drop_step(id, Reason::NotObserved { problem: "the observation brought no plan".into() })
             }
         }
+    }
+
+    /// The target of a fix whose observation counted the members of its set.
+    fn counted_target(&self, id: StepId, result: &Result<Box<Observation>, String>) -> Option<Target> {
+        result.as_ref().ok()?.facts.members?;
+        let step = self.state.steps.get(&id).filter(|step| step.purpose.is_fix())?;
+        Some(step.rung.target.clone())
     }
 
     fn seal(&self, id: StepId, observation: &Observation) -> Option<Plan> {
@@ -67,6 +82,31 @@ impl Decider<'_> {
         let lease = if step.purpose.is_fix() { lease_of(&step.rung.with) } else { None };
         let until = self.now + APPROVAL_HOLDS;
         Some(Plan::seal(&step.rung.action, &step.rung.target, (**proposal).clone(), lease, rule_hash, until))
+    }
+
+    /// Holds a step that was looked at. Where it would put back by itself what did no good, and what keeps it waiting may
+    /// last, people are told once: of what fails by itself that it fails for as long.
+    pub(super) fn hold(&mut self, id: StepId, until: Option<Micros>, reason: Reason) -> Decided {
+        let Some(step) = self.state.steps.get(&id) else { return Ok(()) };
+        let waits = match step.purpose {
+            Purpose::Undo { step: undone, by: None } if may_last(&reason, id) && !step.held_long => Some(undone),
+            _ => None,
+        };
+        self.touched.insert(id.incident);
+        self.emit(Event::StepHeld { step: id, until, reason: reason.clone() })?;
+        let Some(undone) = waits else { return Ok(()) };
+        match (self.state.why_it_broke(undone), reason) {
+            // Where people have it already, they heard that it broke.
+            (Some(_), _) if !self.ladder_lives(id.incident) => Ok(()),
+            (Some(why), reason) => {
+                let waits = reason.says(&self.policy.zone);
+                self.page(id.incident, Reason::Broke { why: format!("{why}; it is not put back yet: {waits}") })
+            }
+            (None, Reason::Braked { by, set, targets }) => {
+                self.left_to_the_storm(id.incident, by, Reason::Braked { by, set, targets })
+            }
+            (None, reason) => self.page(id.incident, reason),
+        }
     }
 
     fn start(&mut self, id: StepId, plan: Plan, observation: &Observation, scopes: Vec<String>) -> Decided {
@@ -284,6 +324,15 @@ impl Decider<'_> {
                 _ => false,
             })
             .map(|(id, _)| id)
+    }
+}
+
+/// What keeps a step waiting is over when others are done, not by itself in a moment.
+pub(super) fn may_last(reason: &Reason, step: StepId) -> bool {
+    match reason {
+        Reason::Paused { .. } | Reason::Braked { .. } => true,
+        Reason::TargetLocked { by } => *by != step.incident,
+        _ => false,
     }
 }
 

@@ -113,8 +113,7 @@ impl Decider<'_> {
                     incidents.push(id.incident);
                 }
             } else if step.phase == Phase::Observing {
-                self.emit(Event::StepHeld { step: id, until: None, reason: why.clone() })?;
-                self.touched.insert(id.incident);
+                self.hold(id, None, why.clone())?;
             }
         }
         for incident in incidents {

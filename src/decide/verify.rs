@@ -40,7 +40,7 @@ impl Decider<'_> {
                 self.after_fix(id, answer)
             }
             Purpose::Undo { step: undone, by: None } => match answer {
-                Answer::Helped => match self.why_it_broke(undone) {
+                Answer::Helped => match self.state.why_it_broke(undone) {
                     // It is back where it was, and where it went did not stand: what now is for people to say.
                     Some(why) => self.stop_ladder(id.incident, Reason::Broke { why }),
                     None => self.next_rung(id.incident),
@@ -77,15 +77,14 @@ impl Decider<'_> {
     }
 
     /// What it put in place fails by itself. It goes back, whatever `if_ineffective` says and whoever has the incident by now:
-    /// keeping it is keeping what fails, and watching it was the step's own. But not against a person's veto, and in a pause
-    /// it waits.
+    /// keeping it is keeping what fails, and watching it was the step's own. But not against a person's veto; what keeps it
+    /// waiting is told when it does.
     fn broke(&mut self, id: StepId, why: String) -> Decided {
         let goes_back = self.has_undo(id) && !self.is_barred(id);
-        let people_first = !goes_back || self.state.paused.is_some();
         if !self.ladder_lives(id.incident) {
             // Whoever has it now must hear at once that it got worse.
             self.page(id.incident, Reason::Broke { why })?;
-        } else if people_first {
+        } else if !goes_back {
             self.hand_over(id.incident, Reason::Broke { why })?;
         }
         if goes_back { self.plan_undo(id, None) } else { Ok(()) }
@@ -100,7 +99,7 @@ impl Decider<'_> {
 
     /// The ladder's own undo came to nothing. Of what fails by itself people must hear, though they have it already.
     pub(super) fn not_put_back(&mut self, incident: IncidentId, undone: StepId, reason: Reason) -> Decided {
-        if self.ladder_lives(incident) || self.why_it_broke(undone).is_none() || !super::ladder::pages(&reason) {
+        if self.ladder_lives(incident) || self.state.why_it_broke(undone).is_none() || !super::ladder::pages(&reason) {
             return self.stop_ladder(incident, reason);
         }
         self.page(incident, reason)
@@ -109,14 +108,6 @@ impl Decider<'_> {
     fn has_undo(&self, id: StepId) -> bool {
         let plan = self.state.steps.get(&id).and_then(|step| step.plan.as_ref());
         plan.is_some_and(|plan| !plan.proposal.undo.is_null())
-    }
-
-    /// Why a step is put back whose own change failed.
-    pub(super) fn why_it_broke(&self, undone: StepId) -> Option<String> {
-        match self.state.steps.get(&undone)?.answer.as_ref()? {
-            Answer::Broke { why } => Some(why.clone()),
-            Answer::Helped | Answer::DidNot | Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => None,
-        }
     }
 
     /// Plans a step that puts back what `undone` did. Never of an undo.

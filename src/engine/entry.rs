@@ -109,6 +109,7 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::AlertJoined { incident, .. }
         | Event::SeverityChanged { incident, .. }
         | Event::IncidentAcknowledged { incident, .. }
+        | Event::AcknowledgeVoided { incident }
         | Event::IncidentMonitoring { incident, .. }
         | Event::IncidentReopened { incident }
         | Event::IncidentLostContact { incident }

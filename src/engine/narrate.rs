@@ -33,6 +33,7 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             Event::PageReleased { .. }
             | Event::IncidentOpened { .. }
             | Event::IncidentAcknowledged { .. }
+            | Event::AcknowledgeVoided { .. }
             | Event::IncidentMonitoring { .. }
             | Event::IncidentReopened { .. }
             | Event::IncidentLostContact { .. }
@@ -139,6 +140,7 @@ fn incident(policy: &Policy, seq: u64, event: &Event) {
             info!(seq, %incident, rule, severity, title, "incident opened");
         }
         Event::IncidentAcknowledged { incident, by } => info!(seq, %incident, by, "incident acknowledged"),
+        Event::AcknowledgeVoided { incident } => info!(seq, %incident, "more severe than what was acknowledged"),
         Event::IncidentMonitoring { incident, until } => {
             info!(seq, %incident, until = until.in_zone(zone), "nothing of it fires: watching");
         }

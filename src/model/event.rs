@@ -77,6 +77,10 @@ pub enum Event {
         incident: IncidentId,
         by: String,
     },
+    /// It is more severe than what was acknowledged: nobody has it.
+    AcknowledgeVoided {
+        incident: IncidentId,
+    },
     IncidentMonitoring {
         incident: IncidentId,
         until: Micros,

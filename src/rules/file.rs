@@ -179,13 +179,13 @@ pub struct Freeze {
     pub except: Option<Located<Vec<Located<String>>>>,
 }
 
-/// The brake. A target alerts when a ladder begins for it.
+/// The brake. A target alerts when a ladder begins that has it in any rung.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Brake {
     /// The share of a set's members that may alert. Without it `20%`.
     pub targets: Option<Located<String>>,
-    /// ... but at least so many trip it. Without it 3; a whole set does it too, two members at least.
+    /// ... but at least so many trip it. Without it 3; a whole set that fires does it too, two members at least.
     pub at_least: Option<Located<u32>>,
     /// Over so many targets of any rules, nothing acts at all. Without it 5.
     pub all: Option<Located<u32>>,

@@ -69,7 +69,9 @@ impl DeletePod {
         let until = deadline(within);
         let named = Named::of(&rung.target.object)?;
         let name = rung.member.as_deref().ok_or("the alert names no pod")?;
-        let mut seen = self.see(named, now, until).await?;
+        let (seen, members) = tokio::join!(self.see(named, now, until), Workload::members(&self.cluster, named, until));
+        let mut seen = seen?;
+        seen.facts.members = members;
         let proposal = match evictable(&seen, named, name) {
             Ok(pod) => propose(&seen, pod),
             Err(why) => Proposed::Refused { why },

@@ -96,7 +96,10 @@ impl Undo {
     ) -> Result<Observed, String> {
         let wanted = wanted_of(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
-        let mut seen = self.see(named, now, deadline(within)).await?;
+        let until = deadline(within);
+        let (seen, members) = tokio::join!(self.see(named, now, until), Workload::members(&self.cluster, named, until));
+        let mut seen = seen?;
+        seen.facts.members = members;
         let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, verified));
         let number = chosen.as_ref().ok().map(|chosen| chosen.number);
         let refused = refusal(&seen, named).or_else(|| chosen.err());

@@ -3,7 +3,10 @@
 use super::{Case, DOUBT_WAITS, Says};
 use crate::{
     decide::brake::set_of,
-    model::{reason::Reason, step::Verdict},
+    model::{
+        reason::Reason,
+        step::{Purpose, Verdict},
+    },
 };
 
 pub fn guard(case: &Case) -> Says {
@@ -11,6 +14,12 @@ pub fn guard(case: &Case) -> Says {
     let Some((set, on)) = case.state.fleet.on_for(set_of(&case.step.rung.target)) else {
         return Says::allow("off", limit);
     };
+    // What nightshift itself broke goes back: in a storm, too, that makes it less bad and nothing worse.
+    if let Purpose::Undo { step: undone, .. } = case.step.purpose
+        && case.state.why_it_broke(undone).is_some()
+    {
+        return Says::allow("on: what broke goes back", limit);
+    }
     let reason = Reason::Braked { by: on.incident, set: set.map(str::to_owned), targets: on.targets };
     let value = format!("on: {} targets alert", on.targets);
     // What puts something back waits for it.

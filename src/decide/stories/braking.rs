@@ -16,11 +16,11 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-const BRAKE: Brake =
+pub const BRAKE: Brake =
     Brake { share_percent: 20, at_least: 3, all: 5, within: Span::minutes(5), cooldown: Span::minutes(15) };
 
 /// A set `fleet`, whose members alert one by one.
-fn fleet(change: impl FnOnce(&mut crate::decide::policy::PolicySpec)) -> Story {
+pub fn fleet(change: impl FnOnce(&mut crate::decide::policy::PolicySpec)) -> Story {
     Story::with(|spec| {
         let choice = Choice::Set {
             namespace: "production".into(),
@@ -38,17 +38,17 @@ fn fleet(change: impl FnOnce(&mut crate::decide::policy::PolicySpec)) -> Story {
     })
 }
 
-fn member(story: &mut Story, number: u32, status: Status, starts_at: Micros) -> Vec<Event> {
+pub fn member(story: &mut Story, number: u32, status: Status, starts_at: Micros) -> Vec<Event> {
     let mut alert = story.alert("MemberIsSlow", &format!("m{number}"), status, starts_at);
     alert.labels.insert("deployment".into(), format!("m{number}"));
     story.input(Input::Alert(Box::new(alert)))
 }
 
-fn fires(story: &mut Story, number: u32) {
+pub fn fires(story: &mut Story, number: u32) {
     member(story, number, Status::Firing, story.now);
 }
 
-fn braked(story: &Story) -> Vec<Option<String>> {
+pub fn braked(story: &Story) -> Vec<Option<String>> {
     story.state.counts().braked
 }
 
@@ -113,6 +113,19 @@ fn of_a_large_set_a_fifth_trips_it() {
     assert!(braked(&story).is_empty());
     fires(&mut story, 40);
     assert_eq!(braked(&story), [Some("fleet".to_owned())]);
+}
+
+#[test]
+fn a_small_set_that_is_first_counted_when_all_of_it_alerts_trips_it() {
+    let mut story = fleet(|spec| spec.rules.iter_mut().for_each(|rule| rule.fires_for = Span::seconds(45)));
+    fires(&mut story, 1);
+    fires(&mut story, 2);
+    assert!(braked(&story).is_empty(), "nobody has counted yet");
+    story.facts.members = Some(2);
+    story.after(Span::seconds(45)).observes();
+    story.performs();
+    assert_eq!(braked(&story), [Some("fleet".to_owned())]);
+    assert_eq!((story.starts_count(), story.pages()), (0, 1));
 }
 
 #[test]
@@ -243,7 +256,7 @@ fn cards(story: &Story) -> BTreeSet<IncidentId> {
     cards.collect()
 }
 
-fn the_storm(story: &Story) -> IncidentId {
+pub fn the_storm(story: &Story) -> IncidentId {
     let mut storms = story.state.incidents.iter().filter(|(_, it)| it.rule == crate::decide::brake::RULE);
     *storms.next().unwrap().0
 }

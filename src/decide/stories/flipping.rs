@@ -1,8 +1,11 @@
 //! Stories of a change that is watched to the end of its window, and put back by itself where it fails by itself.
 
-use super::harness::{Story, rule};
+use super::{
+    braking::{BRAKE, fires, fleet},
+    harness::{Story, rule},
+};
 use crate::{
-    decide::policy::{Choice, TargetSpec},
+    decide::policy::{Brake, Choice, TargetSpec},
     model::{
         event::{Event, LadderEnd},
         firing::{Firing, FiringAnswer},
@@ -285,7 +288,21 @@ fn in_a_pause_it_waits_and_is_shown_and_people_hear_of_it_at_once() {
     assert_eq!((undos(&story), story.pages(), story.replicas), (1, 1, 6));
     story.command("ann", Command::Resume { pause_file_present: false });
     goes_back(&mut story);
-    assert_eq!((undos(&story), story.pages()), (1, 1));
+    assert_eq!((undos(&story), story.pages()), (1, 2), "that it waited, and that it is back and theirs");
+}
+
+#[test]
+fn in_a_pause_whoever_has_it_already_hears_once() {
+    let mut story = flipped();
+    story.command("ann", Command::Resolve { incident: IncidentId(1) });
+    story.command("ann", Command::Pause { reason: String::new() });
+    let reading = broken(&story);
+    story.measures(reading);
+    story.observes();
+    assert_eq!((undos(&story), story.pages(), story.replicas), (1, 1, 6));
+    story.command("ann", Command::Resume { pause_file_present: false });
+    goes_back(&mut story);
+    assert_eq!((undos(&story), story.pages(), story.replicas), (1, 1, 4));
 }
 
 #[test]
@@ -375,4 +392,117 @@ fn a_colour_that_is_watched_after_a_flip_is_not_restarted_by_another_incident() 
         1,
         "green is restarted while it is watched: its dip flips the traffic back to blue"
     );
+}
+
+/// A flip that has settled, and a set whose storm can stop everything.
+fn flipped_beside_a_fleet(if_ineffective: IfIneffective) -> (Story, StepId) {
+    let mut story = fleet(|spec| {
+        spec.brake = Some(Brake { at_least: 1_000, ..BRAKE });
+        spec.rules[0].remediate[0].if_ineffective = if_ineffective;
+    });
+    let flip = story.acts_on("WebIsSlow");
+    story.after(Span::seconds(40));
+    (story, flip)
+}
+
+fn all_is_braked(story: &mut Story) {
+    for number in 1..=6 {
+        fires(story, number);
+    }
+    assert_eq!(story.state.counts().braked, [None]);
+}
+
+fn pages_of(story: &Story, flip: StepId) -> usize {
+    let of_it = |event: &&Event| matches!(event, Event::PageReleased { incident, .. } if *incident == flip.incident);
+    story.events().filter(of_it).count()
+}
+
+fn waits_for_an_hour(story: &mut Story) {
+    for _ in 0..60 {
+        story.after(Span::minutes(1)).observes();
+        story.performs();
+    }
+    assert_eq!(story.replicas, 6);
+}
+
+#[test]
+fn what_broke_goes_back_though_everything_is_braked() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Keep);
+    all_is_braked(&mut story);
+    let reading = broken(&story);
+    story.measures(reading);
+    goes_back(&mut story);
+    assert_eq!((undos(&story), pages_of(&story, flip)), (1, 1));
+}
+
+#[test]
+fn what_broke_and_waits_for_the_end_of_a_pause_wakes_people_once() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Keep);
+    story.command("ann", Command::Pause { reason: "looking".into() });
+    let reading = broken(&story);
+    story.measures(reading);
+    waits_for_an_hour(&mut story);
+    assert_eq!(pages_of(&story, flip), 1, "nightshift broke it, and may not put it back");
+    for _ in 0..3 {
+        story.command("ann", Command::Resume { pause_file_present: false });
+        story.command("ann", Command::Pause { reason: "looking again".into() });
+        story.after(Span::minutes(1)).observes();
+    }
+    assert_eq!(pages_of(&story, flip), 1, "once");
+    story.crashes();
+    story.command("ann", Command::Resume { pause_file_present: false });
+    story.after(Span::minutes(2));
+    goes_back(&mut story);
+}
+
+#[test]
+fn a_pause_that_stops_what_broke_from_going_back_wakes_people() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Keep);
+    let reading = broken(&story);
+    story.measures(reading);
+    assert_eq!(pages_of(&story, flip), 0);
+    story.command("ann", Command::Pause { reason: String::new() });
+    assert_eq!((story.phase(story.last_step()), pages_of(&story, flip)), (Phase::Holding, 1));
+}
+
+#[test]
+fn whoever_has_it_is_told_that_it_is_not_put_back() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Keep);
+    story.command("ann", Command::Acknowledge { incident: flip.incident });
+    story.command("bob", Command::Pause { reason: String::new() });
+    let reading = broken(&story);
+    story.measures(reading);
+    story.observes();
+    let says = |event: &&Event| {
+        matches!(event, Event::Tell { note: Some(note), .. }
+            if note.text == "Over to you: what it switched to is not well: 1 endpoints of green are ready; it is not put back yet: paused by bob.")
+    };
+    assert_eq!((pages_of(&story, flip), story.events().filter(says).count()), (0, 1));
+}
+
+/// It is put back when it did not help, and has not helped.
+fn to_be_put_back(story: &mut Story, flip: StepId) {
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    story.observes();
+    let back = story.step(flip).undone_by.unwrap();
+    assert_eq!((undos(story), story.phase(back)), (1, Phase::Holding));
+}
+
+#[test]
+fn what_only_did_not_help_waits_for_the_brake_and_the_storm_has_it() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Undo);
+    all_is_braked(&mut story);
+    to_be_put_back(&mut story, flip);
+    waits_for_an_hour(&mut story);
+    assert_eq!((pages_of(&story, flip), story.pages()), (0, 1), "the storm's page is for it too");
+}
+
+#[test]
+fn what_did_not_help_and_waits_for_the_end_of_a_pause_wakes_people_once() {
+    let (mut story, flip) = flipped_beside_a_fleet(IfIneffective::Undo);
+    story.command("ann", Command::Pause { reason: String::new() });
+    to_be_put_back(&mut story, flip);
+    waits_for_an_hour(&mut story);
+    assert_eq!((pages_of(&story, flip), story.pages()), (1, 1), "it fires, and nothing is done");
 }

@@ -17,6 +17,7 @@ mod leasing;
 mod people;
 mod restrained;
 mod rollback;
+mod storms;
 mod switches;
 mod unattended;
 mod verifying;

@@ -13,7 +13,7 @@ use nightshift::{
         time::Micros,
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub struct Restraints {
@@ -21,8 +21,8 @@ pub struct Restraints {
     fixes: BTreeMap<StepId, (String, TargetKey)>,
     /// (rule, key) began to fire.
     fired: Vec<(Micros, (String, String))>,
-    /// A ladder began for the target.
-    alarms: Vec<(Micros, TargetKey)>,
+    /// A ladder began that may come to the target.
+    alarms: Vec<(Micros, IncidentId, TargetKey)>,
     /// Failures in a row.
     failures: BTreeMap<(String, TargetKey), u32>,
     /// The rule's hash when it last acted, and how often it has so.
@@ -57,8 +57,8 @@ impl Restraints {
                     self.fired.push((at, (known.rule.clone(), known.key.clone())));
                 }
             }
-            Event::LadderBegan { rungs, .. } => {
-                self.alarms.extend(rungs.first().map(|rung| (at, rung.target.key())));
+            Event::LadderBegan { incident, rungs, .. } => {
+                self.alarms.extend(rungs.iter().map(|rung| (at, *incident, rung.target.key())));
             }
             Event::StepPlanned { step, purpose, rung, .. } if purpose.is_fix() => {
                 if let Some(known) = self.incidents.get(&step.incident) {
@@ -127,12 +127,13 @@ impl Restraints {
             return Some(("I-21 nothing acts in a freeze", freeze.name.clone()));
         }
         if let Some(limit) = policy.spec.brake {
-            let recent = self.alarms.iter().filter(|(alarm, _)| *alarm + limit.within > at);
-            let mut targets: Vec<&TargetKey> = recent.map(|(_, target)| target).collect();
-            targets.sort();
-            targets.dedup();
-            if targets.len() > limit.all as usize {
-                return Some(("I-16 the brake", format!("{} targets alert at once", targets.len())));
+            let recent = self.alarms.iter().filter(|(alarm, ..)| *alarm + limit.within > at);
+            let (incidents, targets): (BTreeSet<IncidentId>, BTreeSet<&TargetKey>) =
+                recent.map(|(_, incident, target)| (*incident, target)).unzip();
+            // A ladder over many targets is one trouble.
+            let many = targets.len().min(incidents.len());
+            if many > limit.all as usize {
+                return Some(("I-16 the brake", format!("{many} targets alert at once")));
             }
         }
         if let Some(limit) = rule.flapping {
