@@ -99,7 +99,8 @@ impl Undo {
         let mut seen = self.see(named, now, deadline(within)).await?;
         let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, verified));
         let number = chosen.as_ref().ok().map(|chosen| chosen.number);
-        let refused = refusal(&seen, named).or_else(|| chosen.err());
+        let held_back = chosen.as_ref().ok().and_then(|chosen| held_back(&seen, named, chosen));
+        let refused = refusal(&seen, named).or(held_back).or_else(|| chosen.err());
         seen.tell_rollback(number);
         let proposal = match (refused, number) {
             (None, Some(number)) => proposal(&seen, named, number)?,
@@ -133,6 +134,9 @@ impl Undo {
         let current = seen.current()?;
         if current.template.hash() != left.template {
             let revision = current.number;
+        if let Some(why) = held_back(seen, named, kept) {
+            return Err(why);
+        }
             return Err(format!("its template is that of revision {revision}, not the one that nightshift left"));
         }
         if let Some(why) = refusal(seen, named) {
@@ -156,7 +160,14 @@ impl Undo {
         Ok((seen.facts, difference.map_or(Holds::Yes, |difference| Holds::Changed { difference })))
     }
 
-    fn difference_since(&self, seen: &Seen, proposal: &Proposal, from: &Version, to: &Version) -> Result<(), String> {
+    fn difference_since(
+        &self,
+        seen: &Seen,
+        named: Named<'_>,
+        proposal: &Proposal,
+        from: &Version,
+        to: &Version,
+    ) -> Result<(), String> {
         if seen.facts.uid != proposal.uid {
             return Err("it was deleted and made anew".to_owned());
         }
@@ -166,7 +177,7 @@ impl Undo {
             let now = now.unwrap_or_default();
             return Err(format!("its template is not that of revision {} any more{now}", from.revision));
         }
-        kept(&seen.revisions, to).map(|_| ())
+        held_back(seen, named, kept(&seen.revisions, to)?).map_or(Ok(()), Err)
     }
 
     /// Reads what is written and what it is written over, once more, and makes the request of it.
@@ -209,6 +220,7 @@ impl Undo {
         if workload.metadata.uid != plan.proposal.uid {
             return Ok(TargetReading::NotYet { says: "it was deleted and made anew".to_owned() });
         }
+        let held_back = rollout::held_back(named.kind, &workload);
         let template = Template::of(&workload.spec.template).ok_or("it has no pod template")?;
         // A restart of it by somebody since is no harm.
         if template.version() != to.version {
@@ -219,6 +231,7 @@ impl Undo {
             Rollout::Unfinished(says) if named.kind == Kind::StatefulSet => TargetReading::NotYet {
                 says: format!("{says} (a StatefulSet may wait for a broken pod to be deleted)"),
             },
+            Rollout::Complete if held_back.is_some() => TargetReading::NotYet { says: held_back.unwrap_or_default() },
             Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {
                 TargetReading::NotYet { says }
             }
@@ -244,6 +257,19 @@ fn refusal(seen: &Seen, named: Named<'_>) -> Option<String> {
         return Some("its rollout is paused: nothing would be rolled out".to_owned());
     }
     if let Rollout::NotRolling(why) = rollout::status(named.kind, &seen.workload) {
+/// Why a StatefulSet would not get `wanted` everywhere: its partition keeps pods that run something else.
+fn held_back(seen: &Seen, named: Named<'_>, wanted: &Revision) -> Option<String> {
+    let (kept, status) = (rollout::kept_back(named.kind, &seen.workload), &seen.workload.status);
+    if kept == 0 || status.current_revision == wanted.name {
+        return None;
+    }
+    let current = &status.current_revision;
+    Some(format!(
+        "its partition keeps {kept} of {} pods at revision {current}: they would not be rolled back",
+        seen.workload.spec.replicas.unwrap_or(1)
+    ))
+}
+
         return Some(why);
     }
     let owner = seen.facts.owner.as_ref()?;
