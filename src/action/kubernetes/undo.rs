@@ -87,17 +87,11 @@ impl Undo {
         Ok(Seen { workload, revisions, facts })
     }
 
-    async fn propose(
-        &self,
-        rung: &Rung,
-        verified: &[String],
-        now: Micros,
-        within: Duration,
-    ) -> Result<Observed, String> {
+    async fn propose(&self, rung: &Rung, good: &[String], now: Micros, within: Duration) -> Result<Observed, String> {
         let wanted = wanted_of(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
         let mut seen = self.see(named, now, deadline(within)).await?;
-        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, verified));
+        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, good));
         let number = chosen.as_ref().ok().map(|chosen| chosen.number);
         let held_back = chosen.as_ref().ok().and_then(|chosen| held_back(&seen, named, chosen));
         let refused = refusal(&seen, named).or(held_back).or_else(|| chosen.err());
@@ -134,15 +128,15 @@ impl Undo {
         let current = seen.current()?;
         if current.template.hash() != left.template {
             let revision = current.number;
-        if let Some(why) = held_back(seen, named, kept) {
-            return Err(why);
-        }
             return Err(format!("its template is that of revision {revision}, not the one that nightshift left"));
         }
         if let Some(why) = refusal(seen, named) {
             return Err(why);
         }
         let kept = kept(&seen.revisions, back)?;
+        if let Some(why) = held_back(seen, named, kept) {
+            return Err(why);
+        }
         Ok(made(&seen.workload, &seen.facts, named, current, kept, true))
     }
 
@@ -152,7 +146,7 @@ impl Undo {
         let is_undo = plan.proposal.undo.is_null();
         let named = if is_undo { named.by_name() } else { named };
         let mut seen = self.see(named, now, deadline(within)).await?;
-        let difference = self.difference_since(&seen, &plan.proposal, &from, &to).err();
+        let difference = self.difference_since(&seen, named, &plan.proposal, &from, &to).err();
         if !is_undo {
             let number = kept(&seen.revisions, &to).ok().map(|kept| kept.number);
             seen.tell_rollback(number);
@@ -220,24 +214,24 @@ impl Undo {
         if workload.metadata.uid != plan.proposal.uid {
             return Ok(TargetReading::NotYet { says: "it was deleted and made anew".to_owned() });
         }
-        let held_back = rollout::held_back(named.kind, &workload);
         let template = Template::of(&workload.spec.template).ok_or("it has no pod template")?;
         // A restart of it by somebody since is no harm.
         if template.version() != to.version {
             return Ok(TargetReading::NotYet { says: "somebody changed its template since".to_owned() });
         }
         let (ready, wanted) = (workload.ready(named.kind), before.ready);
+        let held_back = rollout::held_back(named.kind, &workload);
         Ok(match rollout::status(named.kind, &workload) {
             Rollout::Unfinished(says) if named.kind == Kind::StatefulSet => TargetReading::NotYet {
                 says: format!("{says} (a StatefulSet may wait for a broken pod to be deleted)"),
             },
-            Rollout::Complete if held_back.is_some() => TargetReading::NotYet { says: held_back.unwrap_or_default() },
             Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {
                 TargetReading::NotYet { says }
             }
             Rollout::Complete if ready < wanted => {
                 TargetReading::NotYet { says: format!("{ready} pods are ready, {wanted} were before") }
             }
+            Rollout::Complete if held_back.is_some() => TargetReading::NotYet { says: held_back.unwrap_or_default() },
             Rollout::Complete => TargetReading::Well { says: format!("rolled back, {ready} pods are ready") },
         })
     }
@@ -257,6 +251,12 @@ fn refusal(seen: &Seen, named: Named<'_>) -> Option<String> {
         return Some("its rollout is paused: nothing would be rolled out".to_owned());
     }
     if let Rollout::NotRolling(why) = rollout::status(named.kind, &seen.workload) {
+        return Some(why);
+    }
+    let owner = seen.facts.owner.as_ref()?;
+    Some(format!("its template belongs to {owner}, which would put its own back: roll back there"))
+}
+
 /// Why a StatefulSet would not get `wanted` everywhere: its partition keeps pods that run something else.
 fn held_back(seen: &Seen, named: Named<'_>, wanted: &Revision) -> Option<String> {
     let (kept, status) = (rollout::kept_back(named.kind, &seen.workload), &seen.workload.status);
@@ -268,12 +268,6 @@ fn held_back(seen: &Seen, named: Named<'_>, wanted: &Revision) -> Option<String>
         "its partition keeps {kept} of {} pods at revision {current}: they would not be rolled back",
         seen.workload.spec.replicas.unwrap_or(1)
     ))
-}
-
-        return Some(why);
-    }
-    let owner = seen.facts.owner.as_ref()?;
-    Some(format!("its template belongs to {owner}, which would put its own back: roll back there"))
 }
 
 fn proposal(seen: &Seen, named: Named<'_>, wanted: i64) -> Result<Proposed, String> {
@@ -306,11 +300,11 @@ impl Action for Undo {
     fn observe<'a>(
         &'a self,
         rung: &'a Rung,
-        verified: &'a [String],
+        good: &'a [String],
         now: Micros,
         within: Duration,
     ) -> Boxed<'a, Result<Observed, String>> {
-        Box::pin(self.propose(rung, verified, now, within))
+        Box::pin(self.propose(rung, good, now, within))
     }
 
     fn observe_undo<'a>(
