@@ -33,6 +33,11 @@ pub trait Action: Send + Sync {
     /// Checks `with` and the target's kind and bounds when rules are loaded: all problems, as sentences.
     fn check(&self, with: &Value, target: &Object, bounds: Option<Bounds>) -> Vec<String>;
 
+    /// What `with` may say and proves or does less than it seems, as sentences. They refuse nothing.
+    fn warns(&self, _with: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How long what it does lasts before it is put back, if it says so.
     fn lease(&self, _with: &Value) -> Option<crate::model::time::Span> {
         None

@@ -49,8 +49,8 @@ const WORDS: Words = Words {
         "kubernetes/scale",
         "kubernetes/restart",
         "kubernetes/undo",
-        "kubernetes/delete_pod",
         "kubernetes/flip",
+        "kubernetes/delete_pod",
         "postgres/kill_idle",
         "postgres/cancel_slow",
         "noop",
@@ -254,14 +254,19 @@ pub struct Refused(pub Vec<Problem>);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::step::Guard;
 
     #[test]
-    fn every_action_has_its_word_in_the_metrics() {
+    fn every_action_and_every_guard_has_its_series() {
+        let mut actions: Vec<&str> = Abilities::unknown().actions.names().collect();
         let mut words = WORDS.actions.to_vec();
+        actions.sort_unstable();
         words.sort_unstable();
-        let abilities = Abilities::unknown();
-        let mut names: Vec<&str> = abilities.actions.names().collect();
-        names.sort_unstable();
-        assert_eq!(words, names);
+        assert_eq!(actions, words);
+        let text = Metrics::new(VERSION, crate::model::time::Micros(0), WORDS).encode();
+        for guard in Guard::ALL {
+            let series = format!("nightshift_guard_verdicts_total{{guard=\"{}\",verdict=\"deny\"}}", guard.word());
+            assert!(text.contains(&series), "no {series}");
+        }
     }
 }

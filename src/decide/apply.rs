@@ -204,6 +204,11 @@ impl State {
                 {
                     undone.undone_by = Some(*step);
                 }
+                if matches!(purpose, Purpose::Undo { by: None, .. }) {
+                    // Nobody gets in between what is put back and its being put back, though its ladder is over.
+                    let lock = Lock { incident: step.incident, unknown: false };
+                    self.locks.entry(rung.target.key()).or_insert(lock);
+                }
                 self.steps.insert(*step, Step::planned(at, purpose, rank, *rung_number, rung, *try_number));
                 self.live.entry(Phase::Observing).or_default().insert((rank, *step));
                 self.work_version += 1;
@@ -275,15 +280,15 @@ impl State {
                 started.epoch = epoch;
                 let (rung, is_fix) = (started.rung_number, started.purpose.is_fix());
                 let target = plan.target.key();
-                self.locks.entry(target.clone()).or_insert(Lock { incident: step.incident, unknown: false });
+                for key in plan.target.locks() {
+                    self.locks.entry(key).or_insert(Lock { incident: step.incident, unknown: false });
+                }
                 let incident = self.incident_mut(step.incident, event)?;
                 if is_fix {
                     incident.next_rung = incident.next_rung.max(rung + 1);
                     if let Some(ladder) = &mut incident.ladder {
                         ladder.started.insert(target);
                     }
-                    let rule = incident.rule.clone();
-                    self.records.acted(&rule, &plan.rule_hash);
                 }
                 self.count_start(at, scopes);
                 self.set_timer(Timer::PerformBy(*step), *perform_by + READ_BACK_SLACK);
@@ -298,17 +303,21 @@ impl State {
                 applied.verify_by = Some(*verify_by);
                 self.clear_timer(&Timer::PerformBy(*step));
                 self.set_timer(Timer::VerifyBy(*step), *verify_by);
+                self.count_run(*step);
             }
             Event::StepUnknown { step, why } => {
                 let over = self.step_mut(*step, event)?;
                 over.reason = Some(Reason::OutcomeUnknown { why: why.clone() });
                 over.ended_at = Some(at);
-                let target = over.rung.target.key();
+                let keys = over.rung.target.locks();
                 self.clear_timers_of(*step);
-                if let Some(lock) = self.locks.get_mut(&target) {
-                    lock.unknown = true;
+                for key in &keys {
+                    if let Some(lock) = self.locks.get_mut(key).filter(|lock| lock.incident == step.incident) {
+                        lock.unknown = true;
+                    }
                 }
                 self.record(*step, true);
+                self.count_run(*step);
             }
             Event::MeasureAsked { step } => {
                 self.step_mut(*step, event)?.last_measurement = true;
@@ -375,8 +384,10 @@ impl State {
             }
             Event::Resumed { .. } => self.paused = None,
             Event::Barred { incident, rule, target, by } => {
-                let bar = Bar { incident: *incident, by: by.clone() };
-                self.barred.insert((rule.clone(), target.clone()), bar);
+                let bars = self.barred.entry((rule.clone(), target.clone())).or_default();
+                if bars.iter().all(|bar| bar.incident != *incident) {
+                    bars.push(Bar { incident: *incident, by: by.clone() });
+                }
             }
             Event::Disarmed { rule, target, failures, of, .. } => {
                 self.records.disarm(rule, target.as_ref(), Disarm { failures: *failures, of: *of });
@@ -401,8 +412,9 @@ impl State {
                 self.records.rearm(rule, targets, *whole);
                 for target in targets {
                     self.barred.remove(&(rule.clone(), target.clone()));
-                    if self.locks.get(target).is_some_and(|lock| lock.unknown) {
-                        self.locks.remove(target);
+                    // With it go the other parts of what the same step held.
+                    if let Some(lock) = self.locks.get(target).filter(|lock| lock.unknown).cloned() {
+                        self.locks.retain(|_, other| *other != lock);
                     }
                 }
             }
@@ -473,7 +485,8 @@ impl State {
     }
 
     /// The clock went forward without time having passed: what is measured from a moment before keeps its length. A call
-    /// in flight would be read back before it lands, a verdict be given early, a blip be taken for an alert.
+    /// in flight would be read back before it lands, a verdict be given early, a blip be taken for an alert, a budget be
+    /// full again. What people were told as a time of day (a lease's end, an approval's) stays that time.
     fn clock_stepped(&mut self, by: Span) {
         if by <= Span::ZERO {
             return;
@@ -493,6 +506,23 @@ impl State {
         }
         for alert in self.alerts.values_mut() {
             alert.seen_at = alert.seen_at + by;
+        }
+        for starts in self.starts.values_mut() {
+            starts.iter_mut().for_each(|start| *start = *start + by);
+        }
+        self.cooldowns.values_mut().for_each(|until| *until = *until + by);
+        self.records.clock_stepped(by);
+        self.fleet.clock_stepped(by);
+        for incident in self.incidents.values_mut() {
+            incident.quiet_until = incident.quiet_until.map(|until| until + by);
+        }
+        let counts = |timer: &Timer| {
+            matches!(timer, Timer::Quiet(_) | Timer::Confirm(_) | Timer::Brake(_) | Timer::Steady | Timer::Resume(_))
+        };
+        let counting: Vec<(Timer, Micros)> =
+            self.due.iter().filter(|(timer, _)| counts(timer)).map(|(timer, at)| (timer.clone(), *at)).collect();
+        for (timer, at) in counting {
+            self.set_timer(timer, at + by);
         }
         self.work_version += 1;
     }
@@ -517,6 +547,13 @@ impl State {
         if let Some(runs) = &seen.facts.runs {
             self.records.saw(&target.key(), runs, seen.facts.observed_at);
         }
+    }
+
+    /// A fix that changed something, or may have: one run of its rule as it is. What changed nothing was none.
+    fn count_run(&mut self, id: StepId) {
+        let Some(step) = self.steps.get(&id).filter(|step| step.purpose.is_fix()) else { return };
+        let (Some(incident), Some(plan)) = (self.incidents.get(&id.incident), &step.plan) else { return };
+        self.records.acted(&incident.rule, &plan.rule_hash);
     }
 
     /// How a fix ended, for its rule's record.
@@ -656,13 +693,21 @@ impl State {
             self.open.remove(&key);
         }
         self.clear_timer(&Timer::Quiet(id));
-        self.barred.retain(|_, bar| bar.incident != id);
+        self.lift_bars(id);
         self.evidence_wanted.retain(|(incident, _)| *incident != id);
         if by_person {
             self.locks.retain(|_, lock| !(lock.incident == id && lock.unknown));
         }
         self.free_locks(id);
         Ok(())
+    }
+
+    /// A veto ends with its own incident, whoever else said no.
+    fn lift_bars(&mut self, id: IncidentId) {
+        self.barred.retain(|_, bars| {
+            bars.retain(|bar| bar.incident != id);
+            !bars.is_empty()
+        });
     }
 
     fn incident_forgotten(&mut self, at: Micros, id: IncidentId) {
@@ -681,7 +726,7 @@ impl State {
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
         self.pages_owed.retain(|letter| letter.incident != id);
-        self.barred.retain(|_, bar| bar.incident != id);
+        self.lift_bars(id);
         self.clear_timer(&Timer::ForgetIncident(id));
     }
 
@@ -720,7 +765,8 @@ impl State {
         }
     }
 
-    /// An incident's locks end with its ladder, and with the last started step of it. Unknown keeps its lock.
+    /// An incident's locks end with its ladder, and with the last step of it that has started or puts something back by
+    /// itself. Unknown keeps its lock.
     fn free_locks(&mut self, id: IncidentId) {
         let ladder_lives = self
             .incidents
@@ -730,8 +776,8 @@ impl State {
             .live_steps_of(id)
             .into_iter()
             .filter_map(|step| self.steps.get(&step))
-            .filter(|step| step.phase.is_started())
-            .map(|step| step.rung.target.key())
+            .filter(|step| step.phase.is_started() || matches!(step.purpose, Purpose::Undo { by: None, .. }))
+            .flat_map(|step| step.rung.target.locks())
             .collect();
         if !ladder_lives {
             self.locks.retain(|target, lock| lock.incident != id || lock.unknown || started.contains(target));

@@ -79,6 +79,12 @@ impl Fleet {
         }
     }
 
+    /// The clock went forward, and no time passed.
+    pub(super) fn clock_stepped(&mut self, by: Span) {
+        self.alarms.values_mut().for_each(|alarm| alarm.at = alarm.at + by);
+        self.times = std::mem::take(&mut self.times).into_iter().map(|(at, target)| (at + by, target)).collect();
+    }
+
     pub(super) fn counted(&mut self, set: &str, members: u32) {
         self.members.insert(set.to_owned(), members);
     }

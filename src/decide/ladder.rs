@@ -251,7 +251,7 @@ impl Decider<'_> {
 }
 
 /// Whether people are woken for it. A person's own doing, and what Alertmanager keeps quiet, wakes nobody.
-fn pages(reason: &Reason) -> bool {
+pub(super) fn pages(reason: &Reason) -> bool {
     !matches!(
         reason,
         Reason::Silenced { .. }

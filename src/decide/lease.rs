@@ -28,8 +28,25 @@ impl Decider<'_> {
                 self.drop_lease_ends(&lease)?;
                 self.emit(Event::LeaseEnded { lease: lease.clone(), how: LeaseEnd::Superseded })?;
             }
-            let Some(lasts) = plan.lease else { continue };
-            let baseline = old.map_or_else(|| plan.proposal.undo.clone(), |old| old.baseline);
+            // Ours to give back is what we lent: what somebody set since is theirs.
+            let ours = old.as_ref().is_some_and(|old| old.value == plan.proposal.from);
+            let Some(lasts) = plan.lease else {
+                if let Some(old) = old {
+                    let text =
+                        format!("Step {step} lends nothing: what step {} lent is not put back any more.", old.step);
+                    self.post(step.incident, text)?;
+                }
+                continue;
+            };
+            if let Some(old) = old.as_ref().filter(|_| !ours) {
+                let target = &lease.target;
+                let text = format!(
+                    "Somebody changed {target} after step {} had lent it: what they set is what step {step} puts back.",
+                    old.step
+                );
+                self.post(step.incident, text)?;
+            }
+            let baseline = old.filter(|_| ours).map_or_else(|| plan.proposal.undo.clone(), |old| old.baseline);
             let until = self.now + lasts;
             self.emit(Event::LeaseBegan { lease, step, baseline, value: plan.proposal.to.clone(), until })?;
             let until = self.time(until);
@@ -48,7 +65,7 @@ impl Decider<'_> {
             let times = lease.extended;
             return self.emit(Event::LeaseExtended { lease: key.clone(), until, times, by: None });
         }
-        if !self.state.fires_on(&key.target) {
+        if !self.state.may_fire_on(&key.target) {
             return self.end_lease(key, &lease, None, Mode::Auto);
         }
         if lease.extended < EXTENDED_AT_MOST {
@@ -57,7 +74,7 @@ impl Decider<'_> {
             self.emit(Event::LeaseExtended { lease: key.clone(), until, times, by: None })?;
             let until = self.time(until);
             let text = format!(
-                "An alert on {} still fires: the lease of step {} is extended until {until} ({times} of {EXTENDED_AT_MOST}).",
+                "An alert on {} still fires, or nobody knows whether it does: the lease of step {} is extended until {until} ({times} of {EXTENDED_AT_MOST}).",
                 key.target, lease.step
             );
             return self.post(incident, text);

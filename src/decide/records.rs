@@ -82,6 +82,11 @@ impl Records {
         }
     }
 
+    /// The clock went forward, and no time passed.
+    pub(super) fn clock_stepped(&mut self, by: Span) {
+        self.fired.values_mut().flatten().for_each(|at| *at = *at + by);
+    }
+
     pub(super) fn fired_within(&self, rule: &str, key: &str, within: Span, now: Micros) -> u32 {
         let fired = self.fired.get(&(rule.to_owned(), key.to_owned()));
         let recent = fired.into_iter().flatten().filter(|at| **at + within > now).count();

@@ -22,7 +22,7 @@ use crate::model::{
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Phase, Purpose},
-    target::TargetKey,
+    target::{Target, TargetKey},
     time::{Micros, Span},
     view::EvidenceView,
 };
@@ -78,7 +78,7 @@ pub struct State {
     #[serde(with = "pairs")]
     pub(super) locks: BTreeMap<TargetKey, Lock>,
     #[serde(with = "pairs")]
-    pub(super) barred: BTreeMap<(String, TargetKey), Bar>,
+    pub(super) barred: BTreeMap<(String, TargetKey), Vec<Bar>>,
     pub(super) records: Records,
     /// Clicks and commands in Slack that were taken, until when each is remembered.
     pub(super) clicks: BTreeMap<String, Micros>,
@@ -508,12 +508,23 @@ impl State {
             .collect()
     }
 
-    /// The step other than `except` that has started on the target and has no verdict yet, and when it is due.
-    pub(super) fn working_on(&self, target: &TargetKey, except: StepId) -> Option<(StepId, Micros)> {
+    /// What holds a target, or a part of it: another incident's lock before this one's own.
+    pub(super) fn lock_on(&self, target: &Target, incident: IncidentId) -> Option<&Lock> {
+        let locks = target.locks();
+        let mut locks = locks.iter().filter_map(|key| self.locks.get(key));
+        let first = locks.next()?;
+        let others = std::iter::once(first).chain(locks).find(|lock| lock.incident != incident);
+        Some(others.unwrap_or(first))
+    }
+
+    /// The step other than `except` that has started on the target, or on a part of it, and has no verdict yet; and when
+    /// it is due.
+    pub(super) fn working_on(&self, target: &Target, except: StepId) -> Option<(StepId, Micros)> {
+        let keys = target.locks();
+        let is_on = |step: &Step| step.rung.target.locks().iter().any(|key| keys.contains(key));
         let started = [Phase::Acting, Phase::ReadBack, Phase::Verifying].into_iter();
         let mut ids = started.flat_map(|phase| self.live.get(&phase).into_iter().flatten()).map(|(_, id)| *id);
-        let id =
-            ids.find(|id| *id != except && self.steps.get(id).is_some_and(|step| step.rung.target.key() == *target))?;
+        let id = ids.find(|id| *id != except && self.steps.get(id).is_some_and(is_on))?;
         let due = self.steps.get(&id).and_then(|step| step.verify_by.or(step.perform_by));
         Some((id, due.unwrap_or_default()))
     }
@@ -528,7 +539,7 @@ impl State {
             for step in waiting {
                 // Whoever holds it now: the lock may have changed hands since the wait began.
                 let is_lock = matches!(step.held_for, Some(Reason::TargetLocked { .. }));
-                let Some(lock) = self.locks.get(&step.rung.target.key()).filter(|_| is_lock) else { continue };
+                let Some(lock) = self.lock_on(&step.rung.target, one).filter(|_| is_lock) else { continue };
                 if lock.incident == other {
                     return true;
                 }
@@ -540,11 +551,11 @@ impl State {
         false
     }
 
-    /// Some alert of an open incident whose ladder works on the target fires.
-    pub(super) fn fires_on(&self, target: &TargetKey) -> bool {
+    /// Some alert of an incident whose ladder works on the target fires, or nobody knows whether it does: also where a
+    /// person closed the incident, which ends no alert.
+    pub(super) fn may_fire_on(&self, target: &TargetKey) -> bool {
         self.incidents.values().any(|incident| {
-            incident.firing > 0
-                && incident.phase != IncidentPhase::Resolved
+            incident.firing + incident.lost > 0
                 && incident
                     .ladder
                     .as_ref()

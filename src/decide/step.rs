@@ -131,7 +131,7 @@ impl Decider<'_> {
             }
             Purpose::Undo { step: undone, by: None } => {
                 self.post(id.incident, format!("Step {undone} was not undone: {says}."))?;
-                self.stop_ladder(id.incident, reason.clone())
+                self.not_put_back(id.incident, undone, reason.clone())
             }
             Purpose::LeaseEnd { lease, .. } => {
                 let how = match reason {
@@ -260,22 +260,26 @@ impl Decider<'_> {
             let steps = observing.into_iter().flatten().filter_map(|(_, step)| self.state.steps.get(step));
             steps
                 .filter(|step| step.held_for.as_ref().is_some_and(wants))
-                .map(|step| step.rung.target.key())
+                .flat_map(|step| step.rung.target.locks())
                 .collect::<Vec<_>>()
         };
         let for_a_slot = |reason: &Reason| matches!(reason, Reason::NoSlot { .. });
         let for_a_lock = |reason: &Reason| matches!(reason, Reason::TargetLocked { .. });
         let free = self.policy.spec.max_concurrent.saturating_sub(self.state.acting());
-        let free_slot = (admitted_by(&for_a_slot).len() as u64) < u64::from(free);
+        let for_slots = observing.into_iter().flatten().filter_map(|(_, step)| self.state.steps.get(step));
+        let for_slots = for_slots.filter(|step| step.held_for.as_ref().is_some_and(for_a_slot)).count();
+        let free_slot = (for_slots as u64) < u64::from(free);
         let admitted_to_locks = admitted_by(&for_a_lock);
         waits
             .find(|(id, step)| match &step.held_for {
                 Some(Reason::NoSlot { .. }) => free_slot,
                 Some(Reason::TargetLocked { .. }) => {
-                    let target = step.rung.target.key();
+                    let target = &step.rung.target;
                     // One that only a person frees is not waited for: it is judged, and handed over.
-                    self.state.locks.get(&target).is_none_or(|lock| lock.incident == id.incident || lock.unknown)
-                        && !admitted_to_locks.contains(&target)
+                    self.state
+                        .lock_on(target, id.incident)
+                        .is_none_or(|lock| lock.incident == id.incident || lock.unknown)
+                        && !target.locks().iter().any(|key| admitted_to_locks.contains(key))
                 }
                 _ => false,
             })

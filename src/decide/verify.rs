@@ -7,7 +7,7 @@ use super::{
 use crate::model::{
     event::{Event, LadderEnd},
     firing::{Firing, FiringAnswer},
-    id::StepId,
+    id::{IncidentId, StepId},
     observation::{QueryReading, Reading, RuleReading, TargetReading},
     reason::Reason,
     rung::IfIneffective,
@@ -45,29 +45,28 @@ impl Decider<'_> {
                     Some(why) => self.stop_ladder(id.incident, Reason::Broke { why }),
                     None => self.next_rung(id.incident),
                 },
-                Answer::Broke { why } => self.stop_ladder(id.incident, Reason::Broke { why }),
-                Answer::DidNot => self.stop_ladder(id.incident, Reason::DidNotHelp),
-                Answer::Inconclusive { why } => self.stop_ladder(id.incident, Reason::Inconclusive { why }),
-                Answer::CouldNotMeasure { why } => self.stop_ladder(id.incident, Reason::CouldNotMeasure { why }),
+                Answer::Broke { why } => self.not_put_back(id.incident, undone, Reason::Broke { why }),
+                Answer::DidNot => self.not_put_back(id.incident, undone, Reason::DidNotHelp),
+                Answer::Inconclusive { why } => self.not_put_back(id.incident, undone, Reason::Inconclusive { why }),
+                Answer::CouldNotMeasure { why } => {
+                    self.not_put_back(id.incident, undone, Reason::CouldNotMeasure { why })
+                }
             },
             Purpose::Undo { by: Some(_), .. } | Purpose::LeaseEnd { .. } => Ok(()),
         }
     }
 
     fn after_fix(&mut self, id: StepId, answer: Answer) -> Decided {
+        if let Answer::Broke { why } = answer {
+            return self.broke(id, why);
+        }
         if !self.ladder_lives(id.incident) {
-            // Whoever has it now must hear that it got worse.
-            return match answer {
-                Answer::Broke { why } => self.page(id.incident, Reason::Broke { why }),
-                _ => Ok(()),
-            };
+            return Ok(());
         }
         match answer {
             Answer::Helped => self.end_ladder(id.incident, LadderEnd::Helped),
             Answer::Inconclusive { why } => self.hand_over(id.incident, Reason::Inconclusive { why }),
             Answer::CouldNotMeasure { why } => self.hand_over(id.incident, Reason::CouldNotMeasure { why }),
-            // Whatever `if_ineffective` says: keeping it is keeping what fails.
-            Answer::Broke { .. } if self.has_undo(id) => self.plan_undo(id, None),
             Answer::Broke { why } => self.hand_over(id.incident, Reason::Broke { why }),
             Answer::DidNot => {
                 let wants = |step: &Step| step.rung.if_ineffective == IfIneffective::Undo;
@@ -75,6 +74,36 @@ impl Decider<'_> {
                 if undoes { self.plan_undo(id, None) } else { self.next_rung(id.incident) }
             }
         }
+    }
+
+    /// What it put in place fails by itself. It goes back, whatever `if_ineffective` says and whoever has the incident by now:
+    /// keeping it is keeping what fails, and watching it was the step's own. But not against a person's veto, and in a pause
+    /// it waits.
+    fn broke(&mut self, id: StepId, why: String) -> Decided {
+        let goes_back = self.has_undo(id) && !self.is_barred(id);
+        let people_first = !goes_back || self.state.paused.is_some();
+        if !self.ladder_lives(id.incident) {
+            // Whoever has it now must hear at once that it got worse.
+            self.page(id.incident, Reason::Broke { why })?;
+        } else if people_first {
+            self.hand_over(id.incident, Reason::Broke { why })?;
+        }
+        if goes_back { self.plan_undo(id, None) } else { Ok(()) }
+    }
+
+    /// A person keeps its rule away from its target.
+    fn is_barred(&self, id: StepId) -> bool {
+        let rule = self.state.incidents.get(&id.incident).map(|incident| incident.rule.clone());
+        let key = rule.zip(self.state.steps.get(&id).map(|step| step.rung.target.key()));
+        key.is_some_and(|key| self.state.barred.contains_key(&key))
+    }
+
+    /// The ladder's own undo came to nothing. Of what fails by itself people must hear, though they have it already.
+    pub(super) fn not_put_back(&mut self, incident: IncidentId, undone: StepId, reason: Reason) -> Decided {
+        if self.ladder_lives(incident) || self.why_it_broke(undone).is_none() || !super::ladder::pages(&reason) {
+            return self.stop_ladder(incident, reason);
+        }
+        self.page(incident, reason)
     }
 
     fn has_undo(&self, id: StepId) -> bool {
@@ -107,13 +136,16 @@ fn answer_of_fix(step: &Step, incident: &Incident, reading: &Reading) -> Option<
     if let TargetReading::Broken { says } = &reading.target {
         return Some(Answer::Broke { why: says.clone() });
     }
+    let last = step.last_measurement && step.verify_by.is_some_and(|by| reading.at >= by);
+    let is_watched = matches!(reading.target, TargetReading::Watched { .. });
+    let may_be_watched = is_watched || matches!(reading.target, TargetReading::Unread { .. });
     if incident.fires_elsewhere {
-        return Some(inconclusive("an alert of it fires again, in another incident"));
+        // What is watched is watched to the end, whatever its alerts do.
+        let over = last || !may_be_watched;
+        return over.then(|| inconclusive("an alert of it fires again, in another incident"));
     }
     let resolved = incident.firing == 0 && incident.lost == 0;
     let doubt = doubt_of(incident, reading);
-    let last = step.last_measurement && step.verify_by.is_some_and(|by| reading.at >= by);
-    let is_watched = matches!(reading.target, TargetReading::Watched { .. });
     if resolved && doubt.is_none() && (last || !is_watched) {
         return Some(Answer::Helped);
     }

@@ -42,6 +42,13 @@ pub struct Weekly {
     pub minute: i16,
 }
 
+const MINUTES_OF_DAY: i32 = 24 * 60;
+
+fn minute_of_week(at: &Zoned) -> i32 {
+    let day = i32::from(at.weekday().to_monday_zero_offset());
+    day * MINUTES_OF_DAY + i32::from(at.hour()) * 60 + i32::from(at.minute())
+}
+
 const DAYS: [(&str, i8); 7] = [("mon", 1), ("tue", 2), ("wed", 3), ("thu", 4), ("fri", 5), ("sat", 6), ("sun", 7)];
 
 impl Weekly {
@@ -56,6 +63,10 @@ impl Weekly {
         (hour < 24 && minute < 60).then_some(Weekly { day, minute: hour * 60 + minute })
     }
 
+    fn of_week(self) -> i32 {
+        i32::from(self.day - 1) * MINUTES_OF_DAY + i32::from(self.minute)
+    }
+
     /// The next one after `now`.
     fn after(self, now: &Zoned) -> Option<Zoned> {
         let day = Weekday::from_monday_one_offset(self.day).ok()?;
@@ -63,8 +74,10 @@ impl Weekly {
         let time = Time::new(hour, i8::try_from(self.minute % 60).ok()?, 0, 0).ok()?;
         (0..=7).find_map(|days| {
             let date = now.date().checked_add(days.days()).ok()?;
-            let at = date.to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
-            (date.weekday() == day && at > *now).then_some(at)
+            let at = now.time_zone().to_ambiguous_zoned(date.to_datetime(time));
+            // Where the clocks go back, a time comes twice.
+            let (first, second) = (at.clone().compatible().ok()?, at.later().ok()?);
+            (date.weekday() == day).then_some([first, second])?.into_iter().find(|at| at > now)
         })
     }
 }
@@ -77,8 +90,14 @@ impl Freeze {
             Window::Dates { from, to } => (*from <= now && now < *to).then_some(*to),
             Window::Weekly { from, to } => {
                 let here = Timestamp::from_microsecond(now.0).ok()?.to_zoned(zone.clone());
-                let (begins, ends) = (from.after(&here)?, to.after(&here)?);
-                (ends < begins).then(|| Micros(ends.timestamp().as_microsecond()))
+                // By the clock on the wall, whatever hours are left out or come twice.
+                let (from_minute, to_minute, minute) = (from.of_week(), to.of_week(), minute_of_week(&here));
+                let holds = if from_minute <= to_minute {
+                    (from_minute..to_minute).contains(&minute)
+                } else {
+                    minute >= from_minute || minute < to_minute
+                };
+                if holds { to.after(&here).map(|ends| Micros(ends.timestamp().as_microsecond())) } else { None }
             }
         }
     }
@@ -137,5 +156,23 @@ mod tests {
         for wrong in ["Friday 18:00", "Fri 24:00", "Fri 6:00", "Fri", "18:00", "Fri 18:60", "Fri 18.00"] {
             assert_eq!(Weekly::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_window_whose_beginning_is_left_out_in_spring_does_not_freeze_the_whole_week_before() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let freeze = weekly("Sun 02:30", "Sun 03:00");
+        // Wednesday noon before the clocks go forward on Sunday, 29 March 2026.
+        assert_eq!(freeze.holds_until(at("2026-03-18T11:00:00Z"), &berlin), None);
+        assert_eq!(freeze.holds_until(at("2026-03-25T11:00:00Z"), &berlin), None);
+    }
+
+    /// The clocks go back at three on Sunday, 25 October 2026; a quarter past two comes twice.
+    #[test]
+    fn a_window_that_ends_in_the_hour_that_comes_twice_holds_until_that_time_is_over() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let freeze = weekly("Sat 18:00", "Sun 02:30");
+        assert!(freeze.holds_until(at("2026-10-25T00:15:00Z"), &berlin).is_some(), "02:15, the first time");
+        assert!(freeze.holds_until(at("2026-10-25T01:15:00Z"), &berlin).is_some(), "02:15, the second time");
     }
 }

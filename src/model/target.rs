@@ -83,6 +83,19 @@ impl Target {
         })
     }
 
+    /// The keys of all that a step on it holds: its own, and for traffic between colours those of both Deployments, whose
+    /// health is what the step is judged by.
+    #[must_use]
+    pub fn locks(&self) -> Vec<TargetKey> {
+        let mut locks = vec![self.key()];
+        if let Object::BlueGreen { namespace, colors, deployment, .. } = &self.object {
+            let kind = Kind::Deployment.word();
+            let names = colors.iter().map(|color| deployment.replace("{color}", color));
+            locks.extend(names.map(|name| TargetKey(format!("{namespace}/{kind}/{name}"))));
+        }
+        locks
+    }
+
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         match &self.object {

@@ -284,6 +284,10 @@ fn rung(check: &mut Check<'_>, written: &file::Rung, known: &Known<'_>, given: &
         let names_itself = what.starts_with(action.name());
         check.error(&place, if names_itself { what } else { format!("{}: {what}", action.name()) });
     }
+    for what in action.warns(&with) {
+        let place = place_of(&what, written, target);
+        check.problems.push(place.warning(format!("{}: {what}", action.name())));
+    }
     let if_ineffective = match &written.if_ineffective {
         Some(word) if word.value == file::IfIneffectiveWord::Undo && !action.has_undo() => {
             let what = format!("{} has no undo", written.action.value);

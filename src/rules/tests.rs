@@ -128,6 +128,29 @@ fn a_flip_is_watched_as_long_as_it_says_and_kept_when_it_did_not_help() {
 }
 
 #[test]
+fn a_smoke_test_that_asks_one_address_for_both_colours_is_told_and_taken() {
+    let text = |with: &str| {
+        format!(
+            "{TARGETS}  traffic:\n    kubernetes: {{namespace: production, service: web}}\n    blue_green: {{selector: version, \
+             colors: [blue, green], deployment: 'web-{{color}}'}}\nrules:\n  - name: one\n    match: ['a = b']\n    remediate:\n      \
+             - {{action: kubernetes/flip, target: traffic, with: {with}}}\n  - {{name: rest, match: []}}\n"
+        )
+    };
+    let world = World::with_everything();
+    let one = text("{min_ready: 2, smoke: {url: 'https://blue.internal/healthz'}}");
+    assert_eq!(
+        world.load(&one).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "r.yaml:16:73: warning: kubernetes/flip: `smoke` has a url without `{color}`: before the flip it asks whichever \
+          colour is live, and says nothing of the other one"
+        ]
+    );
+    for other in ["{smoke: {url: 'https://blue.internal/healthz?of={color}'}}", "{min_ready: 2}"] {
+        assert_eq!(world.told(&text(other)), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn the_starter_rules_are_clean_with_nothing_configured() {
     let world = World::with_nothing();
     let loaded = load(&RulesSource::Starter, &world.context()).unwrap();

@@ -20,3 +20,4 @@ mod pooler;
 mod rights;
 mod slow;
 mod trouble;
+mod version;

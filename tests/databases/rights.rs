@@ -18,7 +18,7 @@ async fn error(hand: &Hand) -> String {
 }
 
 /// `deploy/postgres/role.sql`, run as its first lines say.
-fn role_sql(bench: &Bench) {
+pub fn role_sql(bench: &Bench) {
     run_role_sql(bench).unwrap();
 }
 
@@ -187,31 +187,42 @@ async fn the_functions_refuse_whatever_they_are_asked() {
     drop((root_idle, replica, holder, receiver, ours));
 }
 
-/// A standby's stand-in: it streams, and its walsender is active.
+/// A standby's stand-in: it streams, and its walsender is active. By hand, because pg_receivewal takes no newer server.
 struct Receiver {
-    child: std::process::Child,
     pid: i32,
-    _folder: tempfile::TempDir,
+    _stream: std::net::TcpStream,
 }
 
 async fn receiver(bench: &Bench) -> Receiver {
-    let folder = tempfile::tempdir().unwrap();
-    let mut program = bench.server.program("pg_receivewal");
-    program.args(["-h", "127.0.0.1", "-U", "sender", "-p", &bench.server.port().to_string(), "-D"]);
-    let child = program.arg(folder.path()).spawn().unwrap();
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", bench.server.port())).unwrap();
+    stream.set_read_timeout(Some(WITHIN)).unwrap();
+    let parameters = b"user\0sender\0replication\0true\0\0";
+    let length = u32::try_from(8 + parameters.len()).unwrap();
+    let protocol = 196_608_u32;
+    stream.write_all(&[&length.to_be_bytes()[..], &protocol.to_be_bytes(), parameters].concat()).unwrap();
+    let until = |stream: &mut std::net::TcpStream, wanted: u8| loop {
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let mut body = vec![0; usize::try_from(length).unwrap() - 4];
+        stream.read_exact(&mut body).unwrap();
+        assert_ne!(head[0], b'E', "{}", String::from_utf8_lossy(&body));
+        if head[0] == wanted {
+            return;
+        }
+    };
+    until(&mut stream, b'Z');
+    let query = format!("START_REPLICATION PHYSICAL {}\0", bench.sql("SELECT pg_current_wal_flush_lsn()"));
+    let length = u32::try_from(4 + query.len()).unwrap();
+    stream.write_all(&[b"Q", &length.to_be_bytes()[..], query.as_bytes()].concat()).unwrap();
+    until(&mut stream, b'W');
     let pid = crate::support::wait_until("a walsender", WITHIN, async || {
         let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender' AND state = 'active'";
         bench.sql(sql).parse::<i32>().map_err(|_| "none".to_owned())
     })
     .await;
-    Receiver { child, pid, _folder: folder }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    Receiver { pid, _stream: stream }
 }
 
 /// Whoever may create a schema in the database, as its owner may, would own what the functions rest on.

@@ -51,7 +51,7 @@ async fn a_pause_works_with_every_peer_gone_and_survives_a_kill() {
             Via::File => std::fs::write(home.path("pause"), "").expect("written"),
             _ => daemon.signal("USR1"),
         }
-        let took = until_paused(&home, via, asked).await;
+        let took = until_paused(&home, via.clone(), asked).await;
         println!("I-29 pause by {via:?} with Slack, Kubernetes and Alertmanager gone: journalled after {took:.0?}");
         assert!(took < IN_FORCE_WITHIN + Duration::from_millis(500), "{took:?}");
         assert!(daemon.kill());
@@ -85,7 +85,7 @@ async fn pause_after(wait: Duration, by_file: bool) -> bool {
         daemon.signal("USR1");
         Via::Signal
     };
-    until_paused(&home, via, asked).await;
+    until_paused(&home, via.clone(), asked).await;
     // Long enough for anything that was queued.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let writes = played.writes("paused");

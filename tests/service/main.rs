@@ -13,6 +13,8 @@ mod support;
 mod absent_cluster;
 mod acting;
 mod deciding;
+mod eviction;
+mod flip;
 mod night;
 mod people;
 mod rollback;

@@ -153,7 +153,8 @@ impl Stage {
         self.nightshift_at(self.namespace.plane().address(), rules).await
     }
 
-    async fn nightshift_at(&self, api_server: SocketAddr, rules: &str) -> Nightshift {
+    /// Both.
+    pub async fn nightshift_at(&self, api_server: SocketAddr, rules: &str) -> Nightshift {
         self.write_rules(rules);
         let config = self.file("nightshift.yaml");
         std::fs::write(&config, self.settings(api_server)).expect("written");
@@ -175,7 +176,7 @@ impl Stage {
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
-             kubernetes: {{kubeconfig: {}}}\n\
+             kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
              slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'}}\n\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
             file("nightshift.db"),

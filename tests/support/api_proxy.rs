@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::background::Background;
 use super::control_plane::ControlPlane;
+use super::failing::{Becomes, Failing, Failure};
 
 /// One request as it passed.
 #[derive(Clone, Debug)]
@@ -94,6 +95,7 @@ struct Shared {
     http: reqwest::Client,
     plans: Mutex<VecDeque<(Picks, Fate)>>,
     passed: Mutex<Vec<Passed>>,
+    failing: Arc<Failing>,
 }
 
 pub struct ApiProxy {
@@ -121,6 +123,7 @@ impl ApiProxy {
                 .expect("a client"),
             plans: Mutex::default(),
             passed: Mutex::default(),
+            failing: Arc::default(),
         });
         let background = Background::start("api-proxy");
         let listener = background.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
@@ -129,6 +132,10 @@ impl ApiProxy {
         let serving = shared.clone();
         background.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                if serving.failing.refuses() {
+                    let _ = stream.set_zero_linger();
+                    continue;
+                }
                 let (acceptor, shared) = (acceptor.clone(), serving.clone());
                 tokio::task::spawn(async move {
                     let _ = stream.set_nodelay(true);
@@ -158,6 +165,11 @@ impl ApiProxy {
         self.next(acts, Fate::LoseAnswer);
     }
 
+    /// Says which call fails by its number; besides the plans.
+    pub fn failing(&self) -> &Arc<Failing> {
+        &self.shared.failing
+    }
+
     /// Everything that came, oldest first.
     pub fn passed(&self) -> Vec<Passed> {
         self.shared.passed.lock().unwrap().clone()
@@ -185,11 +197,19 @@ async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         let found = plans.iter().position(|(picks, _)| picks(&method, &uri));
         found.and_then(|at| plans.remove(at)).map(|(_, fate)| fate)
     };
+    let becomes = shared.failing.call(acts(&method, &uri));
     let number = {
         let mut passed = shared.passed.lock().unwrap();
         passed.push(Passed { method, uri: uri.clone(), body: body.clone(), at, answered: None });
         passed.len() - 1
     };
+    match becomes {
+        Becomes::Fails(Failure::Gone | Failure::Reset) => return Err(Lost),
+        // Until the client leaves, and the connection with it.
+        Becomes::Fails(Failure::Hangs) => std::future::pending().await,
+        Becomes::IsHeld => shared.failing.at_the_gate().await,
+        Becomes::Fails(Failure::AnswerLost | Failure::ServerFails) | Becomes::Passes => {}
+    }
     match &fate {
         Some(Fate::LoseRequest) => return Err(Lost),
         Some(Fate::Answer(status, headers, text)) => {
@@ -216,6 +236,16 @@ async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     });
     let Ok(Ok((status, headers, bytes))) = delivered.await else { return Err(Lost) };
     shared.passed.lock().unwrap()[number].answered = Some(status.as_u16());
+    match becomes {
+        Becomes::Fails(Failure::AnswerLost) => return Err(Lost),
+        Becomes::Fails(Failure::ServerFails) => {
+            let text =
+                r#"{"kind":"Status","status":"Failure","reason":"InternalError","code":500,"message":"on purpose"}"#;
+            let answer = Response::builder().status(500).header("content-type", "application/json");
+            return Ok(answer.body(Full::new(Bytes::from_static(text.as_bytes()))).expect("a valid answer"));
+        }
+        _ => {}
+    }
     match fate {
         Some(Fate::LoseAnswer) => return Err(Lost),
         Some(Fate::DelayAnswer(delay)) => tokio::time::sleep(delay).await,
@@ -227,6 +257,9 @@ async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         if !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding" | "content-encoding") {
             answer.headers_mut().append(name.clone(), value.clone());
         }
+    }
+    if shared.failing.ends_connections() {
+        answer.headers_mut().insert("connection", reqwest::header::HeaderValue::from_static("close"));
     }
     Ok(answer)
 }

@@ -9,6 +9,8 @@ use tokio::sync::OnceCell;
 
 use super::supervised::{End, Supervised, free_ports, words};
 
+/// A folder with the server's programs, in place of Debian's: for another version.
+const OTHER: &str = "NIGHTSHIFT_TEST_POSTGRES_BIN";
 const START_TRIES: u32 = 3;
 const PG_VARIABLES: [&str; 7] = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGDATA", "PGSERVICE"];
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -47,7 +49,7 @@ impl Postgres {
     }
 
     async fn start(fsync: Fsync, settings: &[&str]) -> Result<Self, String> {
-        let programs = programs().ok_or("no initdb in PATH, nor under /usr/lib/postgresql")?;
+        let programs = programs()?;
         let mut last = String::new();
         for _ in 0..START_TRIES {
             match Self::try_start(&programs, fsync, settings).await {
@@ -113,7 +115,7 @@ impl Postgres {
         let deadline = Instant::now() + READY_WITHIN;
         let port = self.port.to_string();
         loop {
-            let mut ready = Command::new(self.programs.join("pg_isready"));
+            let mut ready = Command::new(self.client("pg_isready"));
             let seen = match succeeds(ready.args(["-q", "-h", "127.0.0.1", "-p", &port])) {
                 Ok(_) => return Ok(()),
                 Err(seen) => seen,
@@ -142,7 +144,7 @@ impl Postgres {
 
     /// Runs SQL with psql; its rows, one a line, columns by `|`.
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        let mut psql = Command::new(self.programs.join("psql"));
+        let mut psql = Command::new(self.client("psql"));
         psql.args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(self.url(database));
         let output = succeeds(&mut psql).unwrap_or_else(|reason| panic!("{statement}: {reason}"));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -155,11 +157,18 @@ impl Postgres {
 
     /// One of PostgreSQL's own programs, with nothing of our environment.
     pub fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
+        let mut command = Command::new(self.client(name));
         for name in PG_VARIABLES {
             command.env_remove(name);
         }
         command
+    }
+
+    /// A client's program: the system's own where the server came without.
+    fn client(&self, name: &str) -> PathBuf {
+        let own = self.programs.join(name);
+        let system = || installed().map(|folder| folder.join(name));
+        if own.is_file() { own } else { system().unwrap_or_else(|| PathBuf::from(name)) }
     }
 
     pub fn port(&self) -> u16 {
@@ -171,8 +180,17 @@ impl Postgres {
     }
 }
 
-/// The newest PostgreSQL's programs. Debian keeps the servers out of PATH.
-fn programs() -> Option<PathBuf> {
+/// The programs of the server that is tested.
+fn programs() -> Result<PathBuf, String> {
+    match std::env::var_os(OTHER).map(PathBuf::from) {
+        Some(other) if ["initdb", "postgres"].iter().all(|name| other.join(name).is_file()) => Ok(other),
+        Some(other) => Err(format!("{OTHER} is {}, which has no initdb and postgres", other.display())),
+        None => installed().ok_or_else(|| "no initdb in PATH, nor under /usr/lib/postgresql".to_owned()),
+    }
+}
+
+/// The newest installed PostgreSQL's programs. Debian keeps the servers out of PATH.
+fn installed() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = versions
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))

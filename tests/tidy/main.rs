@@ -2,6 +2,7 @@
 //!
 //! - [`imports`] — which part of the crate may name which other
 //! - [`source`] — what each file of source code keeps to
+//! - [`guards`] — what each guard brings with it
 //! - [`tree`] — READMEs, the changelog, paths that documents name
 //! - [`shipped`] — the rules that we ship
 //! - [`licences`] — what the dependencies may be licensed under, and where they may come from
@@ -11,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod code;
+mod guards;
 mod imports;
 mod licences;
 mod shipped;

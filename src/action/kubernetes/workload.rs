@@ -12,7 +12,7 @@ use crate::{
         time::Micros,
     },
     peer::{
-        kubernetes::{Class, Cluster, Place, Problem, Resource},
+        kubernetes::{Class, Cluster, Place, Resource},
         selector::Selector,
     },
 };
@@ -182,25 +182,40 @@ pub struct Condition {
 impl Workload {
     /// Reads it. A member of a set must be listed by the set's selector: a label that picks anything else picks nothing.
     pub async fn read(cluster: &Cluster, named: Named<'_>, until: Instant) -> Result<Workload, String> {
+        Workload::find(cluster, named, until).await?
+    }
+
+    /// The same, for whom "there is none" is an answer: that is the inner error, and the outer one is not to have been told.
+    pub async fn find(cluster: &Cluster, named: Named<'_>, until: Instant) -> Result<Result<Workload, String>, String> {
         let workload: Workload = match named.selector {
-            None => cluster.get(named.place(), until).await.map_err(|problem| missing(problem, named))?,
+            None => match cluster.get(named.place(), until).await {
+                Ok(workload) => workload,
+                Err(problem) if problem.class == Class::NotFound => {
+                    return Ok(Err(format!("{} does not exist", named.words())));
+                }
+                Err(problem) => return Err(problem.says),
+            },
             Some(selector) => {
                 let field = format!("metadata.name={}", named.name);
                 let place = Place { name: None, ..named.place() };
                 let query = [("labelSelector", selector), ("fieldSelector", field.as_str())];
                 let listed: Vec<Workload> = cluster.list(place, &query, until).await?;
-                listed.into_iter().find(|workload| workload.metadata.name == named.name).ok_or_else(|| {
-                    format!("the label picks {}, which the set does not list ({selector})", named.words())
-                })?
+                match listed.into_iter().find(|workload| workload.metadata.name == named.name) {
+                    Some(workload) => workload,
+                    None => {
+                        let words = named.words();
+                        return Ok(Err(format!("the label picks {words}, which the set does not list ({selector})")));
+                    }
+                }
             }
         };
         if workload.metadata.uid.is_empty() {
             return Err(format!("{} came without a uid", named.words()));
         }
         if workload.metadata.deletion_timestamp.is_some() {
-            return Err(format!("{} is being deleted", named.words()));
+            return Ok(Err(format!("{} is being deleted", named.words())));
         }
-        Ok(workload)
+        Ok(Ok(workload))
     }
 
     /// How many members the set has that it is picked from. Where that can't be learned nobody is kept waiting by it.
@@ -270,12 +285,5 @@ impl Workload {
             rolls_back: None,
             runs: self.runs(named.kind),
         }
-    }
-}
-
-fn missing(problem: Problem, named: Named<'_>) -> String {
-    match problem.class {
-        Class::NotFound => format!("{} does not exist", named.words()),
-        _ => problem.says,
     }
 }

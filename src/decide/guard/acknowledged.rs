@@ -13,3 +13,24 @@ pub fn guard(case: &Case) -> Says {
         (None, _) => Says::allow("nobody has it", ""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn whoever_has_it_is_asked(acknowledged_by in prop::option::of("[a-z]{1,6}"), approved_by in approvals()) {
+            let mut scene = Scene::clear();
+            scene.incident().acknowledged_by = acknowledged_by.clone();
+            scene.step().approved_by = approved_by.clone();
+            let wanted = match (acknowledged_by, approved_by) {
+                (Some(by), None) => asks(Reason::Acknowledged { by }),
+                (Some(_), Some(_)) | (None, _) => Verdict::Allow,
+            };
+            prop_assert_eq!(scene.says(Guard::Acknowledged), wanted);
+        }
+    }
+}

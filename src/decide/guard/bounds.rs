@@ -43,3 +43,58 @@ fn to_zero(case: &Case, value: String) -> Says {
     let (severity, worst) = (case.incident.severity.clone(), worst.name.clone());
     Says::deny(value, limit, Reason::ZeroOnlyForWorst { severity, worst })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use crate::model::rung::Bounds;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn what_is_let_through_is_within_bounds_and_leaves_one_ready_or_was_approved(
+            replicas in prop::option::of((0..8_u32, 0..8_u32)), bounds in prop::option::of((0..4_u32, 0..4_u32, any::<bool>())),
+            ready in 0..4_u32, min_ready_after in prop::option::of(0..3_u32), approved_by in approvals(),
+            purpose in purposes(), rank in 0..3_u32,
+        ) {
+            let mut scene = Scene::clear();
+            let bounds = bounds.map(|(min, more, zero)| Bounds { min, max: min + more, may_scale_to_zero: zero });
+            scene.step().rung.bounds = bounds;
+            (scene.step().approved_by, scene.step().purpose) = (approved_by.clone(), purpose.clone());
+            scene.incident().rank = rank;
+            scene.facts().ready = ready;
+            let effect = &mut scene.plan().proposal.effect;
+            effect.replicas = replicas.map(|(from, to)| Replicas { from, to });
+            effect.min_ready_after = min_ready_after;
+            let says = scene.says(Guard::Bounds);
+            let is_fix = purpose.is_fix();
+            let leaves_none = is_fix && ready > 0 && min_ready_after == Some(0);
+            match (&says, replicas) {
+                (Verdict::Allow, Some((_, 0))) => {
+                    // The one way to zero: a target that allows it, the most severe, and somebody's approval.
+                    prop_assert!(is_fix && rank == 0 && approved_by.is_some());
+                    prop_assert!(bounds.is_some_and(|bounds| bounds.may_scale_to_zero));
+                }
+                (Verdict::Allow, Some((_, to))) => {
+                    prop_assert!(bounds.is_none_or(|bounds| (bounds.min..=bounds.max).contains(&to)));
+                    prop_assert!(!leaves_none || approved_by.is_some());
+                }
+                (Verdict::Allow, None) => prop_assert!(!leaves_none || approved_by.is_some()),
+                (Verdict::Deny { reason: Reason::OutOfBounds { want, min, max } }, Some((_, to))) => {
+                    prop_assert!(*want == to && (to < *min || *max < to) && *min >= 1);
+                }
+                (Verdict::Deny { reason: Reason::ZeroOnlyForWorst { .. } }, Some((_, to))) => {
+                    prop_assert!(to == 0 && rank > 0);
+                }
+                (Verdict::Ask { reason: Reason::ToZero }, Some((_, to))) => {
+                    prop_assert!(to == 0 && rank == 0 && approved_by.is_none());
+                }
+                (Verdict::Ask { reason: Reason::NoneReady { now } }, _) => {
+                    prop_assert!(leaves_none && approved_by.is_none() && *now == ready);
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

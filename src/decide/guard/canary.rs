@@ -22,3 +22,33 @@ pub fn guard(case: &Case) -> Says {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn the_first_runs_are_asked_for_and_a_change_begins_anew(
+            canary in 0..4_u32, runs in 0..6_u32, before_a_change in any::<bool>(), mode in modes(), approved_by in approvals(),
+        ) {
+            let mut scene = Scene::clear();
+            scene.rules(|spec| spec.rules.iter_mut().for_each(|rule| rule.canary = canary));
+            (scene.step().rung.mode, scene.step().approved_by) = (mode, approved_by.clone());
+            let rule = scene.rule();
+            let hash = if before_a_change { "before" } else { scene.policy.rule_hash(&rule).unwrap() }.to_owned();
+            for _ in 0..runs {
+                scene.state.records.acted(&rule, &hash);
+            }
+            let run = if before_a_change { 1 } else { runs + 1 };
+            let wanted = if mode == Mode::Auto && run <= canary && approved_by.is_none() {
+                asks(Reason::Canary { run, of: canary })
+            } else {
+                Verdict::Allow
+            };
+            prop_assert_eq!(scene.says(Guard::Canary), wanted);
+        }
+    }
+}

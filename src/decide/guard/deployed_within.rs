@@ -32,3 +32,45 @@ pub fn guard(case: &Case) -> Says {
 fn deployed_within(with: &serde_json::Value) -> Option<Span> {
     with.get("deployed_within").and_then(serde_json::Value::as_str).and_then(|text| Span::parse(text).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use crate::model::observation::RollsBack;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn only_what_is_young_and_came_before_the_alert_is_rolled_back(
+            deployed in prop::option::of(around(Span::minutes(10), 14)), fired in prop::option::of(grid(Span::minutes(10), 14)),
+            within in prop::option::of(1..12_i64),
+        ) {
+            let mut scene = Scene::clear();
+            let now = scene.now;
+            match fired {
+                Some(ago) => scene.alert().starts_at = now - ago,
+                None => scene.alert().held = crate::decide::state::Held::Resolved,
+            }
+            scene.facts().rolls_back =
+                deployed.map(|ago| RollsBack { revision: 3, deployed_at: now - ago, forbidden: None });
+            let limit = Span::minutes(within.map_or(60, |tens| tens * 10));
+            if within.is_some() {
+                scene.step().rung.with = serde_json::json!({"deployed_within": limit.to_string()});
+            }
+            let says = scene.says(Guard::DeployedWithin);
+            match deployed {
+                None => prop_assert_eq!(says, Verdict::Allow, "it rolls nothing back"),
+                Some(ago) if ago > limit => {
+                    let age = Span::seconds(ago.0 / 1_000_000);
+                    prop_assert_eq!(says, deny(Reason::DeployedLongAgo { revision: 3, age, limit }));
+                }
+                Some(ago) if fired.is_some_and(|fired| ago >= fired) => prop_assert_eq!(says, Verdict::Allow),
+                Some(ago) => {
+                    let fired_at = fired.map(|fired| now - fired);
+                    prop_assert_eq!(says, deny(Reason::DeployedSince { revision: 3, at: now - ago, fired_at }));
+                }
+            }
+        }
+    }
+}

@@ -48,3 +48,50 @@ pub fn guard(case: &Case) -> Says {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn only_what_alertmanager_lists_is_acted_on(
+            answer in answers(), doubts in 0..5_u32, mode in modes(), doubtful in any::<bool>(),
+        ) {
+            let mut scene = Scene::clear();
+            scene.step().doubts = doubts;
+            scene.step().rung.mode = mode;
+            scene.alert().doubtful = doubtful;
+            prop_assert_eq!(scene.alert().held, Held::Firing);
+            scene.seen().firing = answer.clone();
+            let says = scene.says(Guard::Firing);
+            let listed = |wanted: fn(&Firing) -> bool| match &answer {
+                FiringAnswer::Answered { alerts, .. } => alerts.values().any(wanted),
+                FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => false,
+            };
+            let is_active = listed(|firing| matches!(firing, Firing::Active { .. }));
+            let is_silenced = listed(|firing| matches!(firing, Firing::Suppressed { .. }));
+            let is_unknown = listed(|firing| matches!(firing, Firing::Unprocessed));
+            match &answer {
+                FiringAnswer::NotAsked if scene.is_shadow() => {
+                    prop_assert_eq!(says, if doubtful { deny(Reason::Doubtful) } else { Verdict::Allow });
+                }
+                FiringAnswer::NotAsked => {
+                    prop_assert!(matches!(says, Verdict::Deny { reason: Reason::FiringUnknown { .. } }), "{:?}", says);
+                }
+                FiringAnswer::Unreachable { problem } => {
+                    prop_assert_eq!(says, doubt(&scene, Reason::FiringUnknown { problem: problem.clone() }));
+                }
+                // A silence is the next guard's affair.
+                FiringAnswer::Answered { .. } if is_active || is_silenced => prop_assert_eq!(says, Verdict::Allow),
+                FiringAnswer::Answered { .. } if is_unknown => {
+                    let is_unknown = matches!(says.reason(), Some(Reason::FiringUnknown { .. }));
+                    prop_assert!(is_unknown && says != Verdict::Allow, "{:?}", says);
+                }
+                FiringAnswer::Answered { .. } => prop_assert_eq!(says, doubt(&scene, Reason::NotListed)),
+            }
+        }
+    }
+}

@@ -13,3 +13,25 @@ pub fn guard(case: &Case) -> Says {
     }
     Says::allow(format!("{} old", age.rounded()), limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn thirty_seconds_are_the_most(age in around(Span::seconds(5), 12), doubts in 0..5_u32, purpose in purposes()) {
+            let mut scene = Scene::clear();
+            (scene.step().doubts, scene.step().purpose) = (doubts, purpose);
+            scene.facts().observed_at = scene.now - age;
+            let wanted = if age <= Span::seconds(30) {
+                Verdict::Allow
+            } else {
+                doubt(&scene, Reason::ObservationOld { age, limit: Span::seconds(30) })
+            };
+            prop_assert_eq!(scene.says(Guard::Fresh), wanted);
+        }
+    }
+}

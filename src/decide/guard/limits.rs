@@ -61,3 +61,59 @@ fn used(state: &State, scope: &str, limit: &Limit, now: Micros) -> (u32, Option<
     let over = recent.len().saturating_sub(limit.count as usize);
     (used, recent.get(over).map(|start| *start + limit.within))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn it_is_yes_exactly_while_fewer_have_started_within_the_window(
+            starts in prop::collection::vec((around(Span::minutes(1), 20), 0..3_usize), 0..10),
+            limits in prop::collection::vec((0..3_usize, 1..5_u32, 1..15_i64), 0..4), mode in modes(),
+        ) {
+            let mut scene = Scene::clear();
+            let made = |scope: usize| {
+                let of = limits.iter().filter(|(of, ..)| *of == scope);
+                of.map(|(_, count, within)| Limit { count: *count, within: Span::minutes(*within) }).collect::<Vec<_>>()
+            };
+            scene.rules(|spec| {
+                spec.rules.iter_mut().for_each(|rule| rule.limits = made(0));
+                (spec.limits_namespace, spec.limits_all) = (made(1), made(2));
+            });
+            scene.step().rung.mode = mode;
+            let (rule, target, now) = (scene.rule(), scene.target(), scene.now);
+            let prefix = if scene.is_shadow() { "shadow: " } else { "" };
+            let scopes = [format!("{rule} on {target}"), "namespace production".into(), "all rules".into()];
+            let scopes = scopes.map(|scope| format!("{prefix}{scope}"));
+            scene.state.starts.clear();
+            let mut oldest_first = starts;
+            oldest_first.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
+            for (ago, scope) in &oldest_first {
+                scene.state.starts.entry(scopes[*scope].clone()).or_default().push_back(now - *ago);
+            }
+            let used_of = |scope: usize, within: Span| {
+                u32::try_from(oldest_first.iter().filter(|(ago, of)| *of == scope && *ago < within).count()).unwrap()
+            };
+            let is_full = |(scope, count, within): &(usize, u32, i64)| used_of(*scope, Span::minutes(*within)) >= *count;
+            match scene.says(Guard::Limits) {
+                Verdict::Allow => prop_assert!(!limits.iter().any(is_full)),
+                Verdict::Deny { reason: Reason::LimitReached { scope, used, limit, within, frees_at } } => {
+                    let place = scopes.iter().position(|name| *name == scope).unwrap();
+                    prop_assert!(limits.contains(&(place, limit, within.0 / 60_000_000)), "a limit that is set");
+                    prop_assert!(used >= limit && used == used_of(place, within), "{} of {}", used, limit);
+                    // Then one may start again, and not a moment sooner.
+                    let frees_at = frees_at.unwrap();
+                    let used_at = |at: Micros| {
+                        let recent = |(ago, of): &&(Span, usize)| *of == place && now - *ago + within > at;
+                        oldest_first.iter().filter(recent).count()
+                    };
+                    prop_assert!(used_at(frees_at) < limit as usize && used_at(frees_at - Span(1)) >= limit as usize);
+                }
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

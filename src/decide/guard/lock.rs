@@ -7,7 +7,7 @@ use crate::model::{reason::Reason, step::Verdict, time::Span};
 const LOOK_AGAIN: Span = Span::seconds(5);
 
 pub fn guard(case: &Case) -> Says {
-    match case.state.locks.get(&case.target) {
+    match case.state.lock_on(&case.step.rung.target, case.id.incident) {
         _ if case.is_shadow() => Says::allow("shadow takes no lock", ""),
         Some(lock) if lock.incident == case.id.incident && lock.unknown && case.is_fix() => {
             let why =
@@ -27,7 +27,7 @@ pub fn guard(case: &Case) -> Says {
             let reason = Reason::TargetLocked { by: lock.incident };
             Says::verdict(format!("held by incident {}", lock.incident), "free", Verdict::Hold { until: None, reason })
         }
-        Some(_) => match case.state.working_on(&case.target, case.id) {
+        Some(_) => match case.state.working_on(&case.step.rung.target, case.id) {
             // Also our own: what one step did is measured before the next touches it.
             Some((other, until)) => {
                 let reason = Reason::TargetLocked { by: case.id.incident };
@@ -37,5 +37,56 @@ pub fn guard(case: &Case) -> Says {
             None => Says::allow("ours", "free"),
         },
         None => Says::allow("free", "free"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::laws::*;
+    use crate::decide::state::Lock;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn one_incident_at_a_time_and_one_step_of_it(
+            held in prop::option::of((any::<bool>(), any::<bool>())), works in prop::option::of((0..3_usize, -20..20_i64)),
+            mode in modes(), purpose in purposes(),
+        ) {
+            let mut scene = Scene::clear();
+            let (id, now, target) = (scene.id, scene.now, scene.target());
+            if let Some((ours, unknown)) = held {
+                let incident = if ours { id.incident } else { OTHER };
+                scene.state.locks.insert(target, Lock { incident, unknown });
+            }
+            scene.step().rung.mode = mode;
+            scene.step().purpose = purpose.clone();
+            if let Some((phase, due)) = works {
+                let phase = [Phase::Acting, Phase::ReadBack, Phase::Verifying][phase];
+                let mut other = scene.step().clone();
+                (other.phase, other.verify_by) = (phase, Some(now + Span::seconds(due)));
+                let number = StepId { number: id.number + 1, ..id };
+                scene.state.live.entry(phase).or_default().insert((other.rank, number));
+                scene.state.steps.insert(number, other);
+            }
+            let says = scene.says(Guard::Lock);
+            let (is_fix, is_shadow) = (purpose.is_fix(), scene.is_shadow());
+            match (held, works) {
+                _ if is_shadow => prop_assert_eq!(says, Verdict::Allow, "shadow takes no lock"),
+                (None, _) => prop_assert_eq!(says, Verdict::Allow),
+                (Some((false, false)), _) => prop_assert_eq!(says, hold(None, Reason::TargetLocked { by: OTHER })),
+                (Some((false, true)), _) => {
+                    prop_assert!(matches!(says, Verdict::Deny { reason: Reason::OutcomeUnknown { .. } }), "{:?}", says);
+                }
+                (Some((true, true)), _) if is_fix => {
+                    prop_assert!(matches!(says, Verdict::Deny { reason: Reason::OutcomeUnknown { .. } }), "{:?}", says);
+                }
+                (Some((true, _)), Some((_, due))) => {
+                    let until = now + Span::seconds(due.max(5));
+                    prop_assert_eq!(says, hold(Some(until), Reason::TargetLocked { by: id.incident }));
+                }
+                (Some((true, _)), None) => prop_assert_eq!(says, Verdict::Allow),
+            }
+        }
     }
 }

@@ -21,6 +21,8 @@ pub mod flapping;
 pub mod freeze;
 pub mod fresh;
 pub mod itself;
+#[cfg(test)]
+mod laws;
 pub mod limits;
 pub mod lock;
 pub mod mode;
@@ -269,4 +271,61 @@ pub(super) fn judge(
         .or_else(|| first(|verdict| matches!(verdict, Verdict::Ask { .. })))
         .unwrap_or(Verdict::Allow);
     Judgement { verdict, trace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::laws::*;
+    use crate::model::step::{Guard, Verdict};
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_stands_in_the_way_of_a_clear_scene() {
+        let judged = Scene::clear().judged();
+        assert_eq!(judged.verdict, Verdict::Allow);
+        // What `why` shows: each guard has its line, in the order in which they are asked.
+        assert_eq!(judged.trace.iter().map(|line| line.guard).collect::<Vec<_>>(), Guard::ALL);
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn the_first_that_blocks_decides_and_every_guard_has_its_line(
+            paused in any::<bool>(), owned in any::<bool>(), old in any::<bool>(), settles in any::<bool>(),
+            acknowledged in any::<bool>(), approved_by in approvals(), mode in modes(), purpose in purposes(),
+            seen in any::<bool>(),
+        ) {
+            let mut scene = Scene::clear();
+            let by = "ann".to_owned();
+            let view = crate::decide::state::PauseView { by: by.clone(), reason: String::new(), since: scene.now };
+            scene.state.paused = paused.then_some(view);
+            scene.state.settling_until = settles.then(|| scene.now + super::FACTS_FRESH);
+            scene.incident().acknowledged_by = acknowledged.then(|| by.clone());
+            scene.facts().owner = owned.then_some(by);
+            if old {
+                scene.facts().observed_at = scene.now - super::CONFIRMATION_FRESH;
+            }
+            if !seen {
+                scene.observation = Err("no answer".into());
+            }
+            (scene.step().rung.mode, scene.step().approved_by, scene.step().purpose) = (mode, approved_by, purpose.clone());
+            let judged = scene.judged();
+            let verdicts: Vec<&Verdict> = judged.trace.iter().map(|line| &line.verdict).collect();
+            let first = |wanted: fn(&&&Verdict) -> bool| verdicts.iter().find(wanted).map(|found| (**found).clone());
+            let wanted = first(|verdict| matches!(verdict, Verdict::Deny { .. } | Verdict::Hold { .. }))
+                .or_else(|| first(|verdict| matches!(verdict, Verdict::WouldHave)))
+                .or_else(|| first(|verdict| matches!(verdict, Verdict::Ask { .. })));
+            prop_assert_eq!(&judged.verdict, &wanted.unwrap_or(Verdict::Allow));
+            let asked: Vec<Guard> = judged.trace.iter().map(|line| line.guard).collect();
+            let in_order: Vec<Guard> = Guard::ALL.into_iter().filter(|guard| asked.contains(guard)).collect();
+            prop_assert_eq!(&asked, &in_order, "each once, in their order");
+            for guard in Guard::ALL {
+                let is_asked = purpose.is_fix() && (seen || !super::needs_observation(guard));
+                prop_assert!(!is_asked || asked.contains(&guard), "{:?} was not asked", guard);
+                let is_safety = matches!(guard, Guard::Pause | Guard::Lock | Guard::Observed | Guard::Concurrency);
+                prop_assert!(!is_safety || asked.contains(&guard), "{:?} is asked for every purpose", guard);
+            }
+        }
+    }
 }

@@ -15,3 +15,30 @@ pub fn guard(case: &Case) -> Says {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::laws::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn the_least_of_rung_and_all_decides_and_never_more_than_it_allows(
+            of_rung in modes(), of_all in modes(), approved_by in approvals(), purpose in purposes(),
+        ) {
+            let mut scene = Scene::clear();
+            scene.rules(|spec| spec.mode = of_all);
+            (scene.step().rung.mode, scene.step().approved_by) = (of_rung, approved_by.clone());
+            scene.step().purpose = purpose.clone();
+            // What puts something back does not wait for a mode that was lowered since.
+            let mode = if purpose.is_fix() { of_rung.min(of_all) } else { of_rung };
+            let wanted = match mode {
+                Mode::Shadow if purpose.is_fix() => Verdict::WouldHave,
+                Mode::Ask if approved_by.is_none() => asks(Reason::ModeAsks),
+                Mode::Shadow | Mode::Ask | Mode::Auto => Verdict::Allow,
+            };
+            prop_assert_eq!(scene.says(Guard::Mode), wanted);
+        }
+    }
+}

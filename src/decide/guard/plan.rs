@@ -22,3 +22,37 @@ pub fn guard(case: &Case) -> Says {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn nothing_is_done_without_a_plan_that_action_and_server_accept(
+            refused in prop::option::of("[a-z]{1,9}"), planned in any::<bool>(),
+            dry_run in prop::option::of(prop::option::of("[a-z]{1,9}")), approved_by in approvals(),
+        ) {
+            let mut scene = Scene::clear();
+            scene.step().approved_by = approved_by;
+            if let Some(why) = &refused {
+                scene.seen().proposal = Proposed::Refused { why: why.clone() };
+            }
+            if !planned {
+                scene.plan = None;
+            }
+            scene.seen().dry_run = dry_run.clone().map(|rejected| match rejected {
+                Some(why) => DryRun::Rejected { why },
+                None => DryRun::Accepted,
+            });
+            let says = scene.says(Guard::Plan);
+            let may = refused.is_none() && planned && !matches!(dry_run, Some(Some(_)));
+            prop_assert_eq!(says == Verdict::Allow, may, "{:?}", says);
+            let words = says.reason().map(|reason| reason.says(&scene.policy.zone)).unwrap_or_default();
+            let why = dry_run.flatten().or(refused).unwrap_or_default();
+            prop_assert!(matches!(says, Verdict::Allow | Verdict::Deny { .. }) && words.contains(&why), "{}", words);
+        }
+    }
+}

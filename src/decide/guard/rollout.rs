@@ -19,3 +19,34 @@ pub fn guard(case: &Case) -> Says {
         (None, _) => Says::allow("none", limit),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::laws::*;
+    use crate::model::observation::RollsBack;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn a_running_one_is_left_alone_but_the_one_that_is_rolled_back(
+            paused in any::<bool>(), running in any::<bool>(), deployed in prop::option::of(around(Span::minutes(1), 6)),
+            fired in grid(Span::minutes(1), 6),
+        ) {
+            let mut scene = Scene::clear();
+            let now = scene.now;
+            scene.alert().starts_at = now - fired;
+            scene.facts().paused = paused;
+            scene.facts().rollout = running.then(|| "1 of 4 updated".into());
+            scene.facts().rolls_back =
+                deployed.map(|ago| RollsBack { revision: 3, deployed_at: now - ago, forbidden: None });
+            let is_the_cause = deployed.is_some_and(|deployed| deployed >= fired);
+            let wanted = match (paused, running) {
+                (true, _) => deny(Reason::RolloutPaused),
+                (false, true) if !is_the_cause => deny(Reason::RolloutRunning { says: "1 of 4 updated".into() }),
+                (false, _) => Verdict::Allow,
+            };
+            prop_assert_eq!(scene.says(Guard::Rollout), wanted);
+        }
+    }
+}

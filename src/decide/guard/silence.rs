@@ -28,3 +28,31 @@ pub fn guard(case: &Case) -> Says {
     let reason = Reason::Silenced { by: by.into_iter().cloned().collect() };
     Says::deny(format!("{suppressed} silenced or inhibited"), "not silenced", reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::laws::*, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases())]
+        #[test]
+        fn one_silenced_alert_speaks_for_the_incident(answer in answers(), mode in modes()) {
+            let mut scene = Scene::clear();
+            scene.step().rung.mode = mode;
+            scene.seen().firing = answer.clone();
+            let mut by = BTreeSet::new();
+            let mut silenced = false;
+            if let FiringAnswer::Answered { alerts, .. } = &answer {
+                for firing in alerts.values() {
+                    if let Firing::Suppressed { by: ids } = firing {
+                        silenced = true;
+                        by.extend(ids.iter().cloned());
+                    }
+                }
+            }
+            let wanted = if silenced { deny(Reason::Silenced { by: by.into_iter().collect() }) } else { Verdict::Allow };
+            prop_assert_eq!(scene.says(Guard::Silence), wanted);
+        }
+    }
+}

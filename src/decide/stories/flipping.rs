@@ -1,13 +1,21 @@
 //! Stories of a change that is watched to the end of its window, and put back by itself where it fails by itself.
 
 use super::harness::{Story, rule};
-use crate::model::{
-    event::{Event, LadderEnd},
-    observation::{Reading, TargetReading},
-    reason::Reason,
-    rung::IfIneffective,
-    step::{Answer, Phase, Purpose},
-    time::Span,
+use crate::{
+    decide::policy::{Choice, TargetSpec},
+    model::{
+        event::{Event, LadderEnd},
+        firing::{Firing, FiringAnswer},
+        id::{Fingerprint, IncidentId, StepId},
+        input::{Command, Input},
+        mode::Mode,
+        observation::{Reading, TargetReading},
+        reason::Reason,
+        rung::IfIneffective,
+        step::{Answer, Phase, Purpose},
+        target::{Kind, Object},
+        time::Span,
+    },
 };
 
 /// A ladder of two rungs whose first one has acted and has settled. `if_ineffective` is `keep`.
@@ -167,13 +175,204 @@ fn what_somebody_else_changed_meanwhile_is_left_to_people_with_the_difference() 
 }
 
 #[test]
-fn whoever_took_it_over_hears_that_it_got_worse() {
+fn whoever_took_it_over_hears_at_once_that_it_got_worse_and_it_goes_back_once() {
+    for lowered in [false, true] {
+        let mut story = flipped();
+        let flip = story.last_step();
+        story.reloads(|spec| if lowered { spec.mode = Mode::Shadow } else { spec.rules[0].remediate.clear() });
+        assert_eq!((story.phase(flip), story.pages()), (Phase::Verifying, 1), "it is verified by its own text");
+        let reading = broken(&story);
+        story.measures(reading);
+        assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
+        assert_eq!((undos(&story), story.pages()), (1, 2));
+        goes_back(&mut story);
+        assert_eq!((undos(&story), story.pages(), story.starts_count()), (1, 2, 2), "said once");
+        assert!(story.state.locks.is_empty());
+    }
+}
+
+#[test]
+fn after_an_acknowledge_it_still_goes_back_and_nobody_is_woken_twice() {
     let mut story = flipped();
-    let flip = story.last_step();
-    story.reloads(|spec| spec.rules[0].remediate.clear());
-    let paged = story.pages();
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
+    let reading = broken(&story);
+    story.measures(reading);
+    goes_back(&mut story);
+    let reason = Reason::Broke { why: "1 endpoints of green are ready".into() };
+    assert_eq!(story.ladder(1), Some(LadderEnd::HandedOver { reason }));
+    assert_eq!((undos(&story), story.pages()), (1, 0));
+    assert!(story.posts().iter().any(|post| post.starts_with("Over to you: what it switched to is not well")));
+}
+
+#[test]
+fn after_a_person_resolved_it_goes_back_and_they_are_woken() {
+    let mut story = flipped();
+    story.command("ann", Command::Resolve { incident: IncidentId(1) });
+    assert_eq!((story.phase(story.last_step()), story.pages()), (Phase::Verifying, 0));
+    let reading = broken(&story);
+    story.measures(reading);
+    assert_eq!((undos(&story), story.pages()), (1, 1));
+    goes_back(&mut story);
+    assert_eq!((undos(&story), story.pages(), story.incident_state(1)), (1, 1, "resolved"));
+    assert!(story.state.locks.is_empty());
+}
+
+#[test]
+fn what_fires_again_elsewhere_ends_no_watch_and_waits_for_its_end() {
+    let mut story = flipped();
+    story.command("ann", Command::Resolve { incident: IncidentId(1) });
+    story.after(Span::seconds(5)).resolves("WebIsSlow");
+    story.after(Span::seconds(5)).fires("WebIsSlow");
+    let flip = StepId { incident: IncidentId(1), number: 1 };
+    for target in [watched(&story).target, TargetReading::Unread { problem: "no answer".into() }] {
+        let reading = Reading { target, ..story.reading() };
+        story.measures(reading);
+        assert_eq!(story.phase(flip), Phase::Verifying, "it is watched to the end");
+    }
+    story.observes();
+    let other = story.last_step();
+    assert_eq!((other.incident, story.reason(other)), (IncidentId(2), "target_lock"));
     let reading = broken(&story);
     story.measures(reading);
     assert!(matches!(story.step(flip).answer, Some(Answer::Broke { .. })));
-    assert!(story.pages() > 0 && story.pages() >= paged, "{paged}");
+    // What goes back goes first; only then the other incident's step is judged, on what it sees then.
+    story.observes();
+    story.performs();
+    assert_eq!((story.replicas, story.phase(other)), (4, Phase::Holding), "it is back");
+    let reading = story.after(Span::seconds(5)).reading();
+    story.measures(reading);
+    story.observes();
+    assert_eq!((undos(&story), story.reason(other)), (1, "cooldown"), "its turn, and judged afresh");
+    // Nothing of it fails: the verdict comes at the end.
+    let mut story = flipped();
+    story.command("ann", Command::Resolve { incident: IncidentId(1) });
+    story.after(Span::seconds(5)).resolves("WebIsSlow");
+    story.after(Span::seconds(5)).fires("WebIsSlow");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    assert!(matches!(story.step(flip).answer, Some(Answer::Inconclusive { .. })));
+    assert_eq!(undos(&story), 0);
+}
+
+#[test]
+fn with_contact_lost_it_still_goes_back() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].remediate[0].verify.resolved_within = Span::minutes(50);
+        spec.lost_after = Span::minutes(30);
+    });
+    story.acts_on("WebIsSlow");
+    story.after(Span::minutes(31));
+    let fingerprint = Fingerprint::new("WebIsSlow-p1");
+    let answer = FiringAnswer::Answered { at: story.now, alerts: [(fingerprint.clone(), Firing::Absent)].into() };
+    story.input(Input::Confirmed { fingerprint, delivered: None, answer });
+    assert_eq!(story.ladder(1), Some(LadderEnd::HandedOver { reason: Reason::LostContact }));
+    let reading = broken(&story);
+    story.measures(reading);
+    assert_eq!((undos(&story), story.pages()), (1, 1));
+    goes_back(&mut story);
+    assert_eq!(story.pages(), 1);
+}
+
+#[test]
+fn in_a_pause_it_waits_and_is_shown_and_people_hear_of_it_at_once() {
+    let mut story = flipped();
+    story.command("ann", Command::Pause { reason: String::new() });
+    let reading = broken(&story);
+    story.measures(reading);
+    story.observes();
+    let undo = story.last_step();
+    assert_eq!((story.phase(undo), story.reason(undo)), (Phase::Holding, "paused"));
+    assert_eq!((undos(&story), story.pages(), story.replicas), (1, 1, 6));
+    story.command("ann", Command::Resume { pause_file_present: false });
+    goes_back(&mut story);
+    assert_eq!((undos(&story), story.pages()), (1, 1));
+}
+
+#[test]
+fn after_its_verdict_it_is_peoples() {
+    let mut story = flipped();
+    story.resolves("WebIsSlow");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    let flip = story.last_step();
+    assert_eq!(story.phase(flip), Phase::Verified);
+    let reading = broken(story.after(Span::seconds(1)));
+    assert!(story.input(Input::Measured { step: flip, reading }).is_empty());
+    assert_eq!((undos(&story), story.replicas, story.pages()), (0, 6, 0));
+}
+
+#[test]
+fn a_persons_veto_of_its_target_keeps_it_from_going_back_by_itself() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "web"]);
+        spec.rules[0].remediate[0].if_ineffective = IfIneffective::Keep;
+    });
+    let first = story.acts_on("WebIsSlow");
+    let reading = watched(story.after(Span::minutes(3)));
+    story.measures(reading);
+    story.observes();
+    story.performs();
+    let second = story.last_step();
+    story.after(Span::seconds(40));
+    assert_eq!((story.phase(first), story.phase(second)), (Phase::Ineffective, Phase::Verifying));
+    story.command("ann", Command::Undo { step: first });
+    let reading = broken(&story);
+    story.measures(reading);
+    assert!(matches!(story.step(second).answer, Some(Answer::Broke { .. })));
+    let by_itself =
+        |event: &&Event| matches!(event, Event::StepPlanned { purpose: Purpose::Undo { by: None, .. }, .. });
+    assert_eq!((story.events().filter(by_itself).count(), story.pages()), (0, 1));
+}
+
+#[test]
+fn what_can_not_go_back_is_said_though_people_have_it() {
+    let mut story = flipped();
+    story.reloads(|spec| spec.rules[0].remediate.clear());
+    let reading = broken(&story);
+    story.measures(reading);
+    story.replicas = 9;
+    story.observes();
+    let undo = story.last_step();
+    assert_eq!((story.phase(undo), story.replicas, undos(&story)), (Phase::Dropped, 9, 1));
+    assert_eq!(story.pages(), 3, "the hand-over, that it fails, and that it stays so");
+    assert!(story.posts().last().unwrap().contains("replicas are 9, nightshift left 6"));
+    assert!(story.state.locks.is_empty());
+}
+
+#[test]
+fn a_colour_that_is_watched_after_a_flip_is_not_restarted_by_another_incident() {
+    let mut story = Story::with(|spec| {
+        let traffic = Object::BlueGreen {
+            namespace: "production".into(),
+            service: "web".into(),
+            selector: "version".into(),
+            colors: ["blue".into(), "green".into()],
+            deployment: "web-{color}".into(),
+        };
+        let green = Object::Workload {
+            namespace: "production".into(),
+            kind: Kind::Deployment,
+            name: "web-green".into(),
+            selector: None,
+        };
+        for (name, object) in [("traffic", traffic), ("green", green)] {
+            spec.targets.insert(name.into(), TargetSpec { choice: Choice::One { object }, bounds: None });
+        }
+        let mut flips = rule("blue-is-bad", "BlueIsBad", &["traffic"]);
+        flips.remediate[0].action = "kubernetes/flip".into();
+        let mut restarts = rule("green-is-slow", "GreenIsSlow", &["green"]);
+        restarts.remediate[0].action = "kubernetes/restart".into();
+        spec.rules.extend([flips, restarts]);
+    });
+    story.acts_on("BlueIsBad");
+    story.after(Span::seconds(40));
+    assert_eq!(story.starts_count(), 1, "the flip is done, and green is watched");
+    story.fires("GreenIsSlow");
+    story.observes();
+    story.performs();
+    assert_eq!(
+        story.starts_count(),
+        1,
+        "green is restarted while it is watched: its dip flips the traffic back to blue"
+    );
 }

@@ -425,6 +425,15 @@ impl Story {
         self.events().filter(|event| matches!(event, Event::PageReleased { .. })).count()
     }
 
+    /// What was said in threads, pages included.
+    pub fn posts(&self) -> Vec<String> {
+        let notes = self.events().filter_map(|event| match event {
+            Event::Tell { note: Some(note), .. } => Some(note.text.clone()),
+            _ => None,
+        });
+        notes.collect()
+    }
+
     pub fn starts_count(&self) -> usize {
         self.events().filter(|event| matches!(event, Event::StepStarted { .. })).count()
     }

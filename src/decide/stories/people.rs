@@ -2,12 +2,12 @@ use super::harness::{Story, rule};
 use crate::model::{
     alert::Status,
     event::{Event, LadderEnd},
-    id::IncidentId,
+    id::{IncidentId, StepId},
     input::{Command, Input},
     mode::Mode,
     reason::Reason,
     step::Phase,
-    time::Span,
+    time::{Micros, Span},
 };
 
 fn refused(events: &[Event]) -> bool {
@@ -236,4 +236,35 @@ fn a_lease_is_extended_and_ended_by_command_after_the_verdict() {
     assert_eq!(story.replicas, 4);
     assert!(story.state.leases.is_empty());
     assert!(refused(&story.command("ann", Command::EndLease { step })));
+}
+
+fn pod(story: &mut Story, pod: &str, status: Status, starts_at: Micros) {
+    let alert = story.alert("WebIsSlow", pod, status, starts_at);
+    story.input(Input::Alert(Box::new(alert)));
+}
+
+#[test]
+fn a_veto_holds_as_long_as_its_own_incident_whoever_else_said_no() {
+    let mut story = Story::with(|spec| {
+        spec.rules[0].group_by = vec!["pod".into()];
+        spec.rules[0].fires_for = Span::minutes(1);
+    });
+    let began = story.now;
+    pod(&mut story, "p1", Status::Firing, began);
+    pod(&mut story, "p2", Status::Firing, began);
+    story.command("ann", Command::Reject { step: StepId { incident: IncidentId(1), number: 1 } });
+    story.command("bob", Command::Reject { step: StepId { incident: IncidentId(2), number: 1 } });
+    story.after(Span::minutes(2));
+    pod(&mut story, "p2", Status::Resolved, began);
+    story.after(Span::minutes(12));
+    assert_eq!((story.incident_state(1), story.incident_state(2)), ("open", "resolved"));
+    let now = story.now;
+    pod(&mut story, "p3", Status::Firing, now);
+    story.after(Span::seconds(61)).observes();
+    story.performs();
+    assert_eq!(
+        story.starts_count(),
+        0,
+        "ann's no stands until incident 1 is resolved, and the rule acts on the target"
+    );
 }

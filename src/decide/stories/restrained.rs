@@ -348,3 +348,31 @@ fn only_a_target_that_says_so_goes_to_zero_for_the_most_severe_and_approved() {
     proposes_zero(&mut story);
     assert_eq!(story.phase(step), Phase::Acting);
 }
+
+#[test]
+fn a_first_run_that_changed_nothing_is_no_run() {
+    let mut story = Story::with(|spec| spec.rules[0].canary = 1);
+    story.fires("WebIsSlow");
+    story.observes();
+    let first = story.last_step();
+    assert_eq!(story.phase(first), Phase::Asking);
+    let plan_hash = story.step(first).plan.as_ref().unwrap().hash.clone();
+    story.command("ann", Command::Approve { step: first, plan_hash });
+    story.observes();
+    assert_eq!(story.phase(first), Phase::Acting);
+    // Somebody was faster: the write's `test` fails, and nothing is written.
+    story.replicas = 8;
+    story.facts.generation += 1;
+    let why = "replicas are 8, the plan found 4".to_owned();
+    story.performed(first, Op::Apply, Outcome::NotApplied { why, changed_since: true });
+    assert_eq!(story.phase(first), Phase::Failed);
+    story.observes();
+    let second = story.last_step();
+    assert_ne!(first, second);
+    assert_eq!(
+        story.phase(second),
+        Phase::Asking,
+        "nobody has approved {:?}, and the rule has never run",
+        story.step(second).plan.as_ref().map(|plan| &plan.proposal.summary)
+    );
+}

@@ -5,6 +5,10 @@ use sqlx::error::DatabaseError;
 /// A server's message is cut to this many characters: it goes into the journal and into messages.
 const MESSAGE_LIMIT: usize = 400;
 
+/// Errors that are the server's trouble, and not the statement's, may come after the deed: the connection, resources that
+/// are used up, an intervention (a time limit, a shutdown), the system, and what should never happen.
+const MAY_BE_DONE: [&str; 5] = ["08", "53", "57", "58", "XX"];
+
 /// What went wrong, for code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -57,8 +61,7 @@ impl Problem {
         let says = format!("PostgreSQL `{name}`: {}", message(&**error));
         let class = match error.code().as_deref() {
             Some("42501") => Class::Forbidden,
-            // Class 57, intervention (a time limit, a shutdown), may come after the deed; class 08 is the connection.
-            Some(code) if code.starts_with("57") || code.starts_with("08") => Class::NoAnswer,
+            Some(code) if MAY_BE_DONE.iter().any(|class| code.starts_with(class)) => Class::NoAnswer,
             _ => Class::Refused,
         };
         Problem::new(class, says)

@@ -21,7 +21,7 @@ use self::{
     colours::Colours,
     pinned::{Pinned, made, patch, precondition, still},
     service::{Endpoints, Service},
-    side::{Side, chosen_pods},
+    side::{No, Side, chosen_pods},
     smoke::{Smoke, Smoked, Smoker},
 };
 use super::{deadline, dry_run, outcome, ownership, revision_choice::STOOD_FOR, rollout, workload::Itself};
@@ -54,8 +54,8 @@ pub struct Flip {
 /// The Service, and both colours as its selector would choose them.
 struct Seen {
     service: Service,
-    live: Result<Side, String>,
-    other: Result<Side, String>,
+    live: Result<Side, No>,
+    other: Result<Side, No>,
     from: BTreeMap<String, String>,
     to: BTreeMap<String, String>,
     facts: Facts,
@@ -97,15 +97,17 @@ impl Flip {
         facts
     }
 
-    /// Whether traffic may go to a colour now: there in full, and its smoke test green.
-    async fn ready(&self, side: &Side, wanted: u32, smoke: Option<&Smoke>, until: Instant) -> Result<(), String> {
+    /// Whether traffic may go to a colour now: there in full, and its smoke test green. Whoever hears nothing from it does
+    /// not know: that may be the way there.
+    async fn ready(&self, side: &Side, wanted: u32, smoke: Option<&Smoke>, until: Instant) -> Result<(), No> {
         if let Some(why) = side.refuses(wanted) {
-            return Err(why);
+            return Err(No::Answered(why));
         }
         let Some(smoke) = smoke else { return Ok(()) };
         match self.smoker.test(smoke, &side.color, until).await {
             Smoked::Green => Ok(()),
-            Smoked::Red(why) | Smoked::NotRun(why) => Err(why),
+            Smoked::Red(why) | Smoked::NotAllowed(why) => Err(No::Answered(why)),
+            Smoked::Silent(why) | Smoked::NotRun(why) => Err(No::Unread(why)),
         }
     }
 
@@ -120,7 +122,7 @@ impl Flip {
         }
         let mut seen = self.see(service, colours, now, until).await?;
         // Whoever may be leaving a bad version must know since when it runs.
-        let live = seen.live.clone()?;
+        let live = seen.live.clone().map_err(No::says)?;
         let (rolls_back, anyway) = tokio::join!(
             live.rolls_back(&self.cluster, colours, seen.other.as_ref().ok(), now - with.recent, until),
             self.anyway(colours, &seen.from, until)
@@ -129,7 +131,8 @@ impl Flip {
         let anyway = anyway?;
         let wanted = with.min_ready.unwrap_or(live.ready).max(1);
         let proposal = match self.to_other(&seen, wanted, with.smoke.as_ref(), until).await {
-            Err(why) => Proposed::Refused { why },
+            Err(No::Unread(problem)) => return Err(problem),
+            Err(No::Answered(why)) => Proposed::Refused { why },
             Ok(other) => {
                 let pinned = |color: &str, selector: &BTreeMap<String, String>| Pinned {
                     color: color.to_owned(),
@@ -166,7 +169,7 @@ impl Flip {
         wanted: u32,
         smoke: Option<&Smoke>,
         until: Instant,
-    ) -> Result<&'s Side, String> {
+    ) -> Result<&'s Side, No> {
         let other = seen.other.as_ref().map_err(Clone::clone)?;
         self.ready(other, wanted, smoke, until).await?;
         Ok(other)
@@ -188,10 +191,15 @@ impl Flip {
         }
         let seen = self.see(service, colours, now, until).await?;
         // As many as get the traffic now: less would make it worse. The live colour may be gone altogether.
-        let live_ready = seen.live.as_ref().map_or(0, |live| live.ready);
+        let live_ready = match &seen.live {
+            Ok(live) => live.ready,
+            Err(No::Answered(_)) => 0,
+            Err(No::Unread(problem)) => return Err(problem.clone()),
+        };
         back.wanted = back.min_ready.unwrap_or(live_ready).max(1);
         let proposal = match self.to_other(&seen, back.wanted, back.smoke.as_ref(), until).await {
-            Err(why) => Proposed::Refused { why },
+            Err(No::Unread(problem)) => return Err(problem),
+            Err(No::Answered(why)) => Proposed::Refused { why },
             Ok(other) => made(&seen.service, colours, &left, &back, other.ready, true),
         };
         Ok(Observed { facts: seen.facts, proposal })
@@ -212,14 +220,15 @@ impl Flip {
         }
         let mut seen = self.see(service, colours, now, until).await?;
         if !plan.proposal.undo.is_null() {
-            let (live, other) = (seen.live.clone()?, seen.other.as_ref().ok());
+            let (live, other) = (seen.live.clone().map_err(No::says)?, seen.other.as_ref().ok());
             // No more than was looked at when it was planned.
             let recent = now - STOOD_FOR;
             seen.facts.rolls_back = Some(live.rolls_back(&self.cluster, colours, other, recent, until).await?);
         }
         let holds = match self.to_other(&seen, to.wanted, to.smoke.as_ref(), until).await {
             Ok(_) => Holds::Yes,
-            Err(difference) => Holds::Changed { difference },
+            Err(No::Answered(difference)) => Holds::Changed { difference },
+            Err(No::Unread(problem)) => return Err(problem),
         };
         Ok((seen.facts, holds))
     }
@@ -230,8 +239,8 @@ impl Flip {
         let colours = Colours::of(&plan.target.object)?;
         let to = Pinned::read(&plan.proposal.to)?;
         let ops = patch(&plan.proposal)?;
-        let side = Side::read(&self.cluster, colours, &to.color, &to.selector, until).await?;
-        self.ready(&side, to.wanted, to.smoke.as_ref(), until).await?;
+        let side = Side::read(&self.cluster, colours, &to.color, &to.selector, until).await.map_err(No::says)?;
+        self.ready(&side, to.wanted, to.smoke.as_ref(), until).await.map_err(No::says)?;
         let place = Place::one(Resource::Service, colours.namespace, colours.service);
         Ok(outcome(self.cluster.patch(place, ops, false, until).await))
     }
@@ -269,6 +278,10 @@ impl Action for Flip {
             problems.push(format!("{NAME} may not act on its target: it is nightshift itself"));
         }
         problems
+    }
+
+    fn warns(&self, with: &Value) -> Vec<String> {
+        parameters::warnings(with)
     }
 
     fn watches(&self, with: &Value) -> Option<Span> {

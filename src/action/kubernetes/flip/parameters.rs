@@ -47,6 +47,17 @@ fn min_ready_of(with: &Value) -> Result<Option<u32>, String> {
     }
 }
 
+/// What is allowed and proves nothing.
+pub fn warnings(with: &Value) -> Vec<String> {
+    match Smoke::of_with(with) {
+        Ok(Some(smoke)) if !smoke.asks_each_colour() => {
+            let what = "`smoke` has a url without `{color}`: before the flip it asks whichever colour is live";
+            vec![format!("{what}, and says nothing of the other one")]
+        }
+        Ok(_) | Err(_) => Vec::new(),
+    }
+}
+
 /// All that is wrong with it. `colors`: where the smoke test would go for each.
 pub fn problems(action: &str, with: &Value, colors: &[String; 2], smoker: &Smoker) -> Vec<String> {
     let mut problems = unknown_keys(action, with, &["min_ready", "smoke", "watch", "deployed_within"]);

@@ -29,6 +29,30 @@ pub struct Side {
     pub ready: u32,
 }
 
+/// Why traffic does not go to a colour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum No {
+    /// What was seen of it says so.
+    Answered(String),
+    /// Not all of it was seen.
+    Unread(String),
+}
+
+impl From<String> for No {
+    fn from(problem: String) -> No {
+        No::Unread(problem)
+    }
+}
+
+impl No {
+    /// For whom either is as bad.
+    pub fn says(self) -> String {
+        match self {
+            No::Answered(why) | No::Unread(why) => why,
+        }
+    }
+}
+
 impl Side {
     /// `selector`: the Service's, with this colour in it.
     pub async fn read(
@@ -37,10 +61,10 @@ impl Side {
         color: &str,
         selector: &BTreeMap<String, String>,
         until: Instant,
-    ) -> Result<Side, String> {
+    ) -> Result<Side, No> {
         let deployment = colours.deployment(color);
         let named = colours.named(&deployment);
-        let workload = Workload::read(cluster, named, until).await?;
+        let workload = Workload::find(cluster, named, until).await?.map_err(No::Answered)?;
         let (owned, chosen) =
             tokio::join!(pods::owned(cluster, named, &workload, until), chosen_pods(cluster, colours, selector, until));
         let chosen: BTreeSet<String> = chosen?.into_iter().map(|pod| pod.metadata.uid).collect();

@@ -15,6 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(7);
 const TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 2;
+const LATE: &str = "it did not answer in time";
 /// A page that is well is small.
 const BODY_LIMIT: usize = 256 << 10;
 
@@ -32,9 +33,20 @@ pub struct Smoke {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Smoked {
     Green,
+    /// Something answered, and not as it should.
     Red(String),
-    /// It may not go there, or there was no time: nothing was learned.
+    /// Nobody answered: the colour, or the way there.
+    Silent(String),
+    /// It may not go there.
+    NotAllowed(String),
+    /// There was no time, or nobody to make it.
     NotRun(String),
+}
+
+/// What is wrong with one answer, or that there was none.
+enum Wrong {
+    Answer(String),
+    Silence(&'static str),
 }
 
 /// Who makes the tests: where they may go, and by what client.
@@ -88,6 +100,11 @@ impl Smoke {
         Ok(Some(smoke))
     }
 
+    /// Its address is another one for each colour.
+    pub fn asks_each_colour(&self) -> bool {
+        self.url.contains(COLOR)
+    }
+
     /// All attempts and the pauses between them.
     pub fn longest(&self) -> Duration {
         let one = Duration::from_millis(self.timeout_milliseconds);
@@ -138,7 +155,7 @@ impl Smoker {
     pub async fn test(&self, smoke: &Smoke, color: &str, until: Instant) -> Smoked {
         let url = match self.address(smoke, color) {
             Ok(url) => url,
-            Err(why) => return Smoked::NotRun(why),
+            Err(why) => return Smoked::NotAllowed(why),
         };
         let (Some(client), Some(_)) = (&self.client, &self.hosts) else {
             return Smoked::NotRun("the smoke test has no client to go by".to_owned());
@@ -146,49 +163,51 @@ impl Smoker {
         if Instant::now() + smoke.longest() > until {
             return Smoked::NotRun("there was no time left for the smoke test".to_owned());
         }
-        let mut last = String::new();
+        let (mut answered, mut silent) = (None, "it was not asked");
         for attempt in 0..smoke.attempts {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
             match once(client, &url, smoke).await {
                 Ok(()) => return Smoked::Green,
-                Err(why) => last = why,
+                Err(Wrong::Answer(why)) => answered = Some(why),
+                Err(Wrong::Silence(why)) => silent = why,
             }
         }
-        Smoked::Red(format!("the smoke test of {color} is red: {last}"))
+        match answered {
+            Some(why) => Smoked::Red(format!("the smoke test of {color} is red: {why}")),
+            None => Smoked::Silent(format!("the smoke test of {color} had no answer: {silent}")),
+        }
     }
 }
 
-async fn once(client: &Client, url: &Url, smoke: &Smoke) -> Result<(), String> {
+async fn once(client: &Client, url: &Url, smoke: &Smoke) -> Result<(), Wrong> {
     let timeout = Duration::from_millis(smoke.timeout_milliseconds);
     let exchange = async {
-        let mut answer = client.get(url.clone()).timeout(timeout).send().await.map_err(|error| sentence(&error))?;
+        let mut answer = client.get(url.clone()).timeout(timeout).send().await.map_err(|error| silence(&error))?;
         let mut bytes = 0_usize;
-        while let Some(chunk) = answer.chunk().await.map_err(|error| sentence(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| silence(&error))? {
             bytes = bytes.saturating_add(chunk.len());
             if bytes > BODY_LIMIT {
-                return Err(format!("its answer is larger than {} KiB", BODY_LIMIT >> 10));
+                return Err(Wrong::Answer(format!("its answer is larger than {} KiB", BODY_LIMIT >> 10)));
             }
         }
         Ok(answer.status().as_u16())
     };
     // The client's own time-out covers the body too; this one is for what it forgets.
-    let status =
-        tokio::time::timeout(timeout, exchange).await.map_err(|_| "it did not answer in time".to_owned())??;
+    let status = tokio::time::timeout(timeout, exchange).await.map_err(|_| Wrong::Silence(LATE))??;
     match status {
         _ if status == smoke.expect_status => Ok(()),
-        300..=399 => Err(format!("it answered {status}, and redirects are not followed")),
-        _ => Err(format!("it answered {status}, not {}", smoke.expect_status)),
+        300..=399 => Err(Wrong::Answer(format!("it answered {status}, and redirects are not followed"))),
+        _ => Err(Wrong::Answer(format!("it answered {status}, not {}", smoke.expect_status))),
     }
 }
 
 /// Without the address, which may hold more than is to be shown.
-fn sentence(error: &reqwest::Error) -> String {
-    let what = match error {
-        _ if error.is_timeout() => "it did not answer in time",
+fn silence(error: &reqwest::Error) -> Wrong {
+    Wrong::Silence(match error {
+        _ if error.is_timeout() => LATE,
         _ if error.is_connect() => "it could not be reached",
         _ => "its answer broke off",
-    };
-    what.to_owned()
+    })
 }

@@ -6,7 +6,7 @@ use crate::{
         kubernetes::stubbed::{TEST_FAILED, WITHIN, action, cluster, proposal, rung, seal},
     },
     model::{
-        observation::{DryRun, Facts, Outcome, TargetReading},
+        observation::{DryRun, Facts, Holds, Outcome, Proposed, TargetReading},
         plan::Plan,
         rung::Rung,
         target::{Object, Target},
@@ -58,6 +58,8 @@ fn endpoint(color: &str, ready: Value) -> Value {
 struct World {
     color: &'static str,
     endpoints: Value,
+    /// What is asked for so gets this status.
+    trouble: Option<(&'static str, u16)>,
 }
 
 async fn server(world: Arc<Mutex<World>>, write: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Stub {
@@ -65,6 +67,11 @@ async fn server(world: Arc<Mutex<World>>, write: impl Fn(&Asked) -> (u16, String
     Stub::start(move |asked| {
         let world = world.lock().unwrap().clone();
         let color = if asked.query.contains("green") { "green" } else { "blue" };
+        if let Some((_, status)) =
+            world.trouble.filter(|(part, _)| format!("{}?{}", asked.path, asked.query).contains(part))
+        {
+            return (status, json!({"message": "trouble"}).to_string());
+        }
         match (asked.method.as_str(), asked.path.as_str()) {
             ("GET", SERVICE) => {
                 let selector = json!({"app": "web", "version": world.color});
@@ -76,6 +83,7 @@ async fn server(world: Arc<Mutex<World>>, write: impl Fn(&Asked) -> (u16, String
             ("GET", path) if path == format!("{APPS}/replicasets") => list(json!([set("blue"), set("green")])),
             ("GET", path) if path == format!("{APPS}/deployments/web-blue") => (200, deployment("blue").to_string()),
             ("GET", path) if path == format!("{APPS}/deployments/web-green") => (200, deployment("green").to_string()),
+            ("GET", "/smoke/green" | "/smoke/blue") => (200, String::new()),
             ("PATCH", _) => write(asked),
             _ => (404, json!({"message": "not found"}).to_string()),
         }
@@ -107,7 +115,7 @@ async fn flip_plan(stub: &Stub) -> (Arc<dyn Action>, Plan) {
 }
 
 fn world(color: &'static str, endpoints: Value) -> Arc<Mutex<World>> {
-    Arc::new(Mutex::new(World { color, endpoints }))
+    Arc::new(Mutex::new(World { color, endpoints, trouble: None }))
 }
 
 #[tokio::test]
@@ -187,7 +195,7 @@ async fn traffic_that_goes_anywhere_but_to_ready_pods_of_the_new_colour_is_not_w
         ),
         (json!([endpoint("green", json!(true)), stray]), Err("1 endpoints are no ready pod of green: 192.0.2.7")),
     ] {
-        *world.lock().unwrap() = World { color: "green", endpoints };
+        *world.lock().unwrap() = World { color: "green", endpoints, trouble: None };
         let reading = action.measure(&plan, &Facts::of_nothing(Micros(0)), WITHIN).await;
         let expected = match says {
             Ok(says) => TargetReading::Watched { says: says.to_owned() },
@@ -201,4 +209,101 @@ async fn traffic_that_goes_anywhere_but_to_ready_pods_of_the_new_colour_is_not_w
         assert_eq!(matches!(reading, TargetReading::Well { .. }), says.is_ok(), "{reading:?}");
         assert_eq!(matches!(reading, TargetReading::NotYet { .. }), says.is_err(), "{reading:?}");
     }
+}
+
+/// What a look comes to: Err for a doubt, and else what it says against the flip.
+async fn seen(action: &Arc<dyn Action>, rung: &Rung) -> Result<Option<String>, String> {
+    match action.observe(rung, &[], Micros(0), WITHIN).await?.proposal {
+        Proposed::Made(_) => Ok(None),
+        Proposed::Refused { why } => Ok(Some(why)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_of_the_other_colour_is_a_doubt_and_no_refusal() {
+    let world = world("blue", json!([]));
+    let stub = server(world.clone(), |_| (200, "{}".to_owned())).await;
+    let (action, plan) = flip_plan(&stub).await;
+    let rung = flip_rung();
+    let undo = |trouble| {
+        *world.lock().unwrap() = World { color: "green", endpoints: json!([]), trouble };
+        action.observe_undo(&plan, None, Micros(0), WITHIN)
+    };
+    assert!(matches!(undo(None).await.unwrap().proposal, Proposed::Made(_)));
+    world.lock().unwrap().color = "blue";
+    for (part, status) in [
+        ("deployments/web-green", 500),
+        ("deployments/web-green", 0),
+        ("deployments/web-green", 403),
+        ("pods?labelSelector=version%3Dgreen", 503),
+        ("pods?labelSelector=app%3Dweb%2Cversion%3Dgreen", 500),
+        ("replicasets?labelSelector=version%3Dgreen", 0),
+    ] {
+        world.lock().unwrap().trouble = Some((part, status));
+        let problem = seen(&action, &rung).await.expect_err(part);
+        assert!(!problem.is_empty());
+        action.holds(&plan, Micros(0), WITHIN).await.expect_err(part);
+        // Nothing is written on a doubt either, and nothing of it is taken for somebody's change.
+        let outcome = action.apply(&plan, WITHIN).await;
+        assert!(matches!(outcome, Outcome::NotApplied { changed_since: false, .. }), "{outcome:?}");
+        // On the way back the colours have changed places: what is not read of the live one is a doubt, too.
+        undo(Some((part, status))).await.err().expect(part);
+        *world.lock().unwrap() = World { color: "blue", endpoints: json!([]), trouble: None };
+    }
+    // That it is not there is an answer.
+    world.lock().unwrap().trouble = Some(("deployments/web-green", 404));
+    let missing = "Deployment production/web-green does not exist".to_owned();
+    assert_eq!(seen(&action, &rung).await, Ok(Some(missing.clone())));
+    let (_, holds) = action.holds(&plan, Micros(0), WITHIN).await.unwrap();
+    assert_eq!(holds, Holds::Changed { difference: missing });
+    // On the way back it is the live one, and need not be there.
+    let back = undo(Some(("deployments/web-green", 404))).await.unwrap().proposal;
+    assert!(matches!(back, Proposed::Made(_)), "{back:?}");
+    assert!(!stub.asked().iter().any(|asked| asked.method == "PATCH"));
+}
+
+#[tokio::test]
+async fn a_smoke_test_that_nobody_answers_is_a_doubt_and_a_red_one_a_refusal() {
+    let world = world("blue", json!([endpoint("green", json!(true))]));
+    let stub = server(world.clone(), |_| (200, "{}".to_owned())).await;
+    let action = action(&cluster(&stub.url), "kubernetes/flip");
+    let smoke =
+        |url: String| Rung { with: json!({"smoke": {"url": url, "timeout": "1s", "attempts": 1}}), ..flip_rung() };
+    let rung = smoke(format!("{}/smoke/{{color}}", stub.url));
+    let plan = seal(&rung, proposal(&*action, &rung).await);
+    for (status, says) in [
+        (0, Err("the smoke test of green had no answer: its answer broke off")),
+        (503, Ok("the smoke test of green is red: it answered 503, not 200")),
+    ] {
+        world.lock().unwrap().trouble = Some(("/smoke/green", status));
+        let observed = seen(&action, &rung).await;
+        let holds = action.holds(&plan, Micros(0), WITHIN).await.map(|(_, holds)| holds);
+        match says {
+            Ok(says) => {
+                assert_eq!(observed, Ok(Some(says.to_owned())));
+                assert_eq!(holds, Ok(Holds::Changed { difference: says.to_owned() }));
+            }
+            Err(says) => {
+                assert_eq!(observed, Err(says.to_owned()));
+                assert_eq!(holds, Err(says.to_owned()));
+            }
+        }
+        // Once the traffic is there, silence is the new colour's failure, until the other one is asked and is silent too.
+        world.lock().unwrap().color = "green";
+        let reading = action.measure(&plan, &Facts::of_nothing(Micros(0)), WITHIN).await;
+        assert!(matches!(reading, TargetReading::Broken { .. }), "{reading:?}");
+        world.lock().unwrap().trouble = Some(("/smoke/", status));
+        let back = action.observe_undo(&plan, None, Micros(0), WITHIN).await;
+        match says {
+            Ok(_) => assert!(matches!(back.unwrap().proposal, Proposed::Refused { .. })),
+            Err(_) => assert_eq!(back.err().unwrap(), "the smoke test of blue had no answer: its answer broke off"),
+        }
+        world.lock().unwrap().color = "blue";
+    }
+    let nobody = seen(&action, &smoke(format!("{}/{{color}}", crate::peer::stub::nobody().await))).await;
+    assert_eq!(nobody, Err("the smoke test of green had no answer: it could not be reached".to_owned()));
+    let elsewhere = seen(&action, &smoke("http://elsewhere.invalid/{color}".to_owned())).await;
+    assert!(elsewhere.unwrap().unwrap().contains("not among smoke_hosts"), "where it may not go is known");
+    assert!(!stub.asked().iter().any(|asked| asked.method == "PATCH"));
 }

@@ -50,7 +50,7 @@ impl Flip {
             Service::read(&self.cluster, colours, until),
             Endpoints::read(&self.cluster, colours, until),
             chosen_pods(&self.cluster, colours, &to.selector, until),
-            Workload::read(&self.cluster, colours.named(&deployment), until)
+            Workload::find(&self.cluster, colours.named(&deployment), until)
         );
         let (service, endpoints, pods) = (service?, endpoints?, pods?);
         if service.metadata.uid != plan.proposal.uid {
@@ -61,7 +61,7 @@ impl Flip {
             return Ok(TargetReading::NotYet { says });
         }
         // What an autoscaler took away since is missed by nobody. Without its Deployment a colour is as it was pinned.
-        let replicas = workload.ok().and_then(|workload| workload.replicas(Kind::Deployment));
+        let replicas = workload?.ok().and_then(|workload| workload.replicas(Kind::Deployment));
         let wanted = replicas.map_or(to.wanted, |replicas| to.wanted.min(replicas)).max(1);
         let ready = match endpoints.are(&to.color, &pods, wanted, &to.anyway) {
             Ok(ready) => ready,
@@ -75,8 +75,9 @@ impl Flip {
             Smoked::Green => {
                 Ok(TargetReading::Watched { says: format!("traffic goes to {ready} ready pods of {}", to.color) })
             }
-            Smoked::Red(says) => Ok(TargetReading::Broken { says }),
-            Smoked::NotRun(why) => Err(why),
+            // Silence too: whether it was the way there shows when the other colour is asked before going back.
+            Smoked::Red(says) | Smoked::Silent(says) => Ok(TargetReading::Broken { says }),
+            Smoked::NotAllowed(why) | Smoked::NotRun(why) => Err(why),
         }
     }
 }
