@@ -60,13 +60,13 @@ pub trait Action: Send + Sync {
     /// Whether a person may undo it.
     fn has_undo(&self) -> bool;
 
-    /// Reads the target and proposes. Changes nothing: it reads, and at most asks by a dry run. `verified`: what ran there
-    /// when steps on it were verified, as [`Effect::runs`](crate::model::plan::Effect::runs) names it. `now`: for what a
+    /// Reads the target and proposes. Changes nothing: it reads, and at most asks by a dry run. `good`: versions
+    /// that are known to be good there, as [`Effect::runs`](crate::model::plan::Effect::runs) names them. `now`: for what a
     /// plan fixes in time (`restartedAt`).
     fn observe<'a>(
         &'a self,
         rung: &'a Rung,
-        verified: &'a [String],
+        good: &'a [String],
         now: Micros,
         within: Duration,
     ) -> Boxed<'a, Result<Observed, String>>;

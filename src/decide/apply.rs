@@ -214,7 +214,7 @@ impl State {
                 self.work_version += 1;
             }
             Event::StepJudged { step, trace, plan, scopes, .. } => {
-                self.count_members(*step, input);
+                self.learn_of_target(*step, input);
                 let judged = self.step_mut(*step, event)?;
                 judged.trace.clone_from(trace);
                 if let Some(plan) = plan {
@@ -538,13 +538,15 @@ impl State {
         }
     }
 
-    /// An observation of a set's member says how many there are.
-    fn count_members(&mut self, id: StepId, input: &Input) {
+    /// An observation says what its target runs, and of a set's member how many there are.
+    fn learn_of_target(&mut self, id: StepId, input: &Input) {
         let Some(target) = self.steps.get(&id).map(|step| &step.rung.target) else { return };
-        if let (Input::Observed { result: Ok(seen), .. }, Some(set)) = (input, set_of(target))
-            && let Some(members) = seen.facts.members
-        {
+        let Input::Observed { result: Ok(seen), .. } = input else { return };
+        if let (Some(members), Some(set)) = (seen.facts.members, set_of(target)) {
             self.fleet.counted(set, members);
+        }
+        if let Some(runs) = &seen.facts.runs {
+            self.records.saw(&target.key(), runs, seen.facts.observed_at);
         }
     }
 

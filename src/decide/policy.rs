@@ -283,7 +283,7 @@ impl Policy {
             Choice::Set { namespace, kind, selector, pick } => Object::Workload {
                 namespace: namespace.clone(),
                 kind: *kind,
-                name: chosen(pick, labels)?,
+                name: chosen(pick, namespace, labels)?,
                 selector: Some(selector.clone()),
             },
         };
@@ -295,14 +295,16 @@ impl Policy {
         rule.remediate
             .iter()
             .map(|rung| {
+                let target = self.resolve(&rung.target, labels)?;
+                let namespace = target.namespace().unwrap_or_default();
                 Ok(Rung {
                     action: rung.action.clone(),
-                    target: self.resolve(&rung.target, labels)?,
+                    member: rung.chooses_by.as_ref().map(|label| chosen(label, namespace, labels)).transpose()?,
+                    target,
                     with: rung.with.clone(),
                     mode: self.spec.mode.min(rule.mode).min(rung.mode.unwrap_or(Mode::Auto)),
                     verify: rung.verify.clone(),
                     if_ineffective: rung.if_ineffective,
-                    member: rung.chooses_by.as_ref().map(|label| chosen(label, labels)).transpose()?,
                     bounds: self.spec.targets.get(&rung.target).and_then(|target| target.bounds),
                     evidence: self.collectors(&rung.evidence, labels),
                 })
@@ -321,13 +323,25 @@ impl Policy {
     }
 }
 
-/// The object's name that a label has.
-fn chosen(label: &str, labels: &Labels) -> Result<String, String> {
+/// The object's name that a label has. Names are used again in every namespace: an alert that says which one it is of
+/// chooses in no other.
+fn chosen(label: &str, namespace: &str, labels: &Labels) -> Result<String, String> {
     let value = labels.get(label).map_or("", String::as_str);
     if !is_object_name(value) {
         return Err(format!("label `{label}` is {value:?}, which is no object's name"));
     }
-    Ok(value.to_owned())
+    let said_by = namespace_label(label);
+    match labels.get(said_by).filter(|said| !said.is_empty() && *said != namespace) {
+        Some(said) => Err(format!("label `{said_by}` is {said:?}, and what `{label}` chooses among is in {namespace}")),
+        None => Ok(value.to_owned()),
+    }
+}
+
+/// The label that says which namespace the object of another label is in. Prometheus puts `exported_` before the labels of
+/// an exporter that clash with its own: both, or neither, are of the object that the alert is about.
+#[must_use]
+pub fn namespace_label(label: &str) -> &'static str {
+    if label.starts_with("exported_") { "exported_namespace" } else { "namespace" }
 }
 
 /// A DNS subdomain, as Kubernetes names objects: nothing else may reach a path.
@@ -360,4 +374,29 @@ fn rule_hash(spec: &PolicySpec, rule: &Rule) -> String {
         rule.remediate.iter().map(|rung| (rung.target.as_str(), spec.targets.get(&rung.target))).collect();
     let text = serde_json::json!([same, targets]).to_string();
     hex(&Sha256::digest(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_chosen_in_the_alerts_own_namespace_alone() {
+        let labels = |pairs: &[(&str, &str)]| -> Labels {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let name = |pairs: &[(&str, &str)], label: &str| chosen(label, "production", &labels(pairs));
+        assert_eq!(name(&[("pod", "web-0"), ("namespace", "production")], "pod"), Ok("web-0".to_owned()));
+        assert_eq!(name(&[("pod", "web-0")], "pod"), Ok("web-0".to_owned()), "it does not say");
+        assert_eq!(name(&[("pod", "web-0"), ("namespace", "")], "pod"), Ok("web-0".to_owned()));
+        assert_eq!(
+            name(&[("pod", "web-0"), ("namespace", "staging")], "pod").unwrap_err(),
+            "label `namespace` is \"staging\", and what `pod` chooses among is in production"
+        );
+        // The exporter's own pod and namespace, and those that it tells of.
+        let told = [("pod", "ksm-1"), ("namespace", "monitoring"), ("exported_pod", "web-0")];
+        let of = |namespace| name(&[&told[..], &[("exported_namespace", namespace)]].concat(), "exported_pod");
+        assert_eq!(of("production"), Ok("web-0".to_owned()));
+        assert!(of("staging").is_err());
+    }
 }

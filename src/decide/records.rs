@@ -3,12 +3,13 @@
 //! Part of the state: changed by `apply` only, through the methods here. Guards read it.
 
 use crate::model::{
+    observation::Runs,
     pairs,
     target::TargetKey,
     time::{Micros, Span},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Beginnings of one (rule, key) that are remembered: no rule may ask for more.
 pub const FIRED_REMEMBERED: usize = 100;
@@ -20,8 +21,10 @@ pub const FAILURES_IN_A_ROW: u32 = 2;
 const OUTCOMES: usize = 10;
 /// ... of which so many failures disarm it.
 const FAILURES_OF_OUTCOMES: u32 = 5;
-/// Versions of one target that are remembered as verified.
-const VERIFIED_REMEMBERED: usize = 10;
+/// Versions of one target that are remembered as verified, and as seen.
+const VERSIONS_REMEMBERED: usize = 10;
+/// A version that was seen in full at two moments so far apart, and never otherwise in between, is a good one.
+pub const STOOD_FOR: Span = Span::hours(1);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Records {
@@ -40,6 +43,19 @@ pub struct Records {
     runs: BTreeMap<String, (String, u32)>,
     /// What ran on a target when a step on it was verified ([`Effect::runs`](crate::model::plan::Effect::runs)), newest last.
     verified: BTreeMap<TargetKey, Vec<String>>,
+    /// What observations saw running on a target, the one seen last at the end.
+    #[serde(default)]
+    seen: BTreeMap<TargetKey, Vec<Seen>>,
+}
+
+/// A version of a target, and how observations found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    version: String,
+    /// Since when each observation found it in full. None: the last one did not.
+    in_full_since: Option<Micros>,
+    /// It once was found so for [`STOOD_FOR`].
+    stood: bool,
 }
 
 /// Why a rule may not act: so many failures of so many outcomes.
@@ -158,11 +174,33 @@ impl Records {
         let known = self.verified.entry(target.clone()).or_default();
         known.retain(|one| one != runs);
         known.push(runs.to_owned());
-        let over = known.len().saturating_sub(VERIFIED_REMEMBERED);
+        let over = known.len().saturating_sub(VERSIONS_REMEMBERED);
         known.drain(..over);
     }
 
-    pub(super) fn verified_on(&self, target: &TargetKey) -> &[String] {
-        self.verified.get(target).map_or(&[], Vec::as_slice)
+    /// An observation found this on the target.
+    pub(super) fn saw(&mut self, target: &TargetKey, runs: &Runs, at: Micros) {
+        let known = self.seen.entry(target.clone()).or_default();
+        let place = known.iter().position(|one| one.version == runs.version);
+        let mut one = place.map(|place| known.remove(place)).unwrap_or_else(|| Seen {
+            version: runs.version.clone(),
+            in_full_since: None,
+            stood: false,
+        });
+        one.in_full_since = runs.in_full.then(|| one.in_full_since.unwrap_or(at));
+        one.stood |= one.in_full_since.is_some_and(|since| at - since >= STOOD_FOR);
+        // What runs now was not there all the while that something else was.
+        known.iter_mut().for_each(|other| other.in_full_since = None);
+        known.push(one);
+        let over = known.len().saturating_sub(VERSIONS_REMEMBERED);
+        known.drain(..over);
+    }
+
+    /// Versions of a target that are known to be good: something was verified while they ran, or they stood.
+    pub(super) fn good_on(&self, target: &TargetKey) -> Vec<String> {
+        let stood = self.seen.get(target).into_iter().flatten().filter(|one| one.stood).map(|one| &one.version);
+        let verified = self.verified.get(target).into_iter().flatten();
+        let good: BTreeSet<&String> = verified.chain(stood).collect();
+        good.into_iter().cloned().collect()
     }
 }

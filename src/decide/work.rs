@@ -50,8 +50,9 @@ pub struct Observe {
     pub alerts: Vec<AskedAlert>,
     /// Prove the proposal by a server-side dry run.
     pub dry_run: bool,
-    /// What ran on the target when steps on it were verified, as plans name it (`Effect::runs`).
-    pub verified: Vec<String>,
+    /// Versions of the target that are known to be good, as plans name them (`Effect::runs`): something was verified while
+    /// they ran, or they were seen in full for long enough.
+    pub good: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -193,7 +194,7 @@ impl State {
             what,
             alerts: if step.purpose.is_fix() { self.asked_alerts(id.incident) } else { Vec::new() },
             dry_run: step.purpose.is_fix() && step.rung.mode == Mode::Shadow,
-            verified: self.records.verified_on(&step.rung.target.key()).to_vec(),
+            good: self.records.good_on(&step.rung.target.key()),
         })))
     }
 

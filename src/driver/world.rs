@@ -92,7 +92,7 @@ impl World for RealWorld {
             };
             let action = self.actions.get(action_name).ok_or_else(|| RealWorld::no_action(action_name))?;
             let seen: Observed = match &work.what {
-                ObserveWhat::Fix => action.observe(&work.rung, &work.verified, now, within).await?,
+                ObserveWhat::Fix => action.observe(&work.rung, &work.good, now, within).await?,
                 ObserveWhat::Undo { plan, baseline } => {
                     action.observe_undo(plan, baseline.as_ref(), now, within).await?
                 }

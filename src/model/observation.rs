@@ -37,6 +37,18 @@ pub struct Facts {
     /// What an action that rolls back would leave. Only such an action tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolls_back: Option<RollsBack>,
+    /// What a workload runs, and how well: the cluster keeps no record of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Runs>,
+}
+
+/// A version of a workload at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// As plans name it ([`Effect::runs`](super::plan::Effect::runs)).
+    pub version: String,
+    /// Rolled out to every pod, and all that are wanted are ready.
+    pub in_full: bool,
 }
 
 /// A person's edit of a target, as the cluster records it.
@@ -84,6 +96,7 @@ impl Facts {
             disruption: None,
             edited: None,
             rolls_back: None,
+            runs: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         node::{Kind, Node, Place},
         yaml::Located,
     },
-    decide::policy::{Choice, CollectorSpec, Rule, RungSpec, TargetSpec},
+    decide::policy::{Choice, CollectorSpec, Rule, RungSpec, TargetSpec, namespace_label},
     model::{
         matcher::{MatchOp, Matcher},
         rung::{IfIneffective, Verify},
@@ -28,6 +28,17 @@ const SHORTEST_USUAL_SETTLE: Span = Span::seconds(30);
 const LONGEST_WORD_BYTES: usize = 200;
 /// Actions whose change is put back by itself when it did not help. Everything else stays as it is.
 const UNDONE_WHEN_INEFFECTIVE: [&str; 1] = ["kubernetes/scale"];
+/// Labels of kube-state-metrics that name an object, and come with the label of its namespace.
+const WITH_A_NAMESPACE: [&str; 8] = [
+    "deployment",
+    "statefulset",
+    "daemonset",
+    "pod",
+    "exported_deployment",
+    "exported_statefulset",
+    "exported_daemonset",
+    "exported_pod",
+];
 /// Collected before an action ends what they would show, without being asked: those that fit its target.
 const BEFORE_DESTROYING: [&str; 3] = ["kubernetes/pods", "kubernetes/logs", "postgres/connections"];
 
@@ -50,6 +61,7 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         let hint = "give it matchers: an action fits one kind of alert";
         check.problems.push(remediate.action.warning(what).hint(hint));
     }
+    namespaces(check, rungs, &matchers, known);
     let remediate = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
     let limits = check.bounded(written.limits.as_ref(), MOST_ENTRIES, "limits").to_vec();
     Rule {
@@ -150,6 +162,32 @@ fn channel(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<S
         check.problems.push(written.warning(what).hint("set `slack` in nightshift.yaml"));
     }
     Some(written.value.clone())
+}
+
+/// A rung that picks by a name acts for alerts of its target's namespace alone: the rule's matchers should say so, where
+/// the label is one of those that come with a namespace.
+fn namespaces(check: &mut Check<'_>, rungs: &[file::Rung], matchers: &[Matcher], known: &Known<'_>) {
+    for rung in rungs {
+        let Some(Some(target)) = known.targets.get(rung.target.as_str()) else { continue };
+        let (namespace, of_set) = match &target.choice {
+            Choice::Set { namespace, pick, .. } => (namespace, Some(pick.as_str())),
+            Choice::One { object: Object::Workload { namespace, .. } } => (namespace, None),
+            Choice::One { .. } => continue,
+        };
+        let of_action = check.context.actions.get(&rung.action.value).and_then(|action| action.chooses_by());
+        let Some(label) = of_action.or(of_set.filter(|label| WITH_A_NAMESPACE.contains(label))) else { continue };
+        let says = namespace_label(label);
+        let fixed = matchers.iter().filter_map(Matcher::equality).find(|(name, _)| *name == says);
+        let what = match fixed {
+            Some((_, value)) if value == namespace => continue,
+            Some((_, value)) => {
+                format!("alerts of {value} choose nothing in {namespace}, where `{label}` chooses: this never acts")
+            }
+            None => format!("alerts of every namespace are taken, and `{label}` chooses in {namespace} alone"),
+        };
+        let hint = format!("match `{says} = \"{namespace}\"`: for an alert of another namespace nothing is done");
+        check.problems.push(rung.action.warning(what).hint(hint));
+    }
 }
 
 /// The labels of an incident's identity: those by which targets and actions pick are always among them, because an incident has

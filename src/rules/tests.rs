@@ -354,6 +354,33 @@ fn rules_that_no_alert_reaches_are_told() {
 }
 
 #[test]
+fn a_rule_that_picks_by_a_name_says_of_which_namespace() {
+    let told = |matchers: &str, action: &str, target: &str| {
+        let text = format!(
+            "{TARGETS}rules:\n  - {{name: a, match: [a=1{matchers}], remediate: [{{action: {action}, target: {target}}}]}}\n  \
+             - {{name: z, match: []}}\n"
+        );
+        World::with_everything().told(&text)
+    };
+    let hint = "hint: match `namespace = \"production\"`: for an alert of another namespace nothing is done";
+    assert_eq!(
+        told("", "kubernetes/delete_pod", "web"),
+        [format!(
+            "r.yaml:10:50: warning: alerts of every namespace are taken, and `pod` chooses in production alone\n{hint}"
+        )]
+    );
+    let staging = told(", namespace=staging", "kubernetes/restart", "set");
+    assert!(
+        staging[0].contains("alerts of staging choose nothing in production, where `deployment` chooses"),
+        "{staging:?}"
+    );
+    for (action, target) in [("kubernetes/delete_pod", "web"), ("kubernetes/restart", "set")] {
+        assert_eq!(told(", namespace=production", action, target), Vec::<String>::new());
+    }
+    assert_eq!(told("", "kubernetes/restart", "web"), Vec::<String>::new(), "nothing is picked");
+}
+
+#[test]
 fn rules_without_a_last_one_for_all_alerts_are_told() {
     let told = World::with_everything().told("rules: [{name: a, match: [x=1]}]\n");
     assert_eq!(told.len(), 1);

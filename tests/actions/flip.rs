@@ -242,10 +242,21 @@ async fn a_new_colour_that_loses_its_pods_reads_as_broken_and_somebody_elses_fli
     let (before, plan) = hand.plan().await;
     assert_eq!(hand.apply(&plan).await, Outcome::Applied);
     until_watched(&hand, &plan, &before).await;
+    let pods = namespace.list("pod", "version=green").await;
+    let pod = pods[0]["metadata"]["name"].as_str().unwrap();
+    namespace.patch("pod", pod, &json!({"metadata": {"labels": {"test/ready": "false"}}})).await;
+    let says =
+        wait_until("it is broken", Duration::from_secs(30), async || match measured(&hand, &plan, &before).await {
+            TargetReading::Broken { says } => Ok(says),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    assert_eq!(says, "1 endpoints of green are ready, 2 are wanted");
+    // Scaled in, it has all that is asked of it.
+    namespace.patch("pod", pod, &json!({"metadata": {"labels": {"test/ready": null}}})).await;
     namespace.patch("deployment", "web-green", &json!({"spec": {"replicas": 1}})).await;
     namespace.until_rolled_out("web-green").await;
-    let TargetReading::Broken { says } = measured(&hand, &plan, &before).await else { panic!("a pod is gone") };
-    assert_eq!(says, "1 endpoints of green are ready, 2 are wanted");
+    assert_eq!(until_watched(&hand, &plan, &before).await, "traffic goes to 1 ready pods of green");
     namespace.patch("service", "web", &json!({"spec": {"selector": {"version": "blue"}}})).await;
     let TargetReading::NotYet { says } = measured(&hand, &plan, &before).await else { panic!("it is not green's") };
     assert!(says.starts_with("its selector is service=web,version=blue"), "{says}");

@@ -213,7 +213,7 @@ async fn a_rollback_that_can_not_be_is_refused_in_clear_words() {
     namespace.until_rolled_out("web").await;
     assert_eq!(refusal(json!({"to": 7})).await, "it keeps no revision 7, but 1, 2, 3");
     let refused = refusal(json!({"to": "last_verified"})).await;
-    assert_eq!(refused, "no revision before 3 is known to have stood for 1h");
+    assert!(refused.starts_with("no revision before 3 is known to be good: none was verified, "), "{refused}");
 
     // Paused after the plan was made: not even sent.
     let hand = to(json!({"to": 1})).await;

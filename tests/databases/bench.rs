@@ -92,10 +92,12 @@ impl Bench {
     /// A function like the shipped one, that dawdles once it has done its work.
     pub fn slow_function(&self, dawdle: &str) {
         self.sql(&format!(
-            "CREATE SCHEMA nightshift; GRANT USAGE ON SCHEMA nightshift TO watch;
+            "CREATE ROLE nightshift_signals IN ROLE pg_signal_backend;
+             CREATE SCHEMA nightshift; GRANT USAGE ON SCHEMA nightshift TO watch;
              CREATE FUNCTION nightshift.end_idle_session(int, timestamptz, timestamptz) RETURNS bool
              LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-                 PERFORM pg_terminate_backend($1); PERFORM {dawdle}; RETURN true; END $$"
+                 PERFORM pg_terminate_backend($1); PERFORM {dawdle}; RETURN true; END $$;
+             ALTER FUNCTION nightshift.end_idle_session OWNER TO nightshift_signals"
         ));
     }
 

@@ -190,7 +190,10 @@ async fn another_session_with_the_same_pid_is_another_session() {
         assert!(is_changed(&outcome), "{key}: {outcome:?}");
     }
     let pid_reused = altered(&hand, &plan, |session| later(session, "backend_start"));
-    assert_eq!(ended(&hand.read_back(&pid_reused).await).0, 2, "those that the plan means are gone");
+    assert!(
+        is_changed(&hand.read_back(&pid_reused).await),
+        "those that the plan means are gone, and nobody ended them"
+    );
     let mut elsewhere = plan.proposal.clone();
     elsewhere.uid = "started at 1".to_owned();
     let elsewhere = hand.seal(elsewhere);
@@ -198,6 +201,49 @@ async fn another_session_with_the_same_pid_is_another_session() {
     assert!(matches!(hand.read_back(&elsewhere).await, Outcome::Unknown { .. }));
     assert!(matches!(hand.holds(&elsewhere).await, Holds::Changed { .. }));
     assert_eq!((bench.terminated().len(), bench.pids()), (0, pids(&idle)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_left_by_itself_is_not_told_as_ended() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::new().await;
+    let hand = bench.hand(KILL, json!({"idle_for": "1s"}));
+    let (leaves, stays) = (bench.client().await, bench.client().await);
+    let plan = hand.plan(2).await;
+    // The answer to the write is lost before the server got anything; meanwhile one client hangs up.
+    leave(&bench, leaves).await;
+    let outcome = hand.read_back(&plan).await;
+    let Outcome::NotApplied { why, changed_since: false } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(why, "1 of 2 sessions left by themselves: nobody ended one");
+    // The other one is ended: one of two.
+    assert_eq!(ended(&hand.apply(&plan).await).0, 1);
+    assert_eq!(bench.terminated(), pids([&stays]));
+    assert_eq!(ended(&hand.read_back(&plan).await), (1, 0, Some("1 left by themselves")));
+    // Where somebody else ended more than are gone, or the count began anew, it cannot be told.
+    let _other = bench.client_of("app", "batch").await;
+    bench.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'batch'");
+    let third = bench.client_of("app", "batch").await;
+    bench.sql(&format!("SELECT pg_terminate_backend({}, 5000)", third.pid));
+    assert!(matches!(hand.read_back(&plan).await, Outcome::Unknown { .. }));
+    bench.sql("SELECT pg_stat_reset()");
+    assert!(matches!(hand.read_back(&plan).await, Outcome::Unknown { .. }));
+    // All of a plan left: there is nothing to try again.
+    let last = bench.client().await;
+    let plan = hand.plan(1).await;
+    leave(&bench, last).await;
+    assert!(is_changed(&hand.read_back(&plan).await));
+}
+
+/// The client hangs up, and its session is gone.
+async fn leave(bench: &Bench, client: Client) {
+    let pid = client.pid;
+    sqlx::Connection::close(client.connection).await.unwrap();
+    wait_until("it has left", Duration::from_secs(20), async || {
+        if bench.pids().contains(&pid) { Err("still there".to_owned()) } else { Ok(()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,12 +19,17 @@ async fn error(hand: &Hand) -> String {
 
 /// `deploy/postgres/role.sql`, run as its first lines say.
 pub fn role_sql(bench: &Bench) {
+    run_role_sql(bench).unwrap();
+}
+
+/// Err: what it ended with.
+fn run_role_sql(bench: &Bench) -> Result<(), String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/postgres/role.sql");
     let mut psql = bench.server.program("psql");
     let output =
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", script]).arg(bench.server.url("claims")).output();
     let output = output.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +178,6 @@ async fn the_functions_refuse_whatever_they_are_asked() {
         said.contains("must be a member of the role whose process is being terminated")
             || said.contains("permission denied")
     );
-    assert!(asks.is_refused("SELECT * FROM nightshift.touchable").await.contains("permission denied"));
     let mut app = bench.client().await;
     let said = app.is_refused("SELECT nightshift.end_idle_session(1, now(), now())").await;
     assert!(said.contains("permission denied for schema nightshift"), "{said}");
@@ -219,6 +223,106 @@ async fn receiver(bench: &Bench) -> Receiver {
     })
     .await;
     Receiver { pid, _stream: stream }
+}
+
+/// Whoever may create a schema in the database, as its owner may, would own what the functions rest on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_made_first_gets_no_rights() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&[]).await;
+    bench.sql("ALTER DATABASE claims OWNER TO app");
+    let mut app = bench.client().await;
+    app.runs("CREATE SCHEMA nightshift").await;
+    let why = run_role_sql(&bench).unwrap_err();
+    assert!(why.contains("schema nightshift belongs to app, who is no superuser"), "{why}");
+    bench.sql("DROP SCHEMA nightshift; CREATE ROLE nightshift_signals NOLOGIN ROLE app");
+    let why = run_role_sql(&bench).unwrap_err();
+    assert!(why.contains("app, who is no superuser, is a member of nightshift_signals"), "{why}");
+    bench.sql("REVOKE nightshift_signals FROM app; ALTER ROLE nightshift_signals LOGIN");
+    let why = run_role_sql(&bench).unwrap_err();
+    assert!(why.contains("role nightshift_signals can log in"), "{why}");
+    bench.sql("DROP ROLE nightshift_signals; CREATE ROLE nightshift LOGIN; GRANT nightshift TO app WITH ADMIN OPTION");
+    let why = run_role_sql(&bench).unwrap_err();
+    assert!(why.contains("may give nightshift away"), "{why}");
+    bench.sql("REVOKE nightshift FROM app");
+    role_sql(&bench);
+    assert_eq!(
+        bench.sql("SELECT to_regnamespace('nightshift')::text, rolname FROM pg_roles WHERE rolname = 'app'"),
+        "nightshift|app"
+    );
+}
+
+/// An earlier version's functions read a view, which whoever owned the schema could replace by their own code.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_rest_on_nothing_that_a_schemas_owner_can_replace() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::bare(&[]).await;
+    role_sql(&bench);
+    bench.sql("CREATE ROLE other LOGIN; ALTER SCHEMA nightshift OWNER TO app");
+    let mut app = bench.client().await;
+    app.runs(
+        "DROP VIEW IF EXISTS nightshift.touchable;
+         CREATE FUNCTION nightshift.evil() RETURNS TABLE (pid int, backend_start timestamptz, state text,
+             state_change timestamptz, query_start timestamptz, xact_start timestamptz, backend_xid xid)
+         LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.usename = 'other'; RETURN;
+         END $$;
+         CREATE VIEW nightshift.touchable AS SELECT * FROM nightshift.evil();
+         GRANT SELECT ON nightshift.touchable TO PUBLIC; GRANT USAGE ON SCHEMA nightshift TO PUBLIC",
+    )
+    .await;
+    // Somebody else's session that works, which `app` may not end.
+    let other = bench.client_of("other", "other").await.begins("SELECT pg_sleep(600)");
+    bench.sees_pid(other.pid, "state = 'active'").await;
+    let url = format!("{}&application_name=nightshift", bench.server.url_of("nightshift", "claims"));
+    let mut nightshift = Client::connect(&url).await;
+    for ask in [
+        "SELECT nightshift.end_idle_session(1, now(), now())",
+        "SELECT nightshift.cancel_query(1, now(), now())",
+        "SELECT nightshift.end_query(1, now(), now())",
+    ] {
+        nightshift.runs(ask).await;
+    }
+    assert_eq!(bench.terminated().len(), 0, "code of `app` ran as nightshift_signals");
+    // And nightshift does not call them any more: the schema's owner can replace them.
+    let databases = Databases::new([("claims-db", bench.server.url_of("nightshift", "claims").as_str())]).unwrap();
+    let kill = Hand::on(&databases, KILL, json!({"idle_for": "1s"}));
+    let why = error(&kill).await;
+    assert!(
+        why.contains("not used: nightshift.cancel_query, nightshift.end_idle_session, nightshift.end_query"),
+        "{why}"
+    );
+}
+
+/// One who may create in the database makes a function that says yes and does nothing, and no session ever ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_function_is_not_called() {
+    if hermetic() {
+        return;
+    }
+    let bench = Bench::new().await;
+    bench.sql("GRANT CREATE ON DATABASE claims TO app");
+    let mut idle = bench.client().await;
+    idle.runs(
+        "CREATE SCHEMA nightshift; GRANT USAGE ON SCHEMA nightshift TO PUBLIC;
+         CREATE FUNCTION nightshift.end_idle_session(int, timestamptz, timestamptz) RETURNS bool
+         LANGUAGE sql SECURITY DEFINER AS 'SELECT true'",
+    )
+    .await;
+    let hand = bench.hand(KILL, json!({"idle_for": "1s"}));
+    let plan = hand.plan(1).await;
+    assert_eq!(ended(&hand.apply(&plan).await), (1, 0, None), "by pg_signal_backend");
+    assert_eq!(bench.terminated(), pids([&idle]));
+    bench.sql("REVOKE pg_signal_backend FROM watch");
+    let why = error(&hand).await;
+    assert!(
+        why.contains("GRANT pg_signal_backend TO watch") && why.contains("(not used: nightshift.end_idle"),
+        "{why}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

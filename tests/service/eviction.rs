@@ -13,7 +13,8 @@ fn evict() -> Rules {
 
 /// An alert of its own for each pod.
 fn load_of(stage: &Stage, pod: &str, load: f64) {
-    stage.gauges.set(&format!("load{{deployment=\"web\",pod=\"{pod}\"}}"), load);
+    let namespace = &stage.namespace.name;
+    stage.gauges.set(&format!("load{{deployment=\"web\",pod=\"{pod}\",namespace=\"{namespace}\"}}"), load);
 }
 
 /// Names and uids of the Deployment's pods that are not on their way out.

@@ -146,7 +146,9 @@ fn a_new_colour_that_loses_its_pods_while_it_is_watched_is_left_once_and_people_
         stage.load_rises();
         colours.until_live("green").await;
         night.until_step("verifying").await;
-        stage.namespace.patch("deployment", "web-green", &json!({"spec": {"replicas": 1}})).await;
+        let pods = stage.namespace.list("pod", "version=green").await;
+        let pod = pods[0]["metadata"]["name"].as_str().unwrap();
+        stage.namespace.patch("pod", pod, &json!({"metadata": {"labels": {"test/ready": "false"}}})).await;
         colours.until_live("blue").await;
         stage.until_paged("what it switched to is not well: 1 endpoints of green are ready, 2 are wanted").await;
         let incident = night.incidents().await.pop().unwrap();

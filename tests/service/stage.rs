@@ -80,13 +80,16 @@ impl Rules {
     pub fn text(&self, namespace: &str) -> String {
         let Self { mode, action, with, fires_for, settle, resolved_within, quiet, limits, query } = self;
         let with = if with.is_empty() { String::new() } else { format!("        with: {with}\n") };
+        // What is chosen by a name is chosen in one namespace.
+        let of =
+            if *action == "kubernetes/delete_pod" { format!(", 'namespace = \"{namespace}\"'") } else { String::new() };
         let query = if query.is_empty() { String::new() } else { format!(", query: {query}") };
         format!(
             "settle_after_start: 0s\n\
              targets:\n  web:\n    kubernetes: {{namespace: {namespace}, deployment: web}}\n    replicas: {{min: 1, max: 10}}\n\
              escalations:\n  urgent: {{severities: P0..P1, levels: [{{after: 0m, to: platform}}]}}\n\
              rules:\n\
-             \x20 - name: web-high-load\n    match: ['alertname = \"HighLoad\"']\n    severity: P1\n    service: web\n\
+             \x20 - name: web-high-load\n    match: ['alertname = \"HighLoad\"'{of}]\n    severity: P1\n    service: web\n\
              \x20   for: {fires_for}\n    mode: {mode}\n    limits: [{limits}]\n    cooldown: 1s\n    quiet: {quiet}\n\
              \x20   remediate:\n      - action: {action}\n        target: web\n{with}\
              \x20       verify: {{settle: {settle}, resolved_within: {resolved_within}{query}}}\n\

@@ -22,7 +22,7 @@ fn rules(namespace: &str) -> String {
          pick: deployment\n    replicas: {{min: 1, max: 10}}\n\
          escalations:\n  urgent: {{severities: P0..P1, levels: [{{after: 0m, to: platform}}]}}\n\
          rules:\n\
-         - name: member-high-load\n  match: ['alertname = \"HighLoad\"', 'deployment =~ \"d.*\"']\n  severity: P1\n  \
+         - name: member-high-load\n  match: ['alertname = \"HighLoad\"', 'deployment =~ \"d.*\"', 'namespace = \"{namespace}\"']\n  severity: P1\n  \
            mode: auto\n  remediate:\n  - {{action: kubernetes/scale, target: fleet, with: {{replicas: +1}}, verify: \
            {{settle: 1s, resolved_within: 5m}}}}\n\
          - {{name: everything-else, match: [], severity: P3, group_by: [alertname]}}\n"
@@ -39,7 +39,8 @@ async fn fleet(name: &str, members: usize) -> (Stage, Nightshift) {
 }
 
 fn fails(stage: &Stage, number: usize) {
-    stage.gauges.set(&format!("load{{deployment=\"d{number}\"}}"), 0.97);
+    let namespace = &stage.namespace.name;
+    stage.gauges.set(&format!("load{{deployment=\"d{number}\",namespace=\"{namespace}\"}}"), 0.97);
 }
 
 /// Waits until the brake is on, and everybody who fails has an incident.

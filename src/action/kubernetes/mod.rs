@@ -21,6 +21,8 @@ mod strategy;
 #[cfg(test)]
 mod stubbed;
 #[cfg(test)]
+mod stubbed_partition;
+#[cfg(test)]
 mod stubbed_undo;
 mod template;
 pub mod undo;

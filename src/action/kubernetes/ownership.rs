@@ -39,6 +39,8 @@ const GITOPS_MARKS: [(&str, &str); 4] = [
     ("kustomize.toolkit.fluxcd.io/name", "Flux"),
     ("helm.toolkit.fluxcd.io/name", "Flux"),
 ];
+/// The label by which Argo CD tracks what it made unless told otherwise. Helm and people set it too, so who wrote it counts.
+const TRACKING_LABEL: &str = "/f:metadata/f:labels/f:app.kubernetes.io~1instance";
 /// Tools that a person edits with, as they name themselves: OpenShift's client, k9s, a browser (Rancher and other
 /// consoles), Lens, the Kubernetes dashboard, Headlamp.
 const PERSONS_TOOLS: [&str; 8] =
@@ -77,7 +79,7 @@ pub fn gitops_object(meta: &Meta, field: &str) -> Option<String> {
         let (mark, name) = GITOPS_MARKS.iter().find(|(mark, _)| has(mark))?;
         Some(format!("{name} ({mark})"))
     };
-    gitops(meta, field).or_else(marked)
+    gitops(meta, field).or_else(marked).or_else(|| gitops(meta, TRACKING_LABEL))
 }
 
 /// Another object whose controller made this one and rewrites it: `Rollout web`.
@@ -121,6 +123,20 @@ mod tests {
 
     fn written(manager: &str, time: &str, field: &str) -> Value {
         json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": {"f:spec": {field: {}}}})
+    }
+
+    #[test]
+    fn what_argo_cd_tracks_by_a_label_is_its_own_also_where_another_wrote_the_field() {
+        let labelled = |manager: &str| {
+            let label = json!({"f:metadata": {"f:labels": {"f:app.kubernetes.io/instance": {}}}});
+            meta(json!([
+                {"manager": manager, "operation": "Update", "time": "2026-03-01T02:00:00Z", "fieldsV1": label},
+                written("kubectl-edit", "2026-03-01T02:01:00Z", "f:selector")
+            ]))
+        };
+        let owner = gitops_object(&labelled("argocd-controller"), SELECTOR);
+        assert_eq!(owner.as_deref(), Some("Argo CD (argocd-controller)"));
+        assert_eq!(gitops_object(&labelled("helm"), SELECTOR), None, "Helm sets the label too, and puts nothing back");
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl Restart {
             return Ok(TargetReading::NotYet { says: "somebody took the restart back".to_owned() });
         }
         let (ready, wanted) = (workload.ready(named.kind), before.ready);
+        let held_back = rollout::held_back(named.kind, &workload);
         Ok(match rollout::status(named.kind, &workload) {
             Rollout::Unfinished(says) | Rollout::Failed(says) | Rollout::NotRolling(says) => {
                 TargetReading::NotYet { says }
@@ -139,6 +140,7 @@ impl Restart {
             Rollout::Complete if ready < wanted => {
                 TargetReading::NotYet { says: format!("{ready} pods are ready, {wanted} were before") }
             }
+            Rollout::Complete if held_back.is_some() => TargetReading::NotYet { says: held_back.unwrap_or_default() },
             Rollout::Complete => TargetReading::Well { says: format!("restarted, {ready} pods are ready") },
         })
     }
@@ -150,6 +152,12 @@ fn read(value: &Value) -> Result<Restarted, String> {
 
 fn propose(workload: &Workload, facts: &Facts, named: Named<'_>, now: Micros) -> Proposed {
     if let Rollout::NotRolling(why) = rollout::status(named.kind, workload) {
+        return Proposed::Refused { why };
+    }
+    let kept = rollout::kept_back(named.kind, workload);
+    if kept > 0 {
+        let replicas = facts.replicas.unwrap_or_default();
+        let why = format!("its partition keeps {kept} of {replicas} pods as they are: they would not be restarted");
         return Proposed::Refused { why };
     }
     if named.kind == Kind::DaemonSet && workload.status.desired_number_scheduled == 0 {
@@ -295,6 +303,24 @@ mod tests {
             "status": {"observedGeneration": 3, "readyReplicas": ready}
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn pods_that_a_partition_keeps_are_not_restarted_by_halves() {
+        let named = Named { namespace: "production", kind: Kind::StatefulSet, name: "db", selector: None };
+        let set = |partition: u32| -> Workload {
+            serde_json::from_value(json!({
+                "metadata": {"uid": "u", "generation": 3},
+                "spec": {"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}},
+                "status": {"observedGeneration": 3, "readyReplicas": 3, "currentRevision": "a", "updateRevision": "a"}
+            }))
+            .unwrap()
+        };
+        let proposed =
+            |workload: &Workload| propose(workload, &workload.facts(named, None, Micros(0)), named, Micros(0));
+        assert!(matches!(proposed(&set(0)), Proposed::Made(_)));
+        let why = "its partition keeps 2 of 3 pods as they are: they would not be restarted".to_owned();
+        assert_eq!(proposed(&set(2)), Proposed::Refused { why });
     }
 
     #[test]

@@ -6,15 +6,16 @@ use serde_json::Value;
 
 /// Longer is asked of nobody, as everywhere in rules.
 const LONGEST: Span = Span::hours(31 * 24);
-/// A revision that was the newest one for so long is taken for good, and what is younger may be rolled back
-/// (`deployed_within`): the same measure on both sides.
+/// What was in full so long is taken for good, and what is younger may be rolled back (`deployed_within`): the same measure
+/// on both sides, and the journal's ([`crate::decide::records::STOOD_FOR`]).
 pub const STOOD_FOR: Span = Span::hours(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// The newest earlier one that runs something else.
     Previous,
-    /// The newest earlier one that stood for [`STOOD_FOR`], or ran when nightshift verified what it had done there.
+    /// The newest earlier one that is known to have run well. That it was the newest for long proves nothing: a broken one
+    /// stands over night.
     LastVerified,
     Number(i64),
 }
@@ -46,12 +47,13 @@ pub fn deployed_within_of(with: &Value) -> Result<Option<Span>, String> {
     }
 }
 
-/// The revision to go to, or why there is none. `verified`: versions that ran when nightshift verified a step.
+/// The revision to go to, or why there is none. `good`: versions that ran when nightshift verified a step, or that it saw
+/// in full for [`STOOD_FOR`].
 pub fn choose<'a>(
     wanted: Wanted,
     revisions: &'a Revisions,
     current: &'a Revision,
-    verified: &[String],
+    good: &[String],
 ) -> Result<&'a Revision, String> {
     let version = current.template.version();
     let mut earlier = revisions.before(current).filter(|one| one.template.version() != version);
@@ -66,11 +68,16 @@ pub fn choose<'a>(
             if earlier.peek().is_none() {
                 return Err(none());
             }
-            let stood = |one: &Revision| revisions.stood(one).is_some_and(|stood| stood >= STOOD_FOR);
-            let mut known = earlier.filter(|one| stood(one) || verified.contains(&one.template.version()));
+            // A rollout that got stuck: what it was to replace still runs.
+            let stands =
+                |one: &Revision| one.is_available && revisions.stood(one).is_some_and(|stood| stood >= STOOD_FOR);
+            let mut known = earlier.filter(|one| stands(one) || good.contains(&one.template.version()));
             known.next().ok_or_else(|| {
-                let current = current.number;
-                format!("no revision before {current} is known to have stood for {STOOD_FOR}, and none was verified")
+                format!(
+                    "no revision before {} is known to be good: none was verified, none was seen by nightshift with all of \
+                     its pods for {STOOD_FOR}, and none of that age still runs",
+                    current.number
+                )
             })
         }
         Wanted::Number(number) if number == current.number => Err(format!("revision {number} is the current one")),
@@ -127,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_verified_revision_stood_for_an_hour() {
+    fn the_last_verified_revision_is_one_that_is_known_to_be_good() {
         let all = revisions(vec![
             revision(&[1], "a", 0),
             revision(&[2], "b", 60),
@@ -135,16 +142,37 @@ mod tests {
             revision(&[4], "d", 130),
         ]);
         let current = all.by_number(4).unwrap();
-        assert_eq!(choose(Wanted::LastVerified, &all, current, &[]).unwrap().number, 1);
+        let version = |number| all.by_number(number).unwrap().template.version();
+        let chosen = |good: &[String]| choose(Wanted::LastVerified, &all, current, good).map(|one| one.number);
+        assert_eq!(chosen(&[version(1)]), Ok(1));
+        assert_eq!(chosen(&[version(1), version(3)]), Ok(3));
         assert_eq!(choose(Wanted::Previous, &all, current, &[]).unwrap().number, 3);
-        let young = revisions(vec![revision(&[3], "c", 119), revision(&[4], "d", 130)]);
-        let refused = choose(Wanted::LastVerified, &young, young.by_number(4).unwrap(), &[]).unwrap_err();
-        assert_eq!(refused, "no revision before 4 is known to have stood for 1h, and none was verified");
-        // A younger one than the one that stood, which nightshift's own journal vouches for.
-        let verified = [all.by_number(3).unwrap().template.version()];
-        assert_eq!(choose(Wanted::LastVerified, &all, current, &verified).unwrap().number, 3);
-        let of_the_bad_one = [current.template.version()];
-        assert_eq!(choose(Wanted::LastVerified, &all, current, &of_the_bad_one).unwrap().number, 1);
+        let refused = "no revision before 4 is known to be good: none was verified, none was seen by nightshift with all of \
+                       its pods for 1h, and none of that age still runs";
+        assert_eq!(chosen(&[]).unwrap_err(), refused);
+        assert_eq!(chosen(&[current.template.version()]).unwrap_err(), refused, "the bad one itself");
+    }
+
+    /// No pod of it was ever available, and what came after it was the attempt to mend it.
+    #[test]
+    fn a_revision_that_stood_broken_over_night_is_not_the_last_verified_one() {
+        let all = revisions(vec![revision(&[1], "a", 0), revision(&[2], "b", 1440), revision(&[3], "c", 1980)]);
+        let good = [all.by_number(1).unwrap().template.version()];
+        let chosen = choose(Wanted::LastVerified, &all, all.by_number(3).unwrap(), &good).unwrap();
+        assert_eq!(chosen.number, 1);
+        assert!(choose(Wanted::LastVerified, &all, all.by_number(3).unwrap(), &[]).is_err());
+    }
+
+    #[test]
+    fn what_a_stuck_rollout_was_to_replace_still_proves_itself() {
+        let with = |minute: i64, is_available: bool| {
+            let old = Revision { is_available, ..revision(&[1], "a", 0) };
+            let all = revisions(vec![old, revision(&[2], "b", minute)]);
+            choose(Wanted::LastVerified, &all, all.by_number(2).unwrap(), &[]).map(|one| one.number)
+        };
+        assert_eq!(with(90, true), Ok(1));
+        assert!(with(90, false).is_err(), "it has no pods, or broken ones");
+        assert!(with(30, true).is_err(), "it was too young");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The revisions that a workload keeps: ReplicaSets of a Deployment, ControllerRevisions of the others.
 //!
 //! Only what the workload owns by its uid counts. A revision's number changes when it is rolled back to; its name does
-//! not, so plans name it by both. Nothing is said here about how well a revision ran: the cluster keeps no record of it.
+//! not, so plans name it by both. How well a revision ran once is not said here: the cluster keeps no record of it.
 
 use super::{
     template::Template,
@@ -35,6 +35,8 @@ pub struct Revision {
     pub created: Micros,
     pub template: Template,
     pub change_cause: Option<String>,
+    /// It has pods now, and all of them are available. Only a ReplicaSet says so.
+    pub is_available: bool,
 }
 
 /// A workload's revisions, oldest number first.
@@ -45,11 +47,20 @@ pub struct Revisions(Vec<Revision>);
 struct ReplicaSet {
     metadata: Meta,
     spec: ReplicaSetSpec,
+    #[serde(default)]
+    status: ReplicaSetStatus,
 }
 
 #[derive(Deserialize)]
 struct ReplicaSetSpec {
     template: Value,
+    replicas: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ReplicaSetStatus {
+    available_replicas: u32,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +176,8 @@ fn of_replica_set(one: ReplicaSet) -> Result<Option<Revision>, String> {
         number,
         earlier_numbers,
         created: one.metadata.created()?,
+        is_available: one.status.available_replicas > 0
+            && one.spec.replicas.is_some_and(|wanted| one.status.available_replicas >= wanted),
         template: Template::of(&one.spec.template).ok_or_else(|| unreadable(&one.metadata.name))?,
         change_cause: one.metadata.annotations.get(CHANGE_CAUSE).cloned(),
         name: one.metadata.name,
@@ -180,6 +193,7 @@ fn of_controller_revision(one: ControllerRevision) -> Result<Revision, String> {
         created: one.metadata.created()?,
         template: template.ok_or_else(|| unreadable(&one.metadata.name))?,
         change_cause: None,
+        is_available: false,
         name: one.metadata.name,
         uid: one.metadata.uid,
     })
@@ -207,6 +221,7 @@ pub mod tests {
             created: Micros(0) + Span::minutes(minute),
             template: Template::of(&template).unwrap(),
             change_cause: None,
+            is_available: false,
         }
     }
 

@@ -88,6 +88,29 @@ fn deployment(workload: &Workload) -> Rollout {
     Rollout::Complete
 }
 
+/// Pods of a StatefulSet that its partition keeps from the current template: those with the lowest numbers.
+#[must_use]
+pub fn kept_back(kind: Kind, workload: &Workload) -> u32 {
+    let rolling = workload.spec.update_strategy.rolling_update.as_ref();
+    let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+    if kind == Kind::StatefulSet { partition.min(workload.spec.replicas.unwrap_or(1)) } else { 0 }
+}
+
+/// What is missing until every pod runs the current template, where a rollout is complete: a partition's rollout is so with
+/// pods of two revisions.
+#[must_use]
+pub fn held_back(kind: Kind, workload: &Workload) -> Option<String> {
+    let status = &workload.status;
+    if kind != Kind::StatefulSet || status.update_revision == status.current_revision {
+        return None;
+    }
+    let (kept, replicas) = (kept_back(kind, workload), workload.spec.replicas.unwrap_or(1));
+    Some(match kept {
+        0 => format!("its pods are not all of revision {} yet", status.update_revision),
+        kept => format!("its partition keeps {kept} of {replicas} pods at revision {}", status.current_revision),
+    })
+}
+
 fn progressing(workload: &Workload) -> Option<&str> {
     workload
         .status
@@ -192,6 +215,26 @@ mod tests {
             assert_eq!(status(Kind::StatefulSet, &workload) == Rollout::Complete, complete, "{workload:?}");
             assert_eq!(running(Kind::StatefulSet, &workload).is_some(), runs, "{workload:?}");
         }
+    }
+
+    #[test]
+    fn a_partition_holds_pods_back_though_its_rollout_is_complete() {
+        let set = |partition: Value, current: &str| {
+            workload(
+                json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}}),
+                json!({"observedGeneration": 3, "replicas": 3, "readyReplicas": 3, "updatedReplicas": 3,
+                       "currentRevision": current, "updateRevision": "b"}),
+            )
+        };
+        let held =
+            |workload: Workload| (kept_back(Kind::StatefulSet, &workload), held_back(Kind::StatefulSet, &workload));
+        assert_eq!(held(set(json!(0), "b")), (0, None));
+        assert_eq!(held(set(Value::Null, "b")), (0, None));
+        assert_eq!(held(set(json!(2), "a")), (2, Some("its partition keeps 2 of 3 pods at revision a".to_owned())));
+        assert_eq!(held(set(json!(9), "a")).0, 3, "there are no more");
+        assert_eq!(held(set(json!(2), "b")), (2, None), "they run it anyway");
+        assert_eq!(held(set(json!(0), "a")), (0, Some("its pods are not all of revision b yet".to_owned())));
+        assert_eq!(held_back(Kind::Deployment, &set(json!(2), "a")), None);
     }
 
     #[test]

@@ -87,22 +87,17 @@ impl Undo {
         Ok(Seen { workload, revisions, facts })
     }
 
-    async fn propose(
-        &self,
-        rung: &Rung,
-        verified: &[String],
-        now: Micros,
-        within: Duration,
-    ) -> Result<Observed, String> {
+    async fn propose(&self, rung: &Rung, good: &[String], now: Micros, within: Duration) -> Result<Observed, String> {
         let wanted = wanted_of(&rung.with)?;
         let named = Named::of(&rung.target.object)?;
         let until = deadline(within);
         let (seen, members) = tokio::join!(self.see(named, now, until), Workload::members(&self.cluster, named, until));
         let mut seen = seen?;
         seen.facts.members = members;
-        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, verified));
+        let chosen = seen.current().and_then(|current| choose(wanted, &seen.revisions, current, good));
         let number = chosen.as_ref().ok().map(|chosen| chosen.number);
-        let refused = refusal(&seen, named).or_else(|| chosen.err());
+        let held_back = chosen.as_ref().ok().and_then(|chosen| held_back(&seen, named, chosen));
+        let refused = refusal(&seen, named).or(held_back).or_else(|| chosen.err());
         seen.tell_rollback(number);
         let proposal = match (refused, number) {
             (None, Some(number)) => proposal(&seen, named, number)?,
@@ -142,6 +137,9 @@ impl Undo {
             return Err(why);
         }
         let kept = kept(&seen.revisions, back)?;
+        if let Some(why) = held_back(seen, named, kept) {
+            return Err(why);
+        }
         Ok(made(&seen.workload, &seen.facts, named, current, kept, true))
     }
 
@@ -151,7 +149,7 @@ impl Undo {
         let is_undo = plan.proposal.undo.is_null();
         let named = if is_undo { named.by_name() } else { named };
         let mut seen = self.see(named, now, deadline(within)).await?;
-        let difference = self.difference_since(&seen, &plan.proposal, &from, &to).err();
+        let difference = self.difference_since(&seen, named, &plan.proposal, &from, &to).err();
         if !is_undo {
             let number = kept(&seen.revisions, &to).ok().map(|kept| kept.number);
             seen.tell_rollback(number);
@@ -159,7 +157,14 @@ impl Undo {
         Ok((seen.facts, difference.map_or(Holds::Yes, |difference| Holds::Changed { difference })))
     }
 
-    fn difference_since(&self, seen: &Seen, proposal: &Proposal, from: &Version, to: &Version) -> Result<(), String> {
+    fn difference_since(
+        &self,
+        seen: &Seen,
+        named: Named<'_>,
+        proposal: &Proposal,
+        from: &Version,
+        to: &Version,
+    ) -> Result<(), String> {
         if seen.facts.uid != proposal.uid {
             return Err("it was deleted and made anew".to_owned());
         }
@@ -169,7 +174,7 @@ impl Undo {
             let now = now.unwrap_or_default();
             return Err(format!("its template is not that of revision {} any more{now}", from.revision));
         }
-        kept(&seen.revisions, to).map(|_| ())
+        held_back(seen, named, kept(&seen.revisions, to)?).map_or(Ok(()), Err)
     }
 
     /// Reads what is written and what it is written over, once more, and makes the request of it.
@@ -218,6 +223,7 @@ impl Undo {
             return Ok(TargetReading::NotYet { says: "somebody changed its template since".to_owned() });
         }
         let (ready, wanted) = (workload.ready(named.kind), before.ready);
+        let held_back = rollout::held_back(named.kind, &workload);
         Ok(match rollout::status(named.kind, &workload) {
             Rollout::Unfinished(says) if named.kind == Kind::StatefulSet => TargetReading::NotYet {
                 says: format!("{says} (a StatefulSet may wait for a broken pod to be deleted)"),
@@ -228,6 +234,7 @@ impl Undo {
             Rollout::Complete if ready < wanted => {
                 TargetReading::NotYet { says: format!("{ready} pods are ready, {wanted} were before") }
             }
+            Rollout::Complete if held_back.is_some() => TargetReading::NotYet { says: held_back.unwrap_or_default() },
             Rollout::Complete => TargetReading::Well { says: format!("rolled back, {ready} pods are ready") },
         })
     }
@@ -251,6 +258,19 @@ fn refusal(seen: &Seen, named: Named<'_>) -> Option<String> {
     }
     let owner = seen.facts.owner.as_ref()?;
     Some(format!("its template belongs to {owner}, which would put its own back: roll back there"))
+}
+
+/// Why a StatefulSet would not get `wanted` everywhere: its partition keeps pods that run something else.
+fn held_back(seen: &Seen, named: Named<'_>, wanted: &Revision) -> Option<String> {
+    let (kept, status) = (rollout::kept_back(named.kind, &seen.workload), &seen.workload.status);
+    if kept == 0 || status.current_revision == wanted.name {
+        return None;
+    }
+    let current = &status.current_revision;
+    Some(format!(
+        "its partition keeps {kept} of {} pods at revision {current}: they would not be rolled back",
+        seen.workload.spec.replicas.unwrap_or(1)
+    ))
 }
 
 fn proposal(seen: &Seen, named: Named<'_>, wanted: i64) -> Result<Proposed, String> {
@@ -283,11 +303,11 @@ impl Action for Undo {
     fn observe<'a>(
         &'a self,
         rung: &'a Rung,
-        verified: &'a [String],
+        good: &'a [String],
         now: Micros,
         within: Duration,
     ) -> Boxed<'a, Result<Observed, String>> {
-        Box::pin(self.propose(rung, verified, now, within))
+        Box::pin(self.propose(rung, good, now, within))
     }
 
     fn observe_undo<'a>(

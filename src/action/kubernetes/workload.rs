@@ -1,9 +1,13 @@
 //! A Deployment, StatefulSet or DaemonSet as far as actions read it, and the facts it gives.
 
-use super::ownership::{self, ManagedField};
+use super::{
+    ownership::{self, ManagedField},
+    rollout::{self, Rollout},
+    template::Template,
+};
 use crate::{
     model::{
-        observation::Facts,
+        observation::{Facts, Runs},
         target::{Kind, Object},
         time::Micros,
     },
@@ -255,6 +259,14 @@ impl Workload {
         self.spec.template.pointer("/metadata/annotations").is_some_and(Value::is_object)
     }
 
+    /// Its version, and whether all of it is there. None: it has no template that can be read.
+    fn runs(&self, kind: Kind) -> Option<Runs> {
+        let version = Template::of(&self.spec.template)?.version();
+        let wanted = self.replicas(kind).unwrap_or(self.status.desired_number_scheduled);
+        let complete = rollout::status(kind, self) == Rollout::Complete && rollout::held_back(kind, self).is_none();
+        Some(Runs { version, in_full: complete && wanted > 0 && self.ready(kind) >= wanted })
+    }
+
     #[must_use]
     pub fn facts(&self, named: Named<'_>, itself: Option<&Itself>, now: Micros) -> Facts {
         Facts {
@@ -264,13 +276,14 @@ impl Workload {
             replicas: self.replicas(named.kind),
             ready: self.ready(named.kind),
             paused: self.spec.paused,
-            rollout: super::rollout::running(named.kind, self),
+            rollout: rollout::running(named.kind, self),
             owner: None,
             is_itself: itself.is_some_and(|itself| itself.is(named)),
             members: None,
             disruption: None,
             edited: ownership::edited(&self.metadata),
             rolls_back: None,
+            runs: self.runs(named.kind),
         }
     }
 }

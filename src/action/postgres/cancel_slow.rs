@@ -5,8 +5,8 @@
 //! the same query. Texts of queries are in no plan: they hold what must not be in a journal.
 
 use super::{
-    Sealed, Told, by_user, count, counted, deadline, facts, found, kill_idle::has_room, line, line_to_write, oldest,
-    proposal, started_anew, with::With,
+    Counted, Sealed, Told, by_user, count, counted, deadline, ended_of, facts, gone, kill_idle::has_room, line,
+    line_to_write, oldest, proposal, started_anew, with::With,
 };
 use crate::{
     action::{Action, Boxed, Observed},
@@ -20,7 +20,7 @@ use crate::{
     peer::postgres::{
         Databases, Line, Problem,
         queries::Stop,
-        sessions::{Filter, Session},
+        sessions::{AllKilled, Filter, Session},
     },
 };
 use serde_json::{Value, json};
@@ -74,8 +74,9 @@ impl CancelSlow {
         let mut line = line(&self.databases, &rung.target.object, deadline(within)).await?;
         line.may_stop_queries(wanted.terminate)?;
         let queries = line.slow(&wanted.filter, wanted.longer_than, wanted.max).await?;
+        let killed = line.killed(&queries).await?;
         let facts = facts(&line, now);
-        Ok(Observed { facts, proposal: propose(&line, wanted, queries, now) })
+        Ok(Observed { facts, proposal: propose(&line, wanted, queries, killed, now) })
     }
 
     /// Those of a plan's queries that still run; Err: what is in the way.
@@ -159,15 +160,10 @@ impl CancelSlow {
         if let Some(why) = started_anew(&line, &plan.proposal.uid) {
             return Ok(Outcome::Unknown { why });
         }
-        let planned = count(&sealed.sessions);
         let left = count(&line.still_running(&sealed.sessions, &sealed.filter).await?);
-        let there = count(&line.still_there(&sealed.sessions).await?);
-        let ended = |gone| {
-            let sessions = planned.saturating_sub(there).min(gone);
-            let rest = (left > 0).then(|| format!("{left} still run"));
-            Ended { planned, sessions, queries: gone - sessions, rest }
-        };
-        Ok(found(planned, left, ended, "queries still run"))
+        let gone = gone(&sealed.sessions, &line.still_there(&sealed.sessions).await?);
+        let counted = ended_of(&gone, &sealed.killed, &line.killed(&sealed.sessions).await?);
+        Ok(found(count(&sealed.sessions), left, counted.filter(|_| terminates(&plan.proposal))))
     }
 
     async fn read_target(&self, plan: &Plan, within: Duration) -> Result<TargetReading, String> {
@@ -183,11 +179,33 @@ impl CancelSlow {
     }
 }
 
+/// After a lost answer: what became of the plan's queries, of which `left` still run. Whether one that is over was cancelled
+/// or was done the server counts nowhere; sessions that were ended it does.
+fn found(planned: u32, left: u32, sessions: Option<Counted>) -> Outcome {
+    let over = planned.saturating_sub(left);
+    if over == 0 {
+        return Outcome::NotApplied { why: format!("all of {planned} queries still run"), changed_since: false };
+    }
+    match sessions {
+        Some(Counted { ended: sessions @ 1.., others: false }) => {
+            let untold = over.saturating_sub(sessions);
+            let still = (left > 0).then(|| format!("{left} still run"));
+            let over = (untold > 0).then(|| format!("{untold} are over, cancelled or done"));
+            let rest: Vec<String> = still.into_iter().chain(over).collect();
+            let rest = (!rest.is_empty()).then(|| rest.join("; "));
+            Outcome::Ended { ended: Ended { planned, sessions, queries: 0, rest } }
+        }
+        _ => {
+            Outcome::Unknown { why: format!("{over} of {planned} queries are over: cancelled or done, nothing tells") }
+        }
+    }
+}
+
 fn none_left(queries: &[Session]) -> String {
     format!("none of {} still runs", counted(count(queries), "query", "queries"))
 }
 
-fn propose(line: &Line, wanted: Wanted, queries: Vec<Session>, now: Micros) -> Proposed {
+fn propose(line: &Line, wanted: Wanted, queries: Vec<Session>, killed: AllKilled, now: Micros) -> Proposed {
     let longer_than = Span(wanted.longer_than);
     if queries.is_empty() {
         return Proposed::Refused { why: format!("no query that may be cancelled runs for longer than {longer_than}") };
@@ -200,7 +218,7 @@ fn propose(line: &Line, wanted: Wanted, queries: Vec<Session>, now: Micros) -> P
         oldest(&queries, now)
     );
     let to = json!({"sessions": [], "terminate": wanted.terminate});
-    Proposed::Made(Box::new(proposal(line, queries, wanted.filter, to, summary)))
+    Proposed::Made(Box::new(proposal(line, queries, wanted.filter, killed, to, summary)))
 }
 
 /// Tells them to stop, one by one. An error is a lost answer.

@@ -5,8 +5,8 @@
 //! many really ended is looked at afterwards. There is nothing to undo: a client connects again.
 
 use super::{
-    Sealed, Told, by_user, count, counted, deadline, facts, found, line, line_to_write, oldest, proposal, started_anew,
-    with::With,
+    Counted, Sealed, Told, by_user, count, counted, deadline, ended_of, facts, gone, line, line_to_write, oldest,
+    proposal, started_anew, with::With,
 };
 use crate::{
     action::{Action, Boxed, Observed},
@@ -19,7 +19,7 @@ use crate::{
     },
     peer::postgres::{
         Databases, Line, Problem,
-        sessions::{Filter, IdleFor, Session},
+        sessions::{AllKilled, Filter, IdleFor, Session},
     },
 };
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 const NAME: &str = "postgres/kill_idle";
+/// Version 14 writes its counts down twice a second.
+const COUNTED_WITHIN: Duration = Duration::from_millis(1500);
+const NOT_COUNTED: &str = "the server's count of ended sessions does not tell how many were ended";
 const USED_SINCE: &str = "were used since, or are too few to end";
 
 pub struct KillIdle {
@@ -69,8 +72,9 @@ impl KillIdle {
         let mut line = line(&self.databases, &rung.target.object, deadline(within)).await?;
         line.may_end_idle()?;
         let (sessions, all) = line.idle(&wanted.filter, wanted.idle_for, wanted.max).await?;
+        let killed = line.killed(&sessions).await?;
         let facts = facts(&line, now);
-        Ok(Observed { facts, proposal: propose(&line, wanted, sessions, all, now) })
+        Ok(Observed { facts, proposal: propose(&line, wanted, sessions, killed, all, now) })
     }
 
     async fn still_holds(&self, plan: &Plan, now: Micros, within: Duration) -> Result<(Facts, Holds), String> {
@@ -114,6 +118,11 @@ impl KillIdle {
             return Outcome::NotApplied { why: problem.says, changed_since: false };
         }
         let planned = count(&sealed.sessions);
+        // Counted right before, so that what others ended since the plan is not in it.
+        let before = match line.killed(&sealed.sessions).await {
+            Ok(before) => before,
+            Err(problem) => return Outcome::NotApplied { why: problem.says, changed_since: false },
+        };
         let told = match tell(&mut line, &sealed, keep).await {
             Ok(told) => told,
             Err((told, problem)) => return told.lost(planned, &problem),
@@ -121,16 +130,18 @@ impl KillIdle {
         if told.told.is_empty() {
             return told.nothing(&none_left(&sealed.sessions));
         }
-        let left = match until_gone(&mut line, &told.told).await {
-            Ok(left) => left,
+        let (left, counted) = match until_gone(&mut line, &told.told, &before).await {
+            Ok(seen) => seen,
             Err(problem) => return told.lost(planned, &problem),
         };
-        let sessions = count(&told.told).saturating_sub(left);
-        if sessions == 0 {
-            let why = format!("{left} sessions were told to end and are still there");
+        let gone = count(&told.told).saturating_sub(left);
+        let Some(Counted { ended: sessions @ 1.., .. }) = counted else {
+            let there = format!("{left} are still there");
+            let why = format!("{} sessions were told to end: {there}, {gone} are gone, and {NOT_COUNTED}", gone + left);
             return Outcome::Unknown { why };
-        }
-        Outcome::Ended { ended: Ended { planned, sessions, queries: 0, rest: told.rest(USED_SINCE, left) } }
+        };
+        let rest = with_left(told.rest(USED_SINCE, left), gone - sessions);
+        Outcome::Ended { ended: Ended { planned, sessions, queries: 0, rest } }
     }
 
     async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
@@ -140,14 +151,14 @@ impl KillIdle {
         if let Some(why) = started_anew(&line, &plan.proposal.uid) {
             return Ok(Outcome::Unknown { why });
         }
-        let (planned, left) = (count(&sealed.sessions), count(&line.still_there(&sealed.sessions).await?));
-        let ended = |sessions| Ended {
-            planned,
-            sessions,
-            queries: 0,
-            rest: (left > 0).then(|| format!("{left} are still there")),
-        };
-        Ok(found(planned, left, ended, "sessions are still there"))
+        let left = line.still_there(&sealed.sessions).await?;
+        let gone = gone(&sealed.sessions, &left);
+        let planned = count(&sealed.sessions);
+        if line.server.counts_late() {
+            sleep_until(Instant::now() + COUNTED_WITHIN).await;
+        }
+        let counted = ended_of(&gone, &sealed.killed, &line.killed(&sealed.sessions).await?);
+        Ok(found(planned, count(&gone), counted))
     }
 
     async fn read_target(&self, plan: &Plan, within: Duration) -> Result<TargetReading, String> {
@@ -167,11 +178,50 @@ pub(super) async fn has_room(line: &mut Line) -> Result<TargetReading, Problem> 
     })
 }
 
+/// After a lost answer: what became of the plan's sessions, of which so many are gone.
+fn found(planned: u32, gone: u32, counted: Option<Counted>) -> Outcome {
+    let left = planned.saturating_sub(gone);
+    match counted {
+        _ if gone == 0 => {
+            Outcome::NotApplied { why: format!("all of {planned} sessions are still there"), changed_since: false }
+        }
+        Some(Counted { ended: 0, .. }) => {
+            let why = format!("{gone} of {planned} sessions left by themselves: nobody ended one");
+            Outcome::NotApplied { why, changed_since: left == 0 }
+        }
+        Some(Counted { ended: sessions, others: false }) => {
+            let rest = with_left((left > 0).then(|| format!("{left} are still there")), gone - sessions);
+            Outcome::Ended { ended: Ended { planned, sessions, queries: 0, rest } }
+        }
+        Some(Counted { others: true, .. }) => {
+            let why = format!(
+                "{gone} of {planned} sessions are gone, and others were ended too: whose doing it was is not known"
+            );
+            Outcome::Unknown { why }
+        }
+        None => Outcome::Unknown { why: format!("{gone} of {planned} sessions are gone, and {NOT_COUNTED}") },
+    }
+}
+
+/// With those that were gone before they were ended.
+fn with_left(rest: Option<String>, by_themselves: u32) -> Option<String> {
+    let left = (by_themselves > 0).then(|| format!("{by_themselves} left by themselves"));
+    let words: Vec<String> = rest.into_iter().chain(left).collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
 fn none_left(sessions: &[Session]) -> String {
     format!("none of {} is idle as it was", counted(count(sessions), "session", "sessions"))
 }
 
-fn propose(line: &Line, wanted: Wanted, mut sessions: Vec<Session>, all: i64, now: Micros) -> Proposed {
+fn propose(
+    line: &Line,
+    wanted: Wanted,
+    mut sessions: Vec<Session>,
+    killed: AllKilled,
+    all: i64,
+    now: Micros,
+) -> Proposed {
     let Wanted { filter, idle_for, keep, .. } = wanted;
     let limits: Vec<String> = [("idle", idle_for.idle), ("idle in a transaction", idle_for.in_transaction)]
         .into_iter()
@@ -193,7 +243,7 @@ fn propose(line: &Line, wanted: Wanted, mut sessions: Vec<Session>, all: i64, no
         oldest(&sessions, now)
     );
     let to = json!({"sessions": [], "keep": keep});
-    Proposed::Made(Box::new(proposal(line, sessions, filter, to, summary)))
+    Proposed::Made(Box::new(proposal(line, sessions, filter, killed, to, summary)))
 }
 
 fn keep_of(plan: &Plan) -> Result<u32, String> {
@@ -222,14 +272,18 @@ async fn tell(line: &mut Line, sealed: &Sealed, keep: u32) -> Result<Told, (Told
     Ok(told)
 }
 
-/// Waits until those that were told have ended, while there is time: how many have not.
-async fn until_gone(line: &mut Line, told: &[Session]) -> Result<u32, Problem> {
+/// Waits until those that were told have ended and are counted, while there is time: how many are still there, and of the
+/// others, how many were ended.
+async fn until_gone(line: &mut Line, told: &[Session], before: &AllKilled) -> Result<(u32, Option<Counted>), Problem> {
     let until = Instant::now() + super::GONE_WITHIN;
     loop {
-        let left = count(&line.still_there(told).await?);
+        let left = line.still_there(told).await?;
+        let gone = gone(told, &left);
+        let counted = ended_of(&gone, before, &line.killed(told).await?);
+        let all = left.is_empty() && counted.is_none_or(|counted| counted.ended == count(&gone));
         let next = Instant::now() + super::LOOK_AGAIN;
-        if left == 0 || next >= until {
-            return Ok(left);
+        if all || next >= until {
+            return Ok((count(&left), counted));
         }
         sleep_until(next).await;
     }

@@ -11,14 +11,14 @@ mod with;
 use super::Registry;
 use crate::{
     model::{
-        observation::{Ended, Facts, Outcome},
+        observation::{Facts, Outcome},
         plan::{Effect, Plan, Proposal},
         target::Object,
         time::Micros,
     },
     peer::postgres::{
         Databases, Line, Problem,
-        sessions::{Filter, Session},
+        sessions::{AllKilled, Filter, Session},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -53,12 +53,16 @@ struct Listed {
 struct Precondition {
     uid: String,
     filter: Filter,
+    /// What the server had counted before, to tell those that we ended from those that left.
+    #[serde(default)]
+    killed: AllKilled,
 }
 
 /// A plan, read back.
 struct Sealed {
     sessions: Vec<Session>,
     filter: Filter,
+    killed: AllKilled,
 }
 
 impl Sealed {
@@ -66,7 +70,8 @@ impl Sealed {
         let listed = Listed::deserialize(&proposal.from).map_err(|error| format!("the plan's sessions: {error}"))?;
         let precondition = Precondition::deserialize(&proposal.precondition)
             .map_err(|error| format!("the plan's precondition: {error}"))?;
-        Ok(Sealed { sessions: listed.sessions, filter: precondition.filter })
+        let Precondition { filter, killed, .. } = precondition;
+        Ok(Sealed { sessions: listed.sessions, filter, killed })
     }
 }
 
@@ -90,8 +95,15 @@ fn started_anew(line: &Line, plan_uid: &str) -> Option<String> {
         .then(|| "the server was started anew since, and its sessions ended with it".to_owned())
 }
 
-/// `to`: what the plan leaves, for the seal.
-fn proposal(line: &Line, sessions: Vec<Session>, filter: Filter, to: Value, summary: String) -> Proposal {
+/// `killed`: as counted now. `to`: what the plan leaves, for the seal.
+fn proposal(
+    line: &Line,
+    sessions: Vec<Session>,
+    filter: Filter,
+    killed: AllKilled,
+    to: Value,
+    summary: String,
+) -> Proposal {
     let uid = line.server.uid();
     Proposal {
         uid: uid.clone(),
@@ -99,7 +111,7 @@ fn proposal(line: &Line, sessions: Vec<Session>, filter: Filter, to: Value, summ
         from: json!(Listed { sessions }),
         to,
         undo: Value::Null,
-        precondition: json!(Precondition { uid, filter }),
+        precondition: json!(Precondition { uid, filter, killed }),
         effect: Effect {
             replicas: None,
             min_ready_after: None,
@@ -199,10 +211,73 @@ async fn line_to_write(databases: &Databases, plan: &Plan, until: Instant) -> Re
     }
 }
 
-/// After a lost answer: what became of the plan's sessions or queries, of which `left` are as they were.
-fn found(planned: u32, left: u32, ended: impl FnOnce(u32) -> Ended, what: &str) -> Outcome {
-    match planned.saturating_sub(left) {
-        0 => Outcome::NotApplied { why: format!("all of {planned} {what}"), changed_since: false },
-        gone => Outcome::Ended { ended: ended(gone) },
+/// Of sessions that are gone: how many were ended since `before`, as far as the server's own count tells. None: it does not.
+/// What others ended meanwhile is in the count too, so it is never more than are gone.
+fn ended_of(gone: &[Session], before: &AllKilled, after: &AllKilled) -> Option<Counted> {
+    let mut by_database: BTreeMap<&str, u32> = BTreeMap::new();
+    for session in gone {
+        *by_database.entry(&session.database).or_default() += 1;
+    }
+    let mut counted = Counted { ended: 0, others: false };
+    for (database, gone) in by_database {
+        let (before, after) = (before.get(database)?, after.get(database)?);
+        let rose = after.count.checked_sub(before.count).filter(|_| before.since == after.since);
+        let rose = u32::try_from(rose?).ok()?;
+        counted.ended += rose.min(gone);
+        counted.others |= rose > gone;
+    }
+    Some(counted)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted {
+    ended: u32,
+    /// More were ended than are gone of ours: whose the ended ones are is not known.
+    others: bool,
+}
+
+fn gone(of: &[Session], left: &[Session]) -> Vec<Session> {
+    let is_left =
+        |one: &Session| left.iter().any(|left| left.pid == one.pid && left.backend_start == one.backend_start);
+    of.iter().filter(|one| !is_left(one)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::postgres::sessions::Killed;
+
+    fn session(pid: i32, database: &str) -> Session {
+        Session {
+            pid,
+            backend_start: Micros(1),
+            since: Micros(1),
+            state: "idle".to_owned(),
+            user: "app".to_owned(),
+            database: database.to_owned(),
+            application: String::new(),
+        }
+    }
+
+    fn killed(counts: &[(&str, i64, i64)]) -> AllKilled {
+        let one = |(name, count, since): &(&str, i64, i64)| {
+            ((*name).to_owned(), Killed { count: *count, since: Some(Micros(*since)) })
+        };
+        counts.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_the_server_did_not_count_was_not_ended() {
+        let gone = [session(1, "a"), session(2, "a"), session(3, "b")];
+        let before = killed(&[("a", 5, 0), ("b", 0, 0)]);
+        let ended = |after: &[(&str, i64, i64)]| ended_of(&gone, &before, &killed(after));
+        assert_eq!(ended(&[("a", 7, 0), ("b", 1, 0)]), Some(Counted { ended: 3, others: false }));
+        assert_eq!(ended(&[("a", 6, 0), ("b", 0, 0)]), Some(Counted { ended: 1, others: false }));
+        assert_eq!(ended(&[("a", 5, 0), ("b", 0, 0)]), Some(Counted { ended: 0, others: false }));
+        assert_eq!(ended(&[("a", 9, 0), ("b", 1, 0)]), Some(Counted { ended: 3, others: true }));
+        assert_eq!(ended(&[("a", 7, 9), ("b", 1, 0)]), None, "its statistics were reset");
+        assert_eq!(ended(&[("a", 4, 0), ("b", 1, 0)]), None);
+        assert_eq!(ended(&[("a", 7, 0)]), None, "a database is gone");
+        assert_eq!(ended_of(&gone, &AllKilled::new(), &before), None, "a plan of an earlier version");
     }
 }

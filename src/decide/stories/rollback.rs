@@ -4,7 +4,7 @@ use crate::{
     model::{
         event::Event,
         input::Command,
-        observation::{Edited, Forbidden, RollsBack},
+        observation::{Edited, Forbidden, RollsBack, Runs},
         reason::Reason,
         step::{Guard, Phase},
         time::{Micros, Span},
@@ -176,14 +176,14 @@ fn the_edit_that_is_rolled_back_does_not_ask_and_a_later_one_does() {
     assert_eq!(judged(&mut story).0, Phase::Asking);
 }
 
-/// What an observation would be told to have been verified there.
-fn verified(story: &mut Story) -> Vec<String> {
+/// What an observation would be told to be good there.
+fn good(story: &mut Story) -> Vec<String> {
     story.fires("WebIsSlow");
     let observe = story.state.work().into_iter().find_map(|work| match work {
         Work::Observe(observe) => Some(observe),
         _ => None,
     });
-    observe.unwrap().verified
+    observe.unwrap().good
 }
 
 #[test]
@@ -198,9 +198,9 @@ fn what_ran_when_a_step_was_verified_is_remembered_for_the_next_rollback() {
     story.measures(reading);
     assert_eq!(story.phase(step), Phase::Verified);
     story.after(Span::hours(2));
-    assert_eq!(verified(&mut story), ["v1"]);
+    assert_eq!(good(&mut story), ["v1"]);
     story.crashes();
-    assert_eq!(verified(&mut story), ["v1"], "the journal tells it after a crash");
+    assert_eq!(good(&mut story), ["v1"], "the journal tells it after a crash");
 }
 
 #[test]
@@ -215,5 +215,42 @@ fn what_ran_when_a_step_did_not_help_is_not_verified() {
     story.after(Span::hours(2));
     story.resolves("WebIsSlow");
     story.after(Span::hours(1));
-    assert_eq!(verified(&mut story), Vec::<String>::new());
+    assert_eq!(good(&mut story), Vec::<String>::new());
+}
+
+/// An observation of `web` that found this version so.
+fn sees(story: &mut Story, version: &str, in_full: bool) {
+    story.facts.runs = Some(Runs { version: version.into(), in_full });
+    story.fires("WebIsSlow");
+    story.observes();
+    story.resolves("WebIsSlow");
+    story.after(Span::minutes(30));
+}
+
+#[test]
+fn what_was_seen_in_full_for_an_hour_is_good_and_what_was_not_never_is() {
+    let mut story = Story::with(|spec| spec.mode = crate::model::mode::Mode::Shadow);
+    sees(&mut story, "v1", true);
+    sees(&mut story, "v1", true);
+    assert_eq!(good(&mut story), Vec::<String>::new(), "half an hour");
+    // It broke in between: the hour begins anew.
+    sees(&mut story, "v1", false);
+    sees(&mut story, "v1", true);
+    sees(&mut story, "v1", true);
+    assert_eq!(good(&mut story), Vec::<String>::new());
+    sees(&mut story, "v1", true);
+    assert_eq!(good(&mut story), ["v1"]);
+    // All night, and never available.
+    for _ in 0..6 {
+        sees(&mut story, "v2", false);
+    }
+    assert_eq!(good(&mut story), ["v1"]);
+    // Two short visits do not make a stay.
+    sees(&mut story, "v3", true);
+    sees(&mut story, "v4", false);
+    sees(&mut story, "v4", false);
+    sees(&mut story, "v3", true);
+    assert_eq!(good(&mut story), ["v1"]);
+    story.crashes();
+    assert_eq!(good(&mut story), ["v1"], "the journal tells it after a crash");
 }

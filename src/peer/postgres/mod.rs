@@ -51,14 +51,19 @@ const OPTIONS: [(&str, &str); 6] = [
 
 /// The first statement on every line: which server, whether it is the server itself, and what we may do there.
 /// Functions are looked up in the catalog, because naming one in a schema without rights is an error. Only one that runs
-/// as its owner is used: another could not do more than we can, and would run with our rights.
+/// as its owner is used: another could not do more than we can, and would run with our rights. And only where nobody but
+/// a superuser could have made it or can replace it: anybody else's may do nothing and say that it did.
 const HELLO: &str = "
-    WITH ours AS (
-        SELECT p.proname::text AS name
+    WITH found AS (
+        SELECT p.proname::text AS name,
+            p.prosecdef AND p.prorettype = 'bool'::regtype AND owner.rolname = 'nightshift_signals'
+                AND NOT owner.rolcanlogin AND holder.rolsuper AS ours
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname = 'nightshift' AND p.prosecdef AND p.prorettype = 'bool'::regtype
+        JOIN pg_roles owner ON owner.oid = p.proowner JOIN pg_roles holder ON holder.oid = n.nspowner
+        WHERE n.nspname = 'nightshift' AND p.proname IN ('end_idle_session', 'cancel_query', 'end_query')
           AND p.proargtypes = '23 1184 1184'::oidvector
-          AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE'))
+          AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')),
+    ours AS (SELECT name FROM found WHERE ours)
     SELECT current_setting('server_version_num')::int,
         (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
         current_setting('statement_timeout') = $1 AND current_setting('default_transaction_read_only') = 'on'
@@ -68,7 +73,8 @@ const HELLO: &str = "
         pg_has_role('pg_signal_backend', 'USAGE'),
         EXISTS (SELECT FROM ours WHERE name = 'end_idle_session'),
         EXISTS (SELECT FROM ours WHERE name = 'cancel_query'),
-        EXISTS (SELECT FROM ours WHERE name = 'end_query')";
+        EXISTS (SELECT FROM ours WHERE name = 'end_query'),
+        (SELECT string_agg('nightshift.' || name, ', ' ORDER BY name) FROM found WHERE NOT ours)";
 
 /// The databases of the settings, by name.
 #[derive(Clone, Default)]
@@ -166,10 +172,11 @@ impl Database {
     /// Keeps the connection open until `stop`, and says when it is lost and when it is there again.
     pub async fn keep_open(&self, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
-        let mut told: Option<Result<(), String>> = None;
+        // What is ignored, or what is wrong.
+        let mut told: Option<Result<Option<String>, String>> = None;
         loop {
             let state = match self.line(Instant::now() + CONNECT_WITHIN + ANSWER_WITHIN).await {
-                Ok(line) => Some(line.server.lacks(&self.name).map_or(Ok(()), Err)),
+                Ok(line) => Some(line.server.lacks(&self.name).map_or_else(|| Ok(line.server.ignores()), Err)),
                 // Somebody works on it: that is no news.
                 Err(Problem { class: Class::InUse, .. }) => None,
                 Err(problem) => Some(Err(problem.says)),
@@ -179,7 +186,14 @@ impl Database {
                     Some(Err(problem)) => {
                         tracing::warn!(database = &*self.name, problem, "steps on this database will fail");
                     }
-                    Some(Ok(())) | None => tracing::info!(database = &*self.name, "connected to PostgreSQL"),
+                    Some(Ok(Some(ignored))) => {
+                        tracing::warn!(
+                            database = &*self.name,
+                            ignored,
+                            "connected to PostgreSQL, with strange functions"
+                        );
+                    }
+                    Some(Ok(None)) | None => tracing::info!(database = &*self.name, "connected to PostgreSQL"),
                 }
                 told = state;
             }
@@ -205,6 +219,8 @@ pub struct Server {
     ends_idle: bool,
     cancels: bool,
     ends_queries: bool,
+    /// Functions that are there under the names of ours, and are not to be trusted.
+    strange: Option<String>,
 }
 
 impl Server {
@@ -219,6 +235,7 @@ impl Server {
             ends_idle: row.try_get(6)?,
             cancels: row.try_get(7)?,
             ends_queries: row.try_get(8)?,
+            strange: row.try_get(9)?,
         })
     }
 
@@ -226,6 +243,12 @@ impl Server {
     #[must_use]
     pub fn uid(&self) -> String {
         format!("started at {}", self.started.0)
+    }
+
+    /// What ended is in the statistics later than it is gone from the list of sessions.
+    #[must_use]
+    pub fn counts_late(&self) -> bool {
+        self.version < 150_000
     }
 
     /// What our role may not do and should. It is looked at on every line: rights change while we are connected.
@@ -246,12 +269,22 @@ impl Server {
 
     fn lacks_signal(&self, name: &str, by_function: bool) -> Option<String> {
         let role = &self.role;
+        let strange = self.ignores().map(|says| format!(" ({says})")).unwrap_or_default();
         (!self.signals && !by_function).then(|| {
             format!(
                 "role {role} cannot end other sessions of PostgreSQL `{name}`: GRANT pg_signal_backend TO {role}, or \
-                 make the functions of deploy/postgres/role.sql in its database"
+                 make the functions of deploy/postgres/role.sql in its database{strange}"
             )
         })
+    }
+
+    /// Which functions are left alone, and why.
+    fn ignores(&self) -> Option<String> {
+        let strange = self.strange.as_ref()?;
+        Some(format!(
+            "not used: {strange}, because what deploy/postgres/role.sql makes runs as nightshift_signals, is its own, and \
+             is in a schema of a superuser"
+        ))
     }
 }
 

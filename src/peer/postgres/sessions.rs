@@ -8,6 +8,7 @@ use super::{Line, Problem};
 use crate::model::time::Micros;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Postgres, Row, postgres::PgArguments, postgres::PgRow, query::Query};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Client backends alone, and of these never ours, a superuser's, one of replication, or one that holds a slot.
 pub(super) const TOUCHABLE: &str = "
@@ -68,6 +69,18 @@ pub struct Session {
     /// Clients give it themselves: for people, never for trust.
     pub application: String,
 }
+
+/// Sessions of one database that somebody ended, as the server counts them: one that left by itself is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    pub count: i64,
+    /// When the count began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Micros>,
+}
+
+/// By database.
+pub type AllKilled = BTreeMap<String, Killed>;
 
 /// How full a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -224,6 +237,20 @@ impl Line {
         let places = self.read(sqlx::query(SQL).bind(pids).bind(starts), |row| row.try_get::<i64, _>(0)).await?;
         let place = |place: &i64| usize::try_from(place - 1).ok().and_then(|place| sessions.get(place));
         Ok(places.iter().filter_map(place).cloned().collect())
+    }
+
+    /// How many sessions were ended in the databases of these so far. One that is gone meanwhile is not in it.
+    pub async fn killed(&mut self, sessions: &[Session]) -> Result<AllKilled, Problem> {
+        const SQL: &str = "
+            SELECT d.datname::text, d.sessions_killed, (extract(epoch FROM d.stats_reset) * 1000000)::bigint
+            FROM pg_stat_database d WHERE d.datname = ANY ($1::text[])";
+        let databases: BTreeSet<&str> = sessions.iter().map(|session| session.database.as_str()).collect();
+        let databases: Vec<&str> = databases.into_iter().collect();
+        let read = |row: &PgRow| {
+            let killed = Killed { count: row.try_get(1)?, since: row.try_get::<Option<i64>, _>(2)?.map(Micros) };
+            Ok((row.try_get(0)?, killed))
+        };
+        Ok(self.read(sqlx::query(SQL).bind(databases), read).await?.into_iter().collect())
     }
 
     pub async fn connections(&mut self) -> Result<Connections, Problem> {

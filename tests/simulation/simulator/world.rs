@@ -92,6 +92,7 @@ impl ModelWorld {
             disruption: None,
             edited: object.edited_at.map(|at| Edited { by: "kubectl-edit".to_owned(), at }),
             rolls_back: None,
+            runs: None,
         };
         let make = |from: Value, to: Value, undo: Value, replicas: Option<Replicas>| {
             Proposed::Made(Box::new(Proposal {

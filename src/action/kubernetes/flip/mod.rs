@@ -12,17 +12,19 @@ mod side;
 pub mod smoke;
 #[cfg(test)]
 mod stubbed;
+#[cfg(test)]
+mod stubbed_later;
 mod watch;
 
 pub use self::colours::COLOR;
 use self::{
     colours::Colours,
     pinned::{Pinned, made, patch, precondition, still},
-    service::Service,
-    side::{No, Side},
+    service::{Endpoints, Service},
+    side::{No, Side, chosen_pods},
     smoke::{Smoke, Smoked, Smoker},
 };
-use super::{deadline, dry_run, outcome, ownership, rollout, workload::Itself};
+use super::{deadline, dry_run, outcome, ownership, revision_choice::STOOD_FOR, rollout, workload::Itself};
 use crate::{
     action::{Action, Boxed, Observed},
     model::{
@@ -35,7 +37,10 @@ use crate::{
     peer::kubernetes::{Cluster, Place, Resource},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 const NAME: &str = "kubernetes/flip";
@@ -118,7 +123,12 @@ impl Flip {
         let mut seen = self.see(service, colours, now, until).await?;
         // Whoever may be leaving a bad version must know since when it runs.
         let live = seen.live.clone().map_err(No::says)?;
-        seen.facts.rolls_back = Some(live.rolls_back(&self.cluster, colours, until).await?);
+        let (rolls_back, anyway) = tokio::join!(
+            live.rolls_back(&self.cluster, colours, seen.other.as_ref().ok(), now - with.recent, until),
+            self.anyway(colours, &seen.from, until)
+        );
+        seen.facts.rolls_back = Some(rolls_back?);
+        let anyway = anyway?;
         let wanted = with.min_ready.unwrap_or(live.ready).max(1);
         let proposal = match self.to_other(&seen, wanted, with.smoke.as_ref(), until).await {
             Err(No::Unread(problem)) => return Err(problem),
@@ -130,12 +140,27 @@ impl Flip {
                     wanted,
                     min_ready: with.min_ready,
                     smoke: with.smoke.clone(),
+                    anyway: anyway.clone(),
                 };
                 let (from, to) = (pinned(&live.color, &seen.from), pinned(&other.color, &seen.to));
                 made(&seen.service, colours, &from, &to, other.ready, false)
             }
         };
         Ok(Observed { facts: seen.facts, proposal })
+    }
+
+    /// Endpoints of the Service that are no pods of the live colour.
+    async fn anyway(
+        &self,
+        colours: Colours<'_>,
+        from: &BTreeMap<String, String>,
+        until: Instant,
+    ) -> Result<BTreeSet<String>, String> {
+        let (endpoints, pods) = tokio::join!(
+            Endpoints::read(&self.cluster, colours, until),
+            chosen_pods(&self.cluster, colours, from, until)
+        );
+        Ok(endpoints?.beside(&pods?))
     }
 
     async fn to_other<'s>(
@@ -195,8 +220,10 @@ impl Flip {
         }
         let mut seen = self.see(service, colours, now, until).await?;
         if !plan.proposal.undo.is_null() {
-            let live = seen.live.clone().map_err(No::says)?;
-            seen.facts.rolls_back = Some(live.rolls_back(&self.cluster, colours, until).await?);
+            let (live, other) = (seen.live.clone().map_err(No::says)?, seen.other.as_ref().ok());
+            // No more than was looked at when it was planned.
+            let recent = now - STOOD_FOR;
+            seen.facts.rolls_back = Some(live.rolls_back(&self.cluster, colours, other, recent, until).await?);
         }
         let holds = match self.to_other(&seen, to.wanted, to.smoke.as_ref(), until).await {
             Ok(_) => Holds::Yes,

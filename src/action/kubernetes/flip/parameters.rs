@@ -2,7 +2,10 @@
 
 use super::smoke::{Smoke, Smoker};
 use crate::{
-    action::kubernetes::{revision_choice::deployed_within_of, unknown_keys},
+    action::kubernetes::{
+        revision_choice::{STOOD_FOR, deployed_within_of},
+        unknown_keys,
+    },
     model::time::Span,
 };
 use serde_json::Value;
@@ -16,10 +19,13 @@ pub struct Parameters {
     /// Ready pods that the other colour must have. None: as many as the live one.
     pub min_ready: Option<u32>,
     pub smoke: Option<Smoke>,
+    /// What came to the live colour within this time is looked at, however old the other colour is.
+    pub recent: Span,
 }
 
 pub fn of_with(with: &Value) -> Result<Parameters, String> {
-    Ok(Parameters { min_ready: min_ready_of(with)?, smoke: Smoke::of_with(with)? })
+    let recent = deployed_within_of(with)?.unwrap_or(STOOD_FOR).max(STOOD_FOR);
+    Ok(Parameters { min_ready: min_ready_of(with)?, smoke: Smoke::of_with(with)?, recent })
 }
 
 /// How long the new colour is watched.

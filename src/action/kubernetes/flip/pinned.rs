@@ -10,7 +10,7 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A plan's `from`, `to` and `undo`: one colour with the traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Pinned {
     pub min_ready: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smoke: Option<Smoke>,
+    /// Endpoints that were there before and are no pods of either colour: they come and go with no flip.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub anyway: BTreeSet<String>,
 }
 
 /// Travels with the write.

@@ -127,18 +127,26 @@ impl Endpoints {
         Ok(endpoints)
     }
 
-    /// Whether they are ready pods of `color` and nothing else, at least so many.
-    pub fn are(&self, color: &str, pods: &[Pod], wanted: u32) -> Result<u32, String> {
+    /// Those that are no pod of these: a hand-made slice's, above all.
+    pub fn beside(&self, pods: &[Pod]) -> BTreeSet<String> {
+        let known: BTreeSet<&str> = pods.iter().map(|pod| pod.metadata.uid.as_str()).collect();
+        self.pods.iter().filter(|uid| !known.contains(uid.as_str())).cloned().collect()
+    }
+
+    /// Whether they are ready pods of `color`, at least so many, and nothing else but what is there anyway.
+    pub fn are(&self, color: &str, pods: &[Pod], wanted: u32, anyway: &BTreeSet<String>) -> Result<u32, String> {
         let ready: BTreeSet<&str> =
             pods.iter().filter(|pod| pod.is_ready()).map(|pod| pod.metadata.uid.as_str()).collect();
-        let strays = self.pods.iter().filter(|uid| !ready.contains(uid.as_str()));
+        let (ours, others): (Vec<&String>, Vec<&String>) =
+            self.pods.iter().partition(|uid| ready.contains(uid.as_str()));
+        let strays = others.into_iter().filter(|uid| !anyway.contains(*uid));
         let strays: Vec<&str> = strays.filter_map(|uid| self.names.get(uid)).map(String::as_str).collect();
         if !strays.is_empty() {
             let shown = strays.get(..SHOWN).unwrap_or(&strays).join(", ");
             let says = format!("{} endpoints are no ready pod of {color}: {shown}", strays.len());
             return Err(if strays.len() > SHOWN { format!("{says}, …") } else { says });
         }
-        let there = u32::try_from(self.pods.len()).unwrap_or(u32::MAX);
+        let there = u32::try_from(ours.len()).unwrap_or(u32::MAX);
         if there < wanted {
             return Err(format!("{there} endpoints of {color} are ready, {wanted} are wanted"));
         }

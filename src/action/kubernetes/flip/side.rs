@@ -4,7 +4,7 @@ use super::colours::{Colours, words};
 use crate::{
     action::kubernetes::{
         pods::{self, Pod},
-        revisions::Revisions,
+        revisions::{Revision, Revisions},
         rollout::{self, Rollout},
         template::Template,
         workload::Workload,
@@ -12,6 +12,7 @@ use crate::{
     model::{
         observation::{Forbidden, RollsBack},
         target::Kind,
+        time::Micros,
     },
     peer::kubernetes::{Cluster, Place, Resource},
 };
@@ -94,25 +95,49 @@ impl Side {
         (*ready < wanted.max(1)).then(|| format!("{words} has {ready} ready pods, {} are wanted", wanted.max(1)))
     }
 
-    /// What guards need to know of leaving it: since when it runs what it runs, and whether that may be left at all.
+    /// What guards need to know of leaving it for the other colour: since when it runs what it runs, and whether that may
+    /// be left at all. All that came to it since the other colour's version counts, and all since `recent`: a migration
+    /// went with any of them. None: the other colour is not there, and everything counts.
     pub async fn rolls_back(
         &self,
         cluster: &Cluster,
         colours: Colours<'_>,
+        other: Option<&Side>,
+        recent: Micros,
         until: Instant,
     ) -> Result<RollsBack, String> {
-        let deployment = colours.deployment(&self.color);
-        let named = colours.named(&deployment);
-        let revisions = Revisions::read(cluster, named, &self.workload, until).await?;
-        let template = Template::of(&self.workload.spec.template);
-        let current = template.as_ref().and_then(|template| revisions.of_template(template));
+        let (mine, theirs) = tokio::join!(self.revisions(cluster, colours, until), async {
+            match other {
+                Some(other) => other.revisions(cluster, colours, until).await.map(Some),
+                None => Ok(None),
+            }
+        });
+        let ((revisions, current), theirs) = (mine?, theirs?);
+        let other_since =
+            theirs.as_ref().and_then(|(revisions, current)| Some(revisions.deployed_at(current.as_ref()?)));
         let current = current.ok_or_else(|| format!("since when {} runs what it runs is not known", self.words))?;
-        let forbidden = current.template.no_rollback();
-        Ok(RollsBack {
-            revision: current.number,
-            deployed_at: revisions.deployed_at(current),
-            forbidden: forbidden.map(|why| Forbidden { revision: current.number, why: why.to_owned() }),
-        })
+        let since = other_since.map_or(Micros(i64::MIN), |since| since.min(recent));
+        let left = revisions.left_behind(&current, i64::MIN);
+        let mut left = left.filter(|one| one.number == current.number || one.created > since);
+        let forbidden = left.find_map(|one| {
+            let why = one.template.no_rollback()?.to_owned();
+            Some(Forbidden { revision: one.number, why })
+        });
+        Ok(RollsBack { revision: current.number, deployed_at: revisions.deployed_at(&current), forbidden })
+    }
+
+    /// Its Deployment's revisions, and the one of what it runs; None: its controller has made none yet.
+    async fn revisions(
+        &self,
+        cluster: &Cluster,
+        colours: Colours<'_>,
+        until: Instant,
+    ) -> Result<(Revisions, Option<Revision>), String> {
+        let deployment = colours.deployment(&self.color);
+        let revisions = Revisions::read(cluster, colours.named(&deployment), &self.workload, until).await?;
+        let template = Template::of(&self.workload.spec.template);
+        let current = template.as_ref().and_then(|template| revisions.of_template(template)).cloned();
+        Ok((revisions, current))
     }
 }
 
