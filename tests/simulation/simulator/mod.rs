@@ -1,14 +1,24 @@
 //! The simulator: the real engine, driver and courier on the memory journal, against a model world, from seeds.
 
+mod alerts;
+mod colours;
+mod databases;
+mod landing;
 mod ledger;
 mod model;
+mod nature;
+mod objects;
 mod oracle;
+mod pods;
 mod policies;
 mod process;
 mod random;
 mod restraints;
+mod revisions;
+mod rollbacks;
 mod scenario;
 mod schedule;
+mod things;
 mod world;
 
 pub use scenario::{Options, run};
