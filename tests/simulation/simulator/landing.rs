@@ -16,7 +16,8 @@ use nightshift::{
 /// A process calls the API server. Whose step it is, and whether it may.
 pub fn call_begins(model: &mut Model, plan: &Plan, process: u64) -> StepId {
     let now = model.now();
-    let found = model.ledger.steps.iter().find(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
+    // The last one: what is planned again at the same moment, of a thing without generations, is the same plan.
+    let found = model.ledger.steps.iter().rev().find(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
     let Some((id, step)) = found else {
         model.breaks("I-24 journalled before the act", format!("no entry started {}", plan.hash));
         return StepId { incident: nightshift::model::id::IncidentId(0), number: 0 };

@@ -204,8 +204,16 @@ fn fix_started(
     for limit in &rule_limits {
         require(count(limit, &of_rule) < limit.count, "I-13 limits", "over the rule's limit");
     }
-    for limit in policy.spec.limits_namespace.iter().chain(&policy.spec.limits_all) {
-        require(count(limit, &|_| true) < limit.count, "I-13 limits", "over a common limit");
+    let namespace = step.rung.target.namespace();
+    let in_namespace = |other: StepId| {
+        let known = ledger.steps.get(&other).and_then(|known| known.rung.target.namespace());
+        namespace.is_some() && known == namespace
+    };
+    for limit in &policy.spec.limits_namespace {
+        require(count(limit, &in_namespace) < limit.count, "I-13 limits", "over its namespace's limit");
+    }
+    for limit in &policy.spec.limits_all {
+        require(count(limit, &|_| true) < limit.count, "I-13 limits", "over the limit of all");
     }
 }
 
@@ -268,7 +276,7 @@ fn verified(model: &mut Model, at: Micros, id: StepId, answer: &Answer, input: &
                     RuleReading::Evaluated { at } => at > last_end,
                     RuleReading::Unhealthy { .. } | RuleReading::Unread { .. } => false,
                 };
-                rule && matches!(reading.target, TargetReading::Well { .. })
+                rule && matches!(reading.target, TargetReading::Well { .. } | TargetReading::Watched { .. })
             });
             if !ended || !well || step.took_effect == 0 {
                 let says = format!("step {id}: ended {ended}, well {well}, {} effects", step.took_effect);

@@ -35,7 +35,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub entries: u64,
     pub writes: u64,
-    pub effects: u64,
+    /// By action.
+    pub effects: BTreeMap<String, u64>,
     pub processes: u64,
     pub trace: Vec<String>,
 }
@@ -68,11 +69,15 @@ async fn run_one(seed: u64, options: Options) -> Outcome {
     scenario.play().await;
     scenario.judge().await;
     let mut model = locked(&scenario.shared);
+    let mut effects = BTreeMap::new();
+    for call in model.calls.iter().filter(|call| call.took_effect) {
+        *effects.entry(call.plan.action.clone()).or_default() += 1;
+    }
     Outcome {
         violations: std::mem::take(&mut model.violations),
         entries: model.ledger.seq,
         writes: model.calls.len() as u64,
-        effects: model.calls.iter().filter(|call| call.took_effect).count() as u64,
+        effects,
         processes: model.processes,
         trace: model.trace.take().unwrap_or_default(),
     }
