@@ -9,6 +9,7 @@ use crate::model::{
     plan::Plan,
     reason::Reason,
     step::{LeaseKey, Phase, Purpose, Verdict},
+    target::Target,
     time::Span,
 };
 
@@ -46,6 +47,13 @@ impl Decider<'_> {
             plan: plan.clone().map(Box::new),
             scopes: if would_have { scopes.clone() } else { Vec::new() },
         })?;
+        // How many a set has may be known only now: then all of them may be red.
+        if let Some(target) = self.counted_target(id, result) {
+            self.may_brake(&target)?;
+            if self.state.steps.get(&id).is_none_or(|step| step.phase != Phase::Observing) {
+                return Ok(());
+            }
+        }
         match (judged.verdict, plan, result) {
             (Verdict::Allow, Some(plan), Ok(observation)) => self.start(id, plan, observation, scopes),
             (Verdict::Ask { .. }, Some(plan), _) => self.ask(id, plan),
@@ -57,6 +65,13 @@ impl Decider<'_> {
                 self.drop_step(id, Reason::NotObserved { problem: "the observation brought no plan".into() })
             }
         }
+    }
+
+    /// The target of a fix whose observation counted the members of its set.
+    fn counted_target(&self, id: StepId, result: &Result<Box<Observation>, String>) -> Option<Target> {
+        result.as_ref().ok()?.facts.members?;
+        let step = self.state.steps.get(&id).filter(|step| step.purpose.is_fix())?;
+        Some(step.rung.target.clone())
     }
 
     fn seal(&self, id: StepId, observation: &Observation) -> Option<Plan> {

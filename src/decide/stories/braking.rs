@@ -116,6 +116,19 @@ fn of_a_large_set_a_fifth_trips_it() {
 }
 
 #[test]
+fn a_small_set_that_is_first_counted_when_all_of_it_alerts_trips_it() {
+    let mut story = fleet(|spec| spec.rules.iter_mut().for_each(|rule| rule.fires_for = Span::seconds(45)));
+    fires(&mut story, 1);
+    fires(&mut story, 2);
+    assert!(braked(&story).is_empty(), "nobody has counted yet");
+    story.facts.members = Some(2);
+    story.after(Span::seconds(45)).observes();
+    story.performs();
+    assert_eq!(braked(&story), [Some("fleet".to_owned())]);
+    assert_eq!((story.starts_count(), story.pages()), (0, 1));
+}
+
+#[test]
 fn a_small_set_that_is_wholly_red_trips_it() {
     let mut story = fleet(|_| {});
     counted(&mut story, 2);

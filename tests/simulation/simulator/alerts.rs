@@ -51,9 +51,7 @@ impl Signal {
     /// Whether a fingerprint is its own, without a new text for every question.
     pub fn is(&self, print: &str) -> bool {
         let numbers = print.strip_prefix('a').and_then(|rest| rest.split_once("-p"));
-        numbers.is_some_and(|(rule, place)| {
-            rule.parse() == Ok(self.rule) && place.parse() == Ok(self.place)
-        })
+        numbers.is_some_and(|(rule, place)| rule.parse() == Ok(self.rule) && place.parse() == Ok(self.place))
     }
 }
 

@@ -160,8 +160,7 @@ impl Thing for Database {
         let never = never_of(&rung.action, with);
         let longer = span_in(with, if kills { "idle_for" } else { "longer_than" });
         let long = |session: &&Session| session.busy != kills && session.since + longer <= now;
-        let mut found: Vec<&Session> =
-            self.sessions.iter().filter(|one| is_meant(one, &never)).filter(long).collect();
+        let mut found: Vec<&Session> = self.sessions.iter().filter(|one| is_meant(one, &never)).filter(long).collect();
         found.sort_by_key(|session| (session.since, session.pid));
         found.truncate(with["max"].as_u64().unwrap_or(50) as usize);
         let keep = with["keep"].as_u64().unwrap_or(0);
@@ -171,8 +170,7 @@ impl Thing for Database {
         if found.is_empty() {
             return refused("no session that may be ended is so long");
         }
-        let change =
-            Change { summary: format!("end {} sessions", found.len()), destroys: true, ..Change::default() };
+        let change = Change { summary: format!("end {} sessions", found.len()), destroys: true, ..Change::default() };
         let to = json!({"sessions": [], "keep": keep, "never": never, "terminate": with["terminate"]});
         made(facts, "sessions", json!({ "sessions": found }), to, Value::Null, change)
     }

@@ -12,12 +12,15 @@ use nightshift::{
         time::Span,
     },
 };
+use serde_json::Value;
 
 /// A process calls the API server. Whose step it is, and whether it may.
 pub fn call_begins(model: &mut Model, plan: &Plan, process: u64) -> StepId {
     let now = model.now();
-    // The last one: what is planned again at the same moment, of a thing without generations, is the same plan.
-    let found = model.ledger.steps.iter().rev().find(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
+    // What is planned again at the same moment, or for another incident, may be the same plan.
+    let of_plan =
+        || model.ledger.steps.iter().filter(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
+    let found = of_plan().find(|(_, step)| step.phase == Phase::Acting && step.calls == 0).or_else(|| of_plan().last());
     let Some((id, step)) = found else {
         model.breaks("I-24 journalled before the act", format!("no entry started {}", plan.hash));
         return StepId { incident: nightshift::model::id::IncidentId(0), number: 0 };
@@ -81,9 +84,11 @@ pub fn write_took_effect(model: &mut Model, call: usize, written: &Written) {
         model.breaks("I-17 nothing leaves 0 ready", format!("step {id}"));
     }
     let target = rung.target.key();
-    let other = model.ledger.steps.iter().find(|(other, step)| {
-        **other != id && step.phase.is_started() && step.rung.target.key() == target
-    });
+    let other = model
+        .ledger
+        .steps
+        .iter()
+        .find(|(other, step)| **other != id && step.phase.is_started() && step.rung.target.key() == target);
     if let Some((other, phase)) = other.map(|(other, step)| (*other, step.phase.word())) {
         model.breaks("I-11 never two actions on one target", format!("step {id} wrote while {other} is {phase}"));
     }
@@ -97,9 +102,21 @@ pub fn write_took_effect(model: &mut Model, call: usize, written: &Written) {
             matches!(&step.purpose, Purpose::Undo { step, .. } if step == undone) && step.took_effect > 0
         });
         let undos = undos.count();
+        let way_back = model.ledger.steps.get(undone).and_then(|step| step.plan.as_ref()).map(|of| &of.proposal.undo);
+        if !way_back.is_some_and(|back| is_same(back, &plan.proposal.to)) {
+            model.breaks("I-24 it goes back the way that was journalled", format!("step {id} of {undone}"));
+        }
         if undos > 1 {
             model.breaks("I-23 undone at most once", format!("step {undone} was undone {undos} times"));
         }
+    }
+}
+
+/// The same value; of two colours, whatever else was seen of them.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one.get("color"), other.get("color")) {
+        (None, None) => one == other,
+        (one, other) => one == other,
     }
 }
 
@@ -107,13 +124,17 @@ pub fn write_took_effect(model: &mut Model, call: usize, written: &Written) {
 fn sessions_ended(model: &mut Model, id: StepId, plan: &Plan, rung: &Rung, written: &Written) {
     let never = databases::never_of(&plan.action, &rung.with);
     if let Some(session) = written.ended.iter().find(|session| !databases::is_meant(session, &never)) {
-        model.breaks("I-17 who is protected is not ended", format!("step {id} ended {} of {}", session.pid, session.user));
+        model.breaks(
+            "I-17 who is protected is not ended",
+            format!("step {id} ended {} of {}", session.pid, session.user),
+        );
     }
-    let number = |key: &str| rung.with.get(key).and_then(serde_json::Value::as_u64).map(|number| number as usize);
+    let number = |key: &str| rung.with.get(key).and_then(Value::as_u64).map(|number| number as usize);
     if number("max").is_some_and(|max| written.ended.len() > max) {
         model.breaks("I-17 no more than max", format!("step {id} ended {}", written.ended.len()));
     }
-    if plan.action == "kill_idle" && !written.ended.is_empty() && number("keep").is_some_and(|keep| written.left < keep) {
+    if plan.action == "kill_idle" && !written.ended.is_empty() && number("keep").is_some_and(|keep| written.left < keep)
+    {
         model.breaks("I-17 as many are kept as the rule says", format!("step {id} left {}", written.left));
     }
     let wrong = |session: &&databases::Session| session.busy == (plan.action == "kill_idle");

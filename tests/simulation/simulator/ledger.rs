@@ -272,7 +272,7 @@ impl Ledger {
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
             Event::Started { .. } => self.started(at, input, policies),
-            Event::ClockStepped { .. } => self.settles(at),
+            Event::ClockStepped { by } => self.clock_stepped(at, *by),
             Event::PolicyChanged { policy } => self.policy = policies.get(policy).cloned(),
             Event::Tell { letter, .. } => {
                 if let Slot::Post(number) = letter.slot {
@@ -309,6 +309,20 @@ impl Ledger {
         }
         if self.starts_of_process > 1 {
             self.settles(at);
+        }
+    }
+
+    /// Windows that are open go on for as long as they had.
+    fn clock_stepped(&mut self, at: Micros, by: Span) {
+        self.settles(at);
+        if by <= Span::ZERO {
+            return;
+        }
+        for step in self.steps.values_mut().filter(|step| step.phase == Phase::Verifying) {
+            step.verify_by = step.verify_by + by;
+        }
+        for held in self.alerts.values_mut() {
+            held.fired_at = held.fired_at + by;
         }
     }
 

@@ -48,7 +48,8 @@ pub struct Sum {
 impl Sum {
     pub fn line(&self) -> String {
         let rate = self.scenarios as f64 / self.took.as_secs_f64().max(0.001);
-        let by_action: Vec<String> = self.effects.iter().map(|(action, effects)| format!("{action} {effects}")).collect();
+        let by_action: Vec<String> =
+            self.effects.iter().map(|(action, effects)| format!("{action} {effects}")).collect();
         let mut text = format!(
             "simulation: {} scenarios, {} failed; {} entries, {} processes, {} writes called, {} took effect ({}); {:.1} s, {rate:.0} scenarios/s",
             self.scenarios,

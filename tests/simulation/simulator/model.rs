@@ -5,8 +5,9 @@
 use super::{
     alerts::Signal,
     databases::Session,
+    landing,
     ledger::Ledger,
-    landing, policies,
+    policies,
     random::Random,
     things::{self, Foreign, Thing, Without},
 };
@@ -262,7 +263,7 @@ impl Model {
         self.has_crashed = true;
         self.crash_after_fault = false;
         let down = self.random.pick(&[Span::seconds(1), Span::seconds(10), Span::minutes(2), Span::minutes(40)]);
-        let down = self.random.span(Span::ZERO, down);
+        let down = self.random.span(Span::millis(1), down);
         self.later(down, Happening::Starts);
     }
 

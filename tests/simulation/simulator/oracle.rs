@@ -121,7 +121,9 @@ fn a_step_started(model: &mut Model, at: Micros, id: StepId, plan: &Plan, perfor
         "an undo brings a way back",
     );
     require(
-        !matches!(plan.action.as_str(), "scale" | "undo" | "flip") || !plan.proposal.undo.is_null() || !step.purpose.is_fix(),
+        !matches!(plan.action.as_str(), "scale" | "undo" | "flip")
+            || !plan.proposal.undo.is_null()
+            || !step.purpose.is_fix(),
         "I-24 the way back is journalled first",
         "no pre-image",
     );
@@ -247,7 +249,8 @@ fn put_back_by_itself(model: &mut Model, undone: StepId) {
     };
     if !may {
         let answer = format!("{:?}", step.answer);
-        model.breaks("I-23 back by itself only where it broke, or the rule says so", format!("step {undone}: {answer}"));
+        model
+            .breaks("I-23 back by itself only where it broke, or the rule says so", format!("step {undone}: {answer}"));
     }
 }
 

@@ -177,10 +177,9 @@ fn draw_action(random: &mut Random) -> (&'static str, Value) {
     match random.below(20) {
         0..=7 => ("scale", draw_scale(random)),
         8..=10 => ("restart", json!({})),
-        11..=13 => (
-            "undo",
-            random.pick(&["{}", r#"{"deployed_within": "30m"}"#, r#"{"to": 1}"#]).parse().expect("parameters"),
-        ),
+        11..=13 => {
+            ("undo", random.pick(&["{}", r#"{"deployed_within": "30m"}"#, r#"{"to": 1}"#]).parse().expect("parameters"))
+        }
         14 | 15 => ("delete_pod", json!({})),
         16 | 17 => {
             let with = r#"{"min_ready": 1, "smoke": true}"#;

@@ -1,8 +1,9 @@
 //! One process of nightshift: the real engine, driver and courier on the memory journal and the simulated clock.
 
 use super::{
+    landing,
     model::{Living, Model, Moment, Shared, locked},
-    landing, oracle, schedule,
+    oracle, schedule,
     world::ModelWorld,
 };
 use nightshift::{

@@ -41,13 +41,15 @@ pub fn draw(workload: &mut Workload, random: &mut Random, begin: Micros) {
     let newest = random.pick(&[
         Span::minutes(2),
         Span::minutes(20),
+        Span::minutes(20),
+        Span::minutes(40),
         Span::minutes(58),
         Span::minutes(62),
         Span::hours(5),
         Span::hours(21 * 24),
     ]);
     let mut ages = vec![newest];
-    for _ in 0..random.below(3) {
+    for _ in 0..1 + random.below(3) {
         let older = *ages.last().unwrap_or(&newest) + random.pick(&[Span::minutes(5), Span::hours(30)]);
         ages.push(older);
     }

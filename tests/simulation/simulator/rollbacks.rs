@@ -47,5 +47,9 @@ pub fn fix_started(
     let edited = seen.facts.edited.as_ref().filter(|edited| edited.at + EDIT_FRESH >= at);
     let of_cause = edited.is_some_and(|edited| cause.is_some_and(|cause| edited.at <= cause.deployed_at));
     let asked = step.approved.is_some();
-    require(edited.is_none() || of_cause || asked, "I-22 a person's edit asks", "edited a moment ago, and not approved");
+    require(
+        edited.is_none() || of_cause || asked,
+        "I-22 a person's edit asks",
+        "edited a moment ago, and not approved",
+    );
 }

@@ -80,7 +80,10 @@ fn draw_storm(model: &mut Model, horizon: Span) {
     let rule = of_set.unwrap_or(model.random.below(rules.len() as u64) as usize);
     let begins = model.random.span(Span::ZERO, horizon);
     let apart = model.random.pick(&[Span::seconds(2), Span::seconds(40), Span::minutes(4)]);
-    for place in 0..3 + model.random.below(6) {
+    // All of the set, or so many that the number counts.
+    let members = model.things.keys().filter(|key| key.starts_with(&policies::key_of(policies::SET))).count() as u64;
+    let many = if model.random.chance(50) { members } else { 3 + model.random.below(6) };
+    for place in 0..many {
         let signal = match model.signals.iter().position(|known| known.rule == rule && known.place == place) {
             Some(known) => known,
             None => {
@@ -97,14 +100,18 @@ fn draw_storm(model: &mut Model, horizon: Span) {
 
 /// Third writers: mostly of what the rules act on.
 fn draw_others(model: &mut Model, horizon: Span) {
-    let mut named: Vec<String> = model.spec.rules.iter().flat_map(|rule| &rule.remediate).map(|rung| {
-        match rung.target.as_str() {
+    let mut named: Vec<String> = model
+        .spec
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.remediate)
+        .map(|rung| match rung.target.as_str() {
             "front" => policies::SERVICE_KEY.to_owned(),
             "claims-db" => policies::DATABASE_KEY.to_owned(),
             policies::SET => policies::key_of(&policies::member(0)),
             name => policies::key_of(name),
-        }
-    }).collect();
+        })
+        .collect();
     named.extend(policies::WORKLOADS.map(policies::key_of));
     for _ in 0..model.random.below(4) {
         let place = model.random.below(named.len() as u64) as usize;
@@ -123,8 +130,8 @@ fn draw_others(model: &mut Model, horizon: Span) {
 
 fn draw_faults(model: &mut Model, horizon: Span, trouble: u64) {
     use Broken::{
-        AlertmanagerCutOff, AlertmanagerDown, AlertmanagerEmpty, ApiDown, ApiSlow, JournalDown, PrometheusDead, PrometheusUnreachable,
-        SlackDown, SlackLimits,
+        AlertmanagerCutOff, AlertmanagerDown, AlertmanagerEmpty, ApiDown, ApiSlow, JournalDown, PrometheusDead,
+        PrometheusUnreachable, SlackDown, SlackLimits,
     };
     let all = [
         ApiDown,

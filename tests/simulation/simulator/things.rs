@@ -155,7 +155,7 @@ pub fn draw(random: &mut Random, begin: Micros) -> BTreeMap<String, Box<dyn Thin
     for name in policies::WORKLOADS {
         things.insert(policies::key_of(name), Box::new(Workload::draw(random, name, begin, None)));
     }
-    let members = 2 + random.below(7) as u32;
+    let members = random.pick(&[2, 2, 3, 4, 5, 8]);
     for member in 0..members {
         let name = policies::member(u64::from(member));
         things.insert(policies::key_of(&name), Box::new(Workload::draw(random, &name, begin, Some(members))));

@@ -81,9 +81,7 @@ impl ModelWorld {
         let mut facts = thing.facts(now);
         let (proposal, holds) = match &work.what {
             ObserveWhat::Fix => (thing.propose(&work.rung, &mut facts, model.without), None),
-            ObserveWhat::Undo { plan, baseline } => {
-                (thing.propose_undo(plan, baseline.as_ref(), &mut facts), None)
-            }
+            ObserveWhat::Undo { plan, baseline } => (thing.propose_undo(plan, baseline.as_ref(), &mut facts), None),
             ObserveWhat::Holds { plan } => {
                 let holds = match thing.difference(plan, &mut facts) {
                     Some(difference) => Holds::Changed { difference },
@@ -222,7 +220,15 @@ impl World for ModelWorld {
                     None => return Outcome::NotApplied { why: "it is gone".to_owned(), changed_since: false },
                 };
                 let plan = plan.clone();
-                model.calls.push(Call { step, plan, began_at, left_ready, landed: None, took_effect: false, ended: Vec::new() });
+                model.calls.push(Call {
+                    step,
+                    plan,
+                    began_at,
+                    left_ready,
+                    landed: None,
+                    took_effect: false,
+                    ended: Vec::new(),
+                });
                 let call = model.calls.len() - 1;
                 match lands {
                     Some(Span::ZERO) => model.lands(call),
