@@ -20,6 +20,7 @@ use nightshift::{
         observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Plan, Proposal},
         rung::{Collector, Rung},
+        target::Object,
         time::{Micros, Span},
         view::IncidentView,
     },
@@ -113,8 +114,8 @@ impl ModelWorld {
             2 => (None, soon, Hears::Refused),
             // Sent in time, taken after its sender gave up: as late as the slack allows.
             3 if model.random.chance(50) => {
-                // A proxy that sends it once more.
-                (Some(soon), soon, Hears::TheAnswerTwice)
+                // A proxy that has heard nothing yet sends it once more.
+                (Some(soon), model.random.span(soon, within), Hears::TheAnswerTwice)
             }
             3 => {
                 (Some(model.random.span(within + Span::seconds(-2), within + Span::seconds(4))), within, Hears::Nothing)
@@ -235,8 +236,10 @@ impl World for ModelWorld {
                     Some(after) => model.later(after, Happening::Lands { call }),
                     None => {}
                 }
-                if hears == Hears::TheAnswerTwice {
-                    let after = model.random.span(answers, span_of(within));
+                // Statements of a session are not sent again by anybody.
+                let is_database = matches!(model.calls[call].plan.target.object, Object::Database { .. });
+                if hears == Hears::TheAnswerTwice && !is_database {
+                    let after = model.random.span(Span::ZERO, answers);
                     model.later(after, Happening::Lands { call });
                 }
                 call
