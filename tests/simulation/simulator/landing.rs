@@ -20,7 +20,8 @@ pub fn call_begins(model: &mut Model, plan: &Plan, process: u64) -> StepId {
     // What is planned again at the same moment, or for another incident, may be the same plan.
     let of_plan =
         || model.ledger.steps.iter().filter(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
-    let found = of_plan().find(|(_, step)| step.phase == Phase::Acting && step.calls == 0).or_else(|| of_plan().last());
+    let found =
+        of_plan().find(|(_, step)| step.phase == Phase::Acting && step.calls == 0).or_else(|| of_plan().next_back());
     let Some((id, step)) = found else {
         model.breaks("I-24 journalled before the act", format!("no entry started {}", plan.hash));
         return StepId { incident: nightshift::model::id::IncidentId(0), number: 0 };
