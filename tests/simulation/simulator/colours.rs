@@ -71,10 +71,13 @@ impl Colours {
         drawn.deployed(1, whole(begin - recent - Span::hours(5)), false);
         let forbids = random.chance(12);
         drawn.deployed(0, whole(begin - recent), forbids);
-        if random.chance(8) {
-            // The other colour is not there.
-            drawn.sides[1].replicas = 0;
-            drawn.sides[1].ready = 0;
+        // The other colour may not be there, or not be well.
+        let other = &mut drawn.sides[1];
+        match random.below(12) {
+            0 => (other.replicas, other.ready) = (0, 0),
+            1 => other.ready = 0,
+            2 => other.answers = false,
+            _ => {}
         }
         drawn
     }
@@ -190,7 +193,7 @@ impl Thing for Colours {
         }
     }
 
-    fn difference(&self, plan: &Plan, facts: &mut Facts) -> Option<String> {
+    fn difference(&self, plan: &Plan, facts: &mut Facts, _: Option<Without>) -> Option<String> {
         if self.uid != plan.proposal.uid {
             return Some("it was deleted and made anew".to_owned());
         }
@@ -208,6 +211,7 @@ impl Thing for Colours {
         let refuses = self.refuses(to, wanted(plan), smokes(&plan.proposal.to));
         match refuses.filter(|_| without != Some(Without::OtherColour)) {
             Some(why) => Err(NotSent { why, changed_since: false }),
+            None if smokes(&plan.proposal.to) && !self.sides[to].answers => Ok(Some(0)),
             None => Ok(Some(self.sides[to].ready)),
         }
     }

@@ -154,13 +154,14 @@ impl Thing for Database {
         Facts { uid: self.uid(), ..Facts::of_nothing(now) }
     }
 
-    fn propose(&self, rung: &Rung, facts: &mut Facts, _: Option<Without>) -> Proposed {
+    fn propose(&self, rung: &Rung, facts: &mut Facts, without: Option<Without>) -> Proposed {
         let (with, now) = (&rung.with, facts.observed_at);
         let kills = rung.action == "kill_idle";
         let never = never_of(&rung.action, with);
         let longer = span_in(with, if kills { "idle_for" } else { "longer_than" });
         let long = |session: &&Session| session.busy != kills && session.since + longer <= now;
-        let mut found: Vec<&Session> = self.sessions.iter().filter(|one| is_meant(one, &never)).filter(long).collect();
+        let meant = |one: &&Session| is_meant(one, &never) || without == Some(Without::SessionFilter);
+        let mut found: Vec<&Session> = self.sessions.iter().filter(meant).filter(long).collect();
         found.sort_by_key(|session| (session.since, session.pid));
         found.truncate(with["max"].as_u64().unwrap_or(50) as usize);
         let keep = with["keep"].as_u64().unwrap_or(0);
@@ -179,7 +180,7 @@ impl Thing for Database {
         refused("a session that was ended is not put back")
     }
 
-    fn difference(&self, plan: &Plan, _: &mut Facts) -> Option<String> {
+    fn difference(&self, plan: &Plan, _: &mut Facts, _: Option<Without>) -> Option<String> {
         if self.uid() != plan.proposal.uid {
             return Some("the server was started anew".to_owned());
         }

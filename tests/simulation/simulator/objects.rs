@@ -42,7 +42,7 @@ pub struct Workload {
 impl Workload {
     pub fn draw(random: &mut Random, name: &str, begin: Micros, members: Option<u32>) -> Workload {
         let off = random.chance(4);
-        let replicas = if off { 0 } else { 2 + random.below(4) as u32 };
+        let replicas = if off { 0 } else { 1 + random.below(5) as u32 };
         let mut drawn = Workload {
             uid: format!("{name}-1"),
             generation: 3,
@@ -208,14 +208,14 @@ impl Thing for Workload {
         }
     }
 
-    fn difference(&self, plan: &Plan, facts: &mut Facts) -> Option<String> {
+    fn difference(&self, plan: &Plan, facts: &mut Facts, without: Option<Without>) -> Option<String> {
         match plan.action.as_str() {
             "scale" | "restart" => {
                 let (was, now) = (plan.proposal.generation, self.generation);
                 (self.uid != plan.proposal.uid || was != now).then(|| format!("generation {was} → {now}"))
             }
             "undo" => revisions::difference(self, plan, facts),
-            _ => pods::difference(self, plan, facts, None),
+            _ => pods::difference(self, plan, facts, without),
         }
     }
 

@@ -48,7 +48,7 @@ pub enum Without {
     OtherColour,
     /// The statement that ends a session goes by its pid alone.
     SessionCheck,
-    /// ... or forgets how many are kept, and who is protected.
+    /// ... or nobody is protected from being ended, and none is kept.
     SessionFilter,
 }
 
@@ -112,7 +112,7 @@ pub trait Thing: Send {
     fn propose_undo(&self, plan: &Plan, baseline: Option<&Value>, facts: &mut Facts) -> Proposed;
 
     /// What has changed since an approved plan was made.
-    fn difference(&self, plan: &Plan, facts: &mut Facts) -> Option<String>;
+    fn difference(&self, plan: &Plan, facts: &mut Facts, without: Option<Without>) -> Option<String>;
 
     /// The action's own look before it writes: the pods that its write leaves ready, where that can be counted.
     fn last_look(&self, plan: &Plan, without: Option<Without>) -> Result<Option<u32>, NotSent>;

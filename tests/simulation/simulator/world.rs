@@ -84,7 +84,7 @@ impl ModelWorld {
             ObserveWhat::Fix => (thing.propose(&work.rung, &mut facts, model.without), None),
             ObserveWhat::Undo { plan, baseline } => (thing.propose_undo(plan, baseline.as_ref(), &mut facts), None),
             ObserveWhat::Holds { plan } => {
-                let holds = match thing.difference(plan, &mut facts) {
+                let holds = match thing.difference(plan, &mut facts, model.without) {
                     Some(difference) => Holds::Changed { difference },
                     None => Holds::Yes,
                 };
