@@ -18,7 +18,7 @@ fn main() -> std::process::ExitCode {
     if let Some((seed, _)) = sum.failed.first() {
         println!("the end of seed {seed}:\n{}", end_of_story(*seed, Options::default()));
     }
-    if sum.effects == 0 {
+    if sum.effects.is_empty() {
         println!("simulation: nothing took effect: that proves nothing");
         return std::process::ExitCode::FAILURE;
     }

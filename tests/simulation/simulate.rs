@@ -28,12 +28,14 @@ fn main() -> anyhow::Result<ExitCode> {
             "--first" => first = value()?.parse()?,
             "--most" => most = value()?.parse()?,
             "--seed" => one = Some(value()?.parse()?),
-            "--without" => match value()?.as_str() {
-                // The API server's own part: taken out of the model world.
-                "precondition" => options.without_precondition = true,
-                // The product has no switch: it is taken out of a copy.
-                guard => return without(guard),
-            },
+            "--without" => {
+                let guard = value()?;
+                options.without = guard.parse().ok();
+                // A peer's part is taken out of the model world. The product has no switch: it is taken out of a copy.
+                if options.without.is_none() {
+                    return without(&guard);
+                }
+            }
             other => bail!("unknown argument {other}: --seeds N, --first N, --seed N, --without GUARD"),
         }
     }

@@ -11,7 +11,7 @@ use nightshift::{
         letter::Slot,
         plan::Plan,
         rung::Rung,
-        step::{Phase, Purpose, next},
+        step::{Answer, Phase, Purpose, next},
         target::TargetKey,
         time::{Micros, Span},
     },
@@ -88,11 +88,22 @@ pub struct Step {
     pub verify_by: Micros,
     /// Its window passed while no process lived.
     pub missed: bool,
+    pub answer: Option<Answer>,
+    /// What it put in place broke while its ladder lived.
+    pub broke_live: bool,
 }
 
 impl Ledger {
     pub fn alerts_of(&self, incident: IncidentId) -> impl Iterator<Item = &Held> + '_ {
         self.alerts.values().filter(move |held| held.incident == Some(incident))
+    }
+
+    /// A step whose own change broke, and that nothing was planned to put back.
+    pub fn broke_and_stayed(&self) -> Option<StepId> {
+        let put_back = |id: &StepId| {
+            self.steps.values().any(|step| matches!(&step.purpose, Purpose::Undo { step, .. } if step == id))
+        };
+        self.steps.iter().find(|(id, step)| step.broke_live && !put_back(id)).map(|(id, _)| *id)
     }
 
     /// Follows one event. `Err`: the table of phases does not know it.
@@ -112,7 +123,7 @@ impl Ledger {
             let phase = next(step.phase, event);
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
-        self.restraints.follow(at, event);
+        self.restraints.follow(at, input, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {
@@ -170,6 +181,14 @@ impl Ledger {
                     known.verify_by = *verify_by;
                 }
             }
+            Event::StepVerified { step, answer } => {
+                let ladder = self.incidents.get(&step.incident).and_then(|known| known.ladder.as_ref());
+                let live = ladder.is_some_and(|ladder| ladder.live);
+                if let Some(known) = self.steps.get_mut(step) {
+                    known.answer = Some(answer.clone());
+                    known.broke_live = live && matches!(answer, Answer::Broke { .. }) && known.purpose.is_fix();
+                }
+            }
             Event::StepUnknown { step, .. } => {
                 if let Some(known) = self.steps.get(step) {
                     self.unknown.insert(known.rung.target.key(), step.incident);
@@ -207,6 +226,8 @@ impl Ledger {
                     took_effect: 0,
                     verify_by: Micros(0),
                     missed: false,
+                    answer: None,
+                    broke_live: false,
                 };
                 self.steps.insert(*step, planned);
             }
@@ -251,7 +272,7 @@ impl Ledger {
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
             Event::Started { .. } => self.started(at, input, policies),
-            Event::ClockStepped { .. } => self.settles(at),
+            Event::ClockStepped { by } => self.clock_stepped(at, *by),
             Event::PolicyChanged { policy } => self.policy = policies.get(policy).cloned(),
             Event::Tell { letter, .. } => {
                 if let Slot::Post(number) = letter.slot {
@@ -288,6 +309,20 @@ impl Ledger {
         }
         if self.starts_of_process > 1 {
             self.settles(at);
+        }
+    }
+
+    /// Windows that are open go on for as long as they had.
+    fn clock_stepped(&mut self, at: Micros, by: Span) {
+        self.settles(at);
+        if by <= Span::ZERO {
+            return;
+        }
+        for step in self.steps.values_mut().filter(|step| step.phase == Phase::Verifying) {
+            step.verify_by = step.verify_by + by;
+        }
+        for held in self.alerts.values_mut() {
+            held.fired_at = held.fired_at + by;
         }
     }
 

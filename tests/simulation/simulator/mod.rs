@@ -1,18 +1,29 @@
 //! The simulator: the real engine, driver and courier on the memory journal, against a model world, from seeds.
 
+mod alerts;
+mod colours;
+mod databases;
+mod landing;
 mod ledger;
 mod model;
+mod nature;
+mod objects;
 mod oracle;
+mod pods;
 mod policies;
 mod process;
 mod random;
 mod restraints;
+mod revisions;
+mod rollbacks;
 mod scenario;
 mod schedule;
+mod things;
 mod world;
 
 pub use scenario::{Options, run};
 use std::{
+    collections::BTreeMap,
     fmt::Write,
     sync::{
         Mutex,
@@ -27,7 +38,8 @@ pub struct Sum {
     pub scenarios: u64,
     pub entries: u64,
     pub writes: u64,
-    pub effects: u64,
+    /// Writes that took effect, by action.
+    pub effects: BTreeMap<String, u64>,
     pub processes: u64,
     pub failed: Vec<(u64, Vec<String>)>,
     pub took: Duration,
@@ -36,14 +48,17 @@ pub struct Sum {
 impl Sum {
     pub fn line(&self) -> String {
         let rate = self.scenarios as f64 / self.took.as_secs_f64().max(0.001);
+        let by_action: Vec<String> =
+            self.effects.iter().map(|(action, effects)| format!("{action} {effects}")).collect();
         let mut text = format!(
-            "simulation: {} scenarios, {} failed; {} entries, {} processes, {} writes called, {} took effect; {:.1} s, {rate:.0} scenarios/s",
+            "simulation: {} scenarios, {} failed; {} entries, {} processes, {} writes called, {} took effect ({}); {:.1} s, {rate:.0} scenarios/s",
             self.scenarios,
             self.failed.len(),
             self.entries,
             self.processes,
             self.writes,
-            self.effects,
+            self.effects.values().sum::<u64>(),
+            by_action.join(", "),
             self.took.as_secs_f64(),
         );
         for (seed, broken) in self.failed.iter().take(10) {
@@ -75,7 +90,9 @@ pub fn run_many(first: u64, count: u64, most: usize, options: Options) -> Sum {
                     sum.scenarios += 1;
                     sum.entries += outcome.entries;
                     sum.writes += outcome.writes;
-                    sum.effects += outcome.effects;
+                    for (action, effects) in outcome.effects {
+                        *sum.effects.entry(action).or_default() += effects;
+                    }
                     sum.processes += outcome.processes;
                     if !outcome.violations.is_empty() {
                         let broken = outcome

@@ -1,8 +1,16 @@
-//! The model world's state: objects, alerts, faults, people, and the log of every write with its simulated time.
+//! The model world's state: things, alerts, faults, people, and the log of every write with its simulated time.
 //!
 //! One lock around it; everything that happens later is in `queue` and is done by the loop in [`super::scenario`].
 
-use super::{ledger::Ledger, policies, random::Random};
+use super::{
+    alerts::Signal,
+    databases::Session,
+    landing,
+    ledger::Ledger,
+    policies,
+    random::Random,
+    things::{self, Foreign, Thing, Without},
+};
 use nightshift::{
     decide::{Policy, policy::PolicySpec},
     engine::{Clock, FakeClock, PauseFlag},
@@ -11,12 +19,13 @@ use nightshift::{
         alert::Alert,
         id::StepId,
         input::Command,
+        observation::Outcome,
         plan::Plan,
         time::{Micros, Span},
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -40,7 +49,6 @@ pub enum Happening {
     SomebodyWrites { target: String, how: Foreign },
     Lands { call: usize },
     PodsAreReady { target: String, generation: i64 },
-    RolloutEnds { target: String, generation: i64 },
     Breaks { what: Broken, lasts: Span },
     JournalMended,
     CommitFails { fault: Fault },
@@ -52,16 +60,6 @@ pub enum Happening {
     Reloads,
 }
 
-/// What somebody else does to an object.
-#[derive(Debug, Clone, Copy)]
-pub enum Foreign {
-    Scales(u32),
-    Deploys,
-    Recreates,
-    Owns,
-    PausesRollout,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Broken {
     ApiDown,
@@ -69,6 +67,8 @@ pub enum Broken {
     AlertmanagerDown,
     /// Restarted: it lists nothing.
     AlertmanagerEmpty,
+    /// What it sends is late.
+    AlertmanagerCutOff,
     PrometheusDead,
     PrometheusUnreachable,
     SlackDown,
@@ -104,39 +104,18 @@ pub enum Ambush {
     Reloads,
 }
 
-pub struct Object {
-    pub uid: String,
-    pub generation: i64,
-    pub replicas: u32,
-    pub ready: u32,
-    pub restarted_at: i64,
-    pub paused: bool,
-    pub rolling_out: bool,
-    pub owner: Option<String>,
-    /// By a person.
-    pub edited_at: Option<Micros>,
-    pub is_itself: bool,
-}
-
-/// One alert's truth.
-pub struct Signal {
-    pub rule: usize,
-    pub pod: String,
-    pub firing_since: Option<Micros>,
-    pub last_start: Micros,
-    pub last_end: Micros,
-    pub silenced_until: Micros,
-    pub has_fired: bool,
-}
-
 /// One call that writes, as the API server saw it.
 pub struct Call {
     pub step: StepId,
     pub plan: Plan,
     pub began_at: Micros,
-    /// Whether the write took effect, once it has landed.
-    pub landed: Option<bool>,
-    pub landed_at: Option<Micros>,
+    /// What the action's last look said would be left ready.
+    pub left_ready: Option<u32>,
+    /// What it came to, once it has landed.
+    pub landed: Option<Outcome>,
+    pub took_effect: bool,
+    /// Sessions as they were when they, or their queries, were ended.
+    pub ended: Vec<Session>,
 }
 
 /// The live process, as far as the world can touch it.
@@ -151,9 +130,12 @@ pub struct Model {
     pub clock: FakeClock,
     pub spec: PolicySpec,
     pub policies: BTreeMap<String, Arc<Policy>>,
+    /// Of `spec`.
+    pub policy: Arc<Policy>,
     pub queue: BTreeMap<(Micros, u64), Happening>,
     queued: u64,
-    pub objects: BTreeMap<String, Object>,
+    /// By their keys.
+    pub things: BTreeMap<String, Box<dyn Thing>>,
     pub signals: Vec<Signal>,
     pub calls: Vec<Call>,
     pub broken: BTreeMap<Broken, Micros>,
@@ -176,8 +158,10 @@ pub struct Model {
     pub last_step_of_clock: Micros,
     pub violations: Vec<Violation>,
     pub trace: Option<Vec<String>>,
-    /// The API server forgets to compare: shows that the oracle sees it.
-    pub without_precondition: bool,
+    /// Shows that the oracle sees it.
+    pub without: Option<Without>,
+    /// Plans whose own change was not well when somebody looked.
+    pub broke: BTreeSet<String>,
 }
 
 /// What the receivers got.
@@ -185,7 +169,7 @@ pub struct Model {
 pub struct Slack {
     /// (channel, incident) → the last post.
     pub last_post: BTreeMap<(String, u64), u64>,
-    pub posts: std::collections::BTreeSet<u64>,
+    pub posts: BTreeSet<u64>,
     pub cards: BTreeMap<(String, u64), u32>,
     pub sent: u64,
 }
@@ -200,32 +184,18 @@ impl Model {
     pub fn new(seed: u64, begin: Micros, traces: bool) -> Model {
         let mut random = Random::new(seed);
         let spec = policies::draw(&mut random);
-        let mut objects = BTreeMap::new();
-        for name in policies::TARGETS {
-            let replicas = 2 + random.below(4) as u32;
-            let object = Object {
-                uid: format!("{name}-1"),
-                generation: 3,
-                replicas,
-                ready: replicas,
-                restarted_at: 0,
-                paused: false,
-                rolling_out: false,
-                owner: None,
-                edited_at: None,
-                is_itself: random.chance(3),
-            };
-            objects.insert(policies::key_of(name), object);
-        }
+        let policy = policies::compile(spec.clone());
+        let things = things::draw(&mut random, begin);
         let (two_alertmanagers, cures_percent) = (random.chance(40), random.pick(&[0, 50, 50, 90]));
         Model {
             random,
             clock: FakeClock::at(begin),
             spec,
-            policies: BTreeMap::new(),
+            policies: BTreeMap::from([(policy.hash.clone(), Arc::clone(&policy))]),
+            policy,
             queue: BTreeMap::new(),
             queued: 0,
-            objects,
+            things,
             signals: Vec::new(),
             calls: Vec::new(),
             broken: BTreeMap::new(),
@@ -246,7 +216,8 @@ impl Model {
             last_step_of_clock: begin,
             violations: Vec::new(),
             trace: traces.then(Vec::new),
-            without_precondition: false,
+            without: None,
+            broke: BTreeSet::new(),
         }
     }
 
@@ -292,7 +263,7 @@ impl Model {
         self.has_crashed = true;
         self.crash_after_fault = false;
         let down = self.random.pick(&[Span::seconds(1), Span::seconds(10), Span::minutes(2), Span::minutes(40)]);
-        let down = self.random.span(Span::ZERO, down);
+        let down = self.random.span(Span::millis(1), down);
         self.later(down, Happening::Starts);
     }
 
@@ -337,9 +308,10 @@ impl Model {
             }
             Ambush::ClockSteps(by) => self.clock_steps(by),
             Ambush::SomebodyWrites => {
-                for target in policies::TARGETS {
-                    let how = self.draw_foreign();
-                    self.somebody_writes(&policies::key_of(target), how);
+                let targets: Vec<String> = self.things.keys().cloned().collect();
+                for target in targets {
+                    let how = self.draw_foreign(&target);
+                    self.somebody_writes(&target, how);
                 }
             }
             Ambush::Silences => {
@@ -385,97 +357,49 @@ impl Model {
         self.last_step_of_clock = self.now();
     }
 
-    pub fn draw_foreign(&mut self) -> Foreign {
-        match self.random.below(7) {
-            0 | 1 => Foreign::Scales(1 + self.random.below(7) as u32),
-            2 => Foreign::Scales(0),
-            3 => Foreign::Deploys,
-            4 => Foreign::Recreates,
-            5 => Foreign::Owns,
-            _ => Foreign::PausesRollout,
-        }
+    /// What a third writer of this thing could do.
+    pub fn draw_foreign(&mut self, target: &str) -> Foreign {
+        let Model { things, random, .. } = self;
+        things.get(target).map_or(Foreign::Recreates, |thing| thing.draw_foreign(random))
     }
 
     /// A third writer: never blocked by anything of ours.
     pub fn somebody_writes(&mut self, target: &str, how: Foreign) {
         self.note(|| format!("somebody writes to {target}: {how:?}"));
-        let lasts = self.random.seconds(60, 300);
-        let until = self.random.seconds(120, 1800);
         let now = self.now();
-        let Some(object) = self.objects.get_mut(target) else { return };
-        match how {
-            Foreign::Scales(replicas) => {
-                object.replicas = replicas;
-                object.ready = replicas;
-                object.generation += 1;
-                object.edited_at = Some(now);
-            }
-            Foreign::Deploys => {
-                object.generation += 1;
-                object.rolling_out = true;
-                let generation = object.generation;
-                self.later(lasts, Happening::RolloutEnds { target: target.to_owned(), generation });
-            }
-            Foreign::Recreates => {
-                object.uid = format!("{}+", object.uid);
-                object.generation = 1;
-                object.rolling_out = false;
-                object.edited_at = None;
-            }
-            Foreign::Owns => {
-                object.owner = match object.owner {
-                    None => Some("HorizontalPodAutoscaler web".to_owned()),
-                    Some(_) => None,
-                };
-                if object.owner.is_some() {
-                    self.later(until, Happening::SomebodyWrites { target: target.to_owned(), how });
-                }
-            }
-            Foreign::PausesRollout => {
-                object.paused = !object.paused;
-                object.generation += 1;
-                if object.paused {
-                    self.later(until, Happening::SomebodyWrites { target: target.to_owned(), how });
-                }
-            }
+        let Model { things, random, .. } = self;
+        let Some(thing) = things.get_mut(target) else { return };
+        for (after, how) in thing.somebody_writes(how, random, now) {
+            self.later(after, Happening::SomebodyWrites { target: target.to_owned(), how });
         }
     }
 
-    /// The write reaches the API server, which compares uid and generation with what the write rests on.
+    /// The write reaches its peer, which compares what it rests on. A request may be delivered twice.
     pub fn lands(&mut self, call: usize) {
         let plan = self.calls[call].plan.clone();
-        let step = self.calls[call].step;
-        let target = plan.target.key().0;
-        let now = self.now();
-        let without = self.without_precondition;
-        let Some(object) = self.objects.get_mut(&target) else { return };
-        let same = object.uid == plan.proposal.uid && object.generation == plan.proposal.generation;
-        let takes_effect = same || without;
-        self.calls[call].landed = Some(takes_effect);
-        self.calls[call].landed_at = Some(now);
-        if takes_effect {
-            object.generation += 1;
-            let generation = object.generation;
-            match plan.action.as_str() {
-                "scale" => {
-                    object.replicas = plan.proposal.to.as_u64().unwrap_or_default() as u32;
-                    object.ready = object.ready.min(object.replicas);
-                }
-                _ => {
-                    object.restarted_at = plan.proposal.to.as_i64().unwrap_or_default();
-                    object.rolling_out = true;
-                }
+        let (step, target) = (self.calls[call].step, plan.target.key().0);
+        let (now, without) = (self.now(), self.without);
+        let Model { things, random, .. } = self;
+        let Some(thing) = things.get_mut(&target) else { return };
+        let written = thing.write(&plan, now, without);
+        let ready_after = random.seconds(1, 40);
+        let aftermath = if written.effect { thing.aftermath(random) } else { None };
+        let generation = thing.facts(now).generation;
+        self.note(|| format!("peer: step {step} on {target}: {}: {:?}", plan.proposal.summary, written.outcome));
+        if written.effect {
+            self.later(ready_after, Happening::PodsAreReady { target: target.clone(), generation });
+            if let Some((after, how)) = aftermath {
+                self.later(after, Happening::SomebodyWrites { target, how });
             }
-            let ready = self.random.seconds(1, 40);
-            self.later(ready, Happening::PodsAreReady { target: target.clone(), generation });
-        }
-        self.note(|| {
-            format!("API server: step {step} on {target}: {} effective={takes_effect}", plan.proposal.summary)
-        });
-        if takes_effect {
-            super::oracle::write_took_effect(self, call, same);
+            landing::write_took_effect(self, call, &written);
             self.cures(step);
         }
+        let of = &mut self.calls[call];
+        of.landed.get_or_insert(written.outcome);
+        if !of.took_effect {
+            of.ended = written.ended;
+        }
+        of.took_effect |= written.effect;
         self.moment(Moment::Landed);
     }
 

@@ -1,26 +1,24 @@
 //! The promises, judged by the model world's own log and by what is committed. Never by nightshift's metrics or state.
 
-use super::{ledger::is_quiet, model::Model};
+use super::{ledger::is_quiet, model::Model, rollbacks};
 use nightshift::{
     decide::policy::Limit,
-    journal::Journal,
     model::{
         alert::Status,
         event::Event,
         firing::{Firing, FiringAnswer},
         id::StepId,
-        input::Input,
+        input::{Input, Op},
         mode::Mode,
         observation::{DryRun, Holds, Observation, RuleReading, TargetReading},
         plan::Plan,
-        step::{Answer, Phase, Purpose, Verdict},
+        rung::IfIneffective,
+        step::{Answer, Purpose, Verdict},
         time::{Micros, Span},
     },
 };
 
 const FACTS_FRESH: Span = Span::seconds(30);
-/// A person's edit younger than this asks.
-const EDIT_FRESH: Span = Span::minutes(10);
 const CONFIRMATION_FRESH: Span = Span::minutes(10);
 
 /// An event of a committed entry, before the ledger follows it.
@@ -40,7 +38,18 @@ pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event)
         Event::StepFailed { step, .. } if model.ledger.steps.get(step).is_some_and(|step| step.took_effect > 0) => {
             model.breaks("I-10 read back", format!("step {step} is said to have changed nothing, and did"));
         }
-        Event::StepVerified { step, answer } => verified(model, *step, answer, input),
+        Event::StepPlanned { purpose: Purpose::Undo { step, by: None }, .. } => put_back_by_itself(model, *step),
+        Event::StepApplied { step, ended: Some(ended), .. } => {
+            let counted = ended.sessions + ended.queries;
+            let call = model.calls.iter().find(|call| call.step == *step);
+            let truth = call.map_or(0, |call| call.ended.len() as u32);
+            // Read back, those that went by themselves can't be told from those that were ended.
+            let answered = matches!(input, Input::Performed { op: Op::Apply, .. });
+            if counted > ended.planned || truth > counted || answered && truth != counted {
+                model.breaks("I-10 as many ended as it says", format!("step {step}: {counted}, and really {truth}"));
+            }
+        }
+        Event::StepVerified { step, answer } => verified(model, at, *step, answer, input),
         Event::IncidentResolved { incident, how, .. } if is_quiet(how) => {
             let known = &model.ledger.incidents[incident];
             let early = at < known.last_end.min(at) + known.quiet.min(Span::seconds(1));
@@ -97,10 +106,24 @@ fn a_step_started(model: &mut Model, at: Micros, id: StepId, plan: &Plan, perfor
     if let Some(replicas) = plan.proposal.effect.replicas {
         let bounds = step.rung.bounds;
         let (least, most) = bounds.map_or((1, u32::MAX), |bounds| (bounds.min.max(1), bounds.max));
-        require((least..=most).contains(&replicas.to), "I-17 bounds", "it leaves its bounds");
+        let isolates = replicas.to == 0 && bounds.is_some_and(|bounds| bounds.may_scale_to_zero);
+        let worst = ledger.restraints.severity(id.incident) == Some("P0");
+        let may = isolates && step.purpose.is_fix() && worst && step.approved.is_some();
+        require(may || (least..=most).contains(&replicas.to), "I-17 bounds", "it leaves its bounds");
     }
+    let leaves_none = plan.proposal.effect.min_ready_after == Some(0) && seen.facts.ready > 0;
+    let asked = step.approved.is_some() || !step.purpose.is_fix();
+    require(!leaves_none || asked, "I-17 nothing leaves 0 ready", "perhaps none is ready, and nobody approved it");
+    require(seen.facts.disruption.is_none(), "I-17 a budget holds", "a PodDisruptionBudget forbids it");
     require(
-        plan.action != "scale" || !plan.proposal.undo.is_null() || !step.purpose.is_fix(),
+        step.purpose.is_fix() || plan.proposal.undo.is_null(),
+        "I-23 an undo is never undone",
+        "an undo brings a way back",
+    );
+    require(
+        !matches!(plan.action.as_str(), "scale" | "undo" | "flip")
+            || !plan.proposal.undo.is_null()
+            || !step.purpose.is_fix(),
         "I-24 the way back is journalled first",
         "no pre-image",
     );
@@ -117,7 +140,7 @@ fn a_step_started(model: &mut Model, at: Micros, id: StepId, plan: &Plan, perfor
         require(seen.holds == Some(Holds::Yes), "I-26 changed since approved", "what it rests on has changed");
     }
     if step.purpose.is_fix() {
-        fix_started(model, at, id, seen, &mut require);
+        fix_started(model, at, id, plan, seen, &mut require);
     }
     for (promise, says) in broken {
         model.breaks(promise, says);
@@ -128,6 +151,7 @@ fn fix_started(
     model: &Model,
     at: Micros,
     id: StepId,
+    plan: &Plan,
     seen: &Observation,
     require: &mut impl FnMut(bool, &'static str, &str),
 ) {
@@ -157,9 +181,7 @@ fn fix_started(
     let mode = step.rung.mode.min(policy.spec.mode);
     require(mode != Mode::Shadow, "shadow never acts", "its mode is shadow");
     require(mode == Mode::Auto || step.approved.is_some(), "I-26 ask needs an approval", "not approved");
-    require(!seen.facts.paused && seen.facts.rollout.is_none(), "I-21 mid-rollout", "a rollout runs or is paused");
-    let edited = seen.facts.edited.as_ref().is_some_and(|edited| edited.at + EDIT_FRESH >= at);
-    require(!edited || step.approved.is_some(), "I-22 a person's edit asks", "edited a moment ago, and not approved");
+    rollbacks::fix_started(model, at, id, plan, seen, require);
     require(seen.facts.replicas != Some(0), "I-17 zero on purpose stays", "it is switched off");
     if let Some((promise, says)) = ledger.restraints.forbids(at, id, &step.rung, step.approved.is_some(), policy) {
         require(false, promise, &says);
@@ -184,8 +206,16 @@ fn fix_started(
     for limit in &rule_limits {
         require(count(limit, &of_rule) < limit.count, "I-13 limits", "over the rule's limit");
     }
-    for limit in policy.spec.limits_namespace.iter().chain(&policy.spec.limits_all) {
-        require(count(limit, &|_| true) < limit.count, "I-13 limits", "over a common limit");
+    let namespace = step.rung.target.namespace();
+    let in_namespace = |other: StepId| {
+        let known = ledger.steps.get(&other).and_then(|known| known.rung.target.namespace());
+        namespace.is_some() && known == namespace
+    };
+    for limit in &policy.spec.limits_namespace {
+        require(count(limit, &in_namespace) < limit.count, "I-13 limits", "over its namespace's limit");
+    }
+    for limit in &policy.spec.limits_all {
+        require(count(limit, &|_| true) < limit.count, "I-13 limits", "over the limit of all");
     }
 }
 
@@ -209,7 +239,22 @@ fn would_have(model: &mut Model, at: Micros, id: StepId, input: &Input) {
     }
 }
 
-fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
+/// Only what did not help and is to be undone then, and what broke by itself.
+fn put_back_by_itself(model: &mut Model, undone: StepId) {
+    let Some(step) = model.ledger.steps.get(&undone) else { return };
+    let may = match &step.answer {
+        Some(Answer::Broke { .. }) => true,
+        Some(Answer::DidNot) => step.rung.if_ineffective == IfIneffective::Undo,
+        _ => false,
+    };
+    if !may {
+        let answer = format!("{:?}", step.answer);
+        model
+            .breaks("I-23 back by itself only where it broke, or the rule says so", format!("step {undone}: {answer}"));
+    }
+}
+
+fn verified(model: &mut Model, at: Micros, id: StepId, answer: &Answer, input: &Input) {
     let Some(step) = model.ledger.steps.get(&id) else { return };
     if !step.purpose.is_fix() {
         return;
@@ -219,6 +264,11 @@ fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
         return;
     }
     let reading = if let Input::Measured { reading, .. } = input { Some(reading) } else { None };
+    let watched = step.rung.action == "flip" && matches!(answer, Answer::Helped | Answer::DidNot);
+    if watched && at < step.verify_by {
+        model.breaks("I-23 a flip is watched to its end", format!("step {id}: {answer:?}"));
+        return;
+    }
     match answer {
         Answer::Helped => {
             let ended = !model.ledger.alerts_of(id.incident).any(|held| held.firing || held.lost);
@@ -229,7 +279,7 @@ fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
                     RuleReading::Evaluated { at } => at > last_end,
                     RuleReading::Unhealthy { .. } | RuleReading::Unread { .. } => false,
                 };
-                rule && matches!(reading.target, TargetReading::Well { .. })
+                rule && matches!(reading.target, TargetReading::Well { .. } | TargetReading::Watched { .. })
             });
             if !ended || !well || step.took_effect == 0 {
                 let says = format!("step {id}: ended {ended}, well {well}, {} effects", step.took_effect);
@@ -253,106 +303,12 @@ fn verified(model: &mut Model, id: StepId, answer: &Answer, input: &Input) {
             }
         }
         Answer::Broke { .. } => {
-            if !reading.is_some_and(|reading| matches!(reading.target, TargetReading::Broken { .. })) {
-                model.breaks("I-23 what broke was read as broken", format!("step {id}"));
+            let hash = step.plan.as_ref().map_or("", |plan| plan.hash.as_str());
+            let read = reading.is_some_and(|reading| matches!(reading.target, TargetReading::Broken { .. }));
+            if !read || !model.broke.contains(hash) {
+                model.breaks("I-23 what broke was really broken", format!("step {id}"));
             }
         }
         Answer::Inconclusive { .. } | Answer::CouldNotMeasure { .. } => {}
-    }
-}
-
-/// A process calls the API server. Whose step it is, and whether it may.
-pub fn call_begins(model: &mut Model, plan: &Plan, process: u64) -> StepId {
-    let now = model.now();
-    let found = model.ledger.steps.iter().find(|(_, step)| step.plan.as_ref().is_some_and(|of| of.hash == plan.hash));
-    let Some((id, step)) = found else {
-        model.breaks("I-24 journalled before the act", format!("no entry started {}", plan.hash));
-        return StepId { incident: nightshift::model::id::IncidentId(0), number: 0 };
-    };
-    let id = *id;
-    let mut broken: Vec<(&'static str, String)> = Vec::new();
-    let row = now_or_never(model.journal.row(step.started_seq));
-    let journalled = row.and_then(Result::ok).flatten().is_some_and(|row| row.body.contains(&plan.hash));
-    if !journalled {
-        broken.push(("I-24 journalled before the act", "its start is not durable".to_owned()));
-    }
-    if step.calls > 0 {
-        broken.push(("I-07 one decision acts at most once", "it is called again".to_owned()));
-    }
-    if step.started_by != process {
-        broken.push(("I-07 one decision acts at most once", "another process started it".to_owned()));
-    }
-    if model.pause_asked && !step.purpose.is_by_person() {
-        broken.push(("I-28 after a pause nothing automatic writes", "a pause was asked for".to_owned()));
-    }
-    if now >= step.perform_by {
-        broken.push(("I-07 not after its time", "perform_by has passed".to_owned()));
-    }
-    if step.phase != Phase::Acting {
-        broken.push(("I-10 no blind retry", format!("it is {}", step.phase.word())));
-    }
-    let waited = now - step.started_at.unwrap_or(now);
-    let stepped = step.started_at.is_some_and(|started| model.last_step_of_clock >= started);
-    if waited > Span::seconds(1) && !stepped {
-        broken.push(("I-30 nothing delays a remediation", format!("it waited {waited}")));
-    }
-    for (promise, says) in broken {
-        model.breaks(promise, format!("step {id}: {says}"));
-    }
-    if let Some(step) = model.ledger.steps.get_mut(&id) {
-        step.calls += 1;
-    }
-    id
-}
-
-/// A write changed the world. `same`: the object was still what the plan had seen.
-pub fn write_took_effect(model: &mut Model, call: usize, same: bool) {
-    let (id, began_at) = (model.calls[call].step, model.calls[call].began_at);
-    let zero = model.calls[call].plan.proposal.effect.replicas.is_some_and(|replicas| replicas.to == 0);
-    let Some(step) = model.ledger.steps.get_mut(&id) else { return };
-    step.took_effect += 1;
-    let (effects, phase, purpose) = (step.took_effect, step.phase, step.purpose.clone());
-    if effects > 1 {
-        model.breaks("I-07 one decision acts at most once", format!("step {id} took effect {effects} times"));
-    }
-    if !same {
-        model.breaks("I-09 changed since: not run", format!("step {id} wrote over somebody's change"));
-    }
-    if zero {
-        model.breaks("I-17 nothing leaves 0 ready", format!("step {id}"));
-    }
-    if matches!(phase, Phase::Failed | Phase::Dropped) {
-        let says = format!("step {id} took effect after it was said to have changed nothing (begun {})", began_at.0);
-        model.breaks("I-10 read back", says);
-    }
-    if let Purpose::Undo { step: undone, .. } = &purpose {
-        let undos = model.ledger.steps.values().filter(|step| {
-            matches!(&step.purpose, Purpose::Undo { step, .. } if step == undone) && step.took_effect > 0
-        });
-        let undos = undos.count();
-        if undos > 1 {
-            model.breaks("I-23 undone at most once", format!("step {undone} was undone {undos} times"));
-        }
-    }
-}
-
-/// A sender got its 2xx. `seq`: the entry that it was told of.
-pub fn acknowledged(model: &mut Model, seq: Option<u64>, alert: &nightshift::model::alert::Alert) {
-    let head = now_or_never(model.journal.head()).and_then(Result::ok).map_or(0, |head| head.seq);
-    if seq.is_some_and(|seq| seq > head) {
-        model.breaks("I-01 acknowledged is journalled", format!("entry {seq:?}, the journal ends at {head}"));
-    }
-    let key = (alert.fingerprint.to_string(), alert.status == Status::Firing, alert.starts_at.millis());
-    if alert.status == Status::Firing && !model.ledger.recorded.contains(&key) {
-        model.breaks("I-01 acknowledged is journalled", format!("{} left no entry", alert.fingerprint));
-    }
-}
-
-/// The memory journal answers at once.
-pub fn now_or_never<T>(mut answer: nightshift::action::Boxed<'_, T>) -> Option<T> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match answer.as_mut().poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
     }
 }

@@ -1,8 +1,9 @@
 //! One process of nightshift: the real engine, driver and courier on the memory journal and the simulated clock.
 
 use super::{
+    landing,
     model::{Living, Model, Moment, Shared, locked},
-    oracle, policies, schedule,
+    oracle, schedule,
     world::ModelWorld,
 };
 use nightshift::{
@@ -35,8 +36,7 @@ pub async fn begin(shared: &Shared) -> Result<Process, String> {
         let journal = model.journal.for_another_process();
         let pause = PauseFlag::default();
         model.living = Some(Living { number, journal: journal.clone(), pause: pause.clone() });
-        let policy = policies::compile(model.spec.clone());
-        model.policies.insert(policy.hash.clone(), Arc::clone(&policy));
+        let policy = Arc::clone(&model.policy);
         let options = StartOptions {
             journal: Arc::new(journal),
             clock: Arc::new(model.clock.clone()),
@@ -81,7 +81,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 pub fn catch_up(model: &mut Model) {
     loop {
         let from = model.ledger.seq + 1;
-        let rows = oracle::now_or_never(model.journal.rows(from, PAGE_ROWS)).and_then(Result::ok).unwrap_or_default();
+        let rows = landing::now_or_never(model.journal.rows(from, PAGE_ROWS)).and_then(Result::ok).unwrap_or_default();
         if rows.is_empty() {
             return;
         }

@@ -1,15 +1,16 @@
 //! What holds rules back, counted from the committed events alone: storms, freezes, flapping, failures, first runs.
 
 use nightshift::{
-    decide::{Policy, brake},
+    decide::{Policy, brake, policy::Brake},
     model::{
         event::Event,
         id::{IncidentId, StepId},
+        input::Input,
         mode::Mode,
         reason::Reason,
         rung::Rung,
         step::Answer,
-        target::TargetKey,
+        target::{Object, Target, TargetKey},
         time::Micros,
     },
 };
@@ -19,10 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Restraints {
     incidents: BTreeMap<IncidentId, Known>,
     fixes: BTreeMap<StepId, (String, TargetKey)>,
+    /// Steps on a member of a set.
+    sets: BTreeMap<StepId, String>,
     /// (rule, key) began to fire.
     fired: Vec<(Micros, (String, String))>,
-    /// A ladder began that may come to the target.
-    alarms: Vec<(Micros, IncidentId, TargetKey)>,
+    /// A ladder began that may come to the target, of this set.
+    alarms: Vec<(Micros, IncidentId, TargetKey, Option<String>)>,
+    /// How many a set had when one of it was last looked at.
+    members: BTreeMap<String, u32>,
     /// Failures in a row.
     failures: BTreeMap<(String, TargetKey), u32>,
     /// The rule's hash when it last acted, and how often it has so.
@@ -40,7 +45,11 @@ struct Known {
 }
 
 impl Restraints {
-    pub fn follow(&mut self, at: Micros, event: &Event) {
+    pub fn severity(&self, incident: IncidentId) -> Option<&str> {
+        self.incidents.get(&incident).map(|known| known.severity.as_str())
+    }
+
+    pub fn follow(&mut self, at: Micros, input: &Input, event: &Event) {
         match event {
             Event::IncidentOpened { incident, rule, key, severity, .. } => {
                 let known = Known { rule: rule.clone(), key: key.clone(), severity: severity.clone() };
@@ -58,12 +67,22 @@ impl Restraints {
                 }
             }
             Event::LadderBegan { incident, rungs, .. } => {
-                self.alarms.extend(rungs.iter().map(|rung| (at, *incident, rung.target.key())));
+                let alarm = |rung: &Rung| (at, *incident, rung.target.key(), set_of(&rung.target));
+                self.alarms.extend(rungs.iter().map(alarm));
+            }
+            Event::StepJudged { step, .. } => {
+                let set = self.sets.get(step);
+                if let (Some(set), Input::Observed { result: Ok(seen), .. }) = (set, input)
+                    && let Some(members) = seen.facts.members
+                {
+                    self.members.insert(set.clone(), members);
+                }
             }
             Event::StepPlanned { step, purpose, rung, .. } if purpose.is_fix() => {
                 if let Some(known) = self.incidents.get(&step.incident) {
                     self.fixes.insert(*step, (known.rule.clone(), rung.target.key()));
                 }
+                self.sets.extend(set_of(&rung.target).map(|set| (*step, set)));
             }
             Event::StepStarted { step, plan, .. } => {
                 if let Some((rule, _)) = self.fixes.get(step) {
@@ -89,6 +108,17 @@ impl Restraints {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// So many members of the set: its share, or all of them.
+    fn too_many(&self, brake: &Brake, set: &str) -> u32 {
+        match self.members.get(set) {
+            None => brake.at_least,
+            Some(members) => {
+                let share = (members * brake.share_percent).div_ceil(100);
+                brake.at_least.max(share).min(*members).max(2)
+            }
         }
     }
 
@@ -127,13 +157,23 @@ impl Restraints {
             return Some(("I-21 nothing acts in a freeze", freeze.name.clone()));
         }
         if let Some(limit) = policy.spec.brake {
-            let recent = self.alarms.iter().filter(|(alarm, ..)| *alarm + limit.within > at);
-            let (incidents, targets): (BTreeSet<IncidentId>, BTreeSet<&TargetKey>) =
-                recent.map(|(_, incident, target)| (*incident, target)).unzip();
             // A ladder over many targets is one trouble.
-            let many = targets.len().min(incidents.len());
-            if many > limit.all as usize {
-                return Some(("I-16 the brake", format!("{many} targets alert at once")));
+            let alerting = |set: Option<&String>| {
+                let recent = self.alarms.iter().filter(|(alarm, ..)| *alarm + limit.within > at);
+                let of = recent.filter(|(.., of)| set.is_none() || of.as_ref() == set);
+                let (incidents, targets): (BTreeSet<IncidentId>, BTreeSet<&TargetKey>) =
+                    of.map(|(_, incident, target, _)| (*incident, target)).unzip();
+                targets.len().min(incidents.len()) as u32
+            };
+            let all = alerting(None);
+            if all > limit.all {
+                return Some(("I-16 the brake", format!("{all} targets alert at once")));
+            }
+            if let Some(set) = set_of(&rung.target) {
+                let many = alerting(Some(&set));
+                if many >= self.too_many(&limit, &set) {
+                    return Some(("I-16 the brake of a set", format!("{many} members of {set} alert at once")));
+                }
             }
         }
         if let Some(limit) = rule.flapping {
@@ -152,5 +192,13 @@ impl Restraints {
             return Some(("first runs ask", format!("run {} was not approved", runs + 1)));
         }
         (known.rule == brake::RULE).then(|| ("the brake's incident has no steps", known.rule.clone()))
+    }
+}
+
+/// The set that a target was picked from.
+fn set_of(target: &Target) -> Option<String> {
+    match &target.object {
+        Object::Workload { selector, .. } => selector.is_some().then(|| target.name.clone()),
+        Object::BlueGreen { .. } | Object::Database { .. } | Object::Nothing => None,
     }
 }

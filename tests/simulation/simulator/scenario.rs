@@ -1,16 +1,17 @@
 //! One scenario: a seed, from an empty journal to a calm world. The loop moves the only clock from moment to moment.
 
 use super::{
+    landing,
     model::{Broken, Happening, Model, Shared, Violation, locked},
-    oracle,
+    nature,
     process::{self, Process},
     schedule,
+    things::Without,
 };
 use nightshift::{
     engine::{Clock, replay},
     model::{
-        alert::{Alert, Source, Status},
-        id::Fingerprint,
+        alert::Alert,
         input::{Command, Input, Via},
         step::Phase,
         time::{Micros, Span},
@@ -29,15 +30,13 @@ const CALM: Span = Span::hours(9);
 const MOMENTS: u32 = 30_000;
 /// Timers that one scenario may handle.
 const WAKES: u64 = 3_000;
-/// How often Alertmanager repeats itself.
-const REPEAT: Span = Span::minutes(5);
-
 /// What a scenario came to.
 pub struct Outcome {
     pub violations: Vec<Violation>,
     pub entries: u64,
     pub writes: u64,
-    pub effects: u64,
+    /// By action.
+    pub effects: BTreeMap<String, u64>,
     pub processes: u64,
     pub trace: Vec<String>,
 }
@@ -45,7 +44,7 @@ pub struct Outcome {
 #[derive(Clone, Copy, Default)]
 pub struct Options {
     pub traces: bool,
-    pub without_precondition: bool,
+    pub without: Option<Without>,
 }
 
 pub fn run(seed: u64, options: Options) -> Outcome {
@@ -62,7 +61,7 @@ struct Scenario {
 
 async fn run_one(seed: u64, options: Options) -> Outcome {
     let mut model = Model::new(seed, BEGIN, options.traces);
-    model.without_precondition = options.without_precondition;
+    model.without = options.without;
     let horizon = schedule::draw(&mut model);
     model.at(BEGIN, Happening::Starts);
     let shared: Shared = Arc::new(Mutex::new(model));
@@ -70,11 +69,15 @@ async fn run_one(seed: u64, options: Options) -> Outcome {
     scenario.play().await;
     scenario.judge().await;
     let mut model = locked(&scenario.shared);
+    let mut effects = BTreeMap::new();
+    for call in model.calls.iter().filter(|call| call.took_effect) {
+        *effects.entry(call.plan.action.clone()).or_default() += 1;
+    }
     Outcome {
         violations: std::mem::take(&mut model.violations),
         entries: model.ledger.seq,
         writes: model.calls.len() as u64,
-        effects: model.calls.iter().filter(|call| call.landed == Some(true)).count() as u64,
+        effects,
         processes: model.processes,
         trace: model.trace.take().unwrap_or_default(),
     }
@@ -116,7 +119,7 @@ impl Scenario {
         let waits = model.clock.next_wait();
         let now = model.now();
         if !model.is_calm && now >= self.calm_at {
-            calms_down(&mut model);
+            nature::calms_down(&mut model);
         }
         [calm, happens, waits].into_iter().flatten().min().map(|at| at.max(now))
     }
@@ -176,7 +179,7 @@ impl Scenario {
             Happening::Delivers { alert, tries } => self.delivers(alert, tries),
             Happening::Asks { by, command } => self.asks(by, command),
             Happening::Reloads => self.reloads(),
-            other => in_the_world(&mut self.model(), other),
+            other => nature::happens(&mut self.model(), other),
         }
     }
 
@@ -198,6 +201,9 @@ impl Scenario {
         let shared = Arc::clone(&self.shared);
         let handle = self.process.as_ref().map(|process| process.handle.clone());
         alert.received_at = self.model().now();
+        if self.model().is_broken(Broken::AlertmanagerCutOff) {
+            return self.model().later(Span::seconds(20), Happening::Delivers { alert, tries });
+        }
         let again = move |model: &mut Model, alert: Box<Alert>| {
             if tries < 40 {
                 let after = model.random.seconds(5, 20) + Span::seconds(5 * i64::from(tries));
@@ -214,7 +220,7 @@ impl Scenario {
             guard.alert = None;
             let mut model = locked(&shared);
             match answer {
-                Ok(answer) if model.is_alive(process) => oracle::acknowledged(&mut model, answer.seq, &alert),
+                Ok(answer) if model.is_alive(process) => landing::acknowledged(&mut model, answer.seq, &alert),
                 Ok(_) | Err(_) => again(&mut model, alert),
             }
         });
@@ -247,6 +253,7 @@ impl Scenario {
             model.spec = spec.clone();
             let policy = super::policies::compile(spec);
             model.policies.insert(policy.hash.clone(), Arc::clone(&policy));
+            model.policy = Arc::clone(&policy);
             policy
         };
         let Some(handle) = self.process.as_ref().map(|process| process.handle.clone()) else { return };
@@ -298,6 +305,9 @@ impl Scenario {
         if let Some(post) = lost.copied() {
             model.breaks("I-30 no letter is lost", format!("post {post} came nowhere"));
         }
+        if let Some(step) = model.ledger.broke_and_stayed() {
+            model.breaks("I-23 what broke is put back", format!("step {step}"));
+        }
         if model.ledger.wakes > WAKES {
             let wakes = model.ledger.wakes;
             model.breaks("timers don't spin", format!("{wakes} wakes"));
@@ -328,166 +338,5 @@ impl Drop for Unanswered {
             let tries = self.tries + 1;
             locked(&self.shared).later(Span::seconds(10), Happening::Delivers { alert, tries });
         }
-    }
-}
-
-/// What needs no process.
-fn in_the_world(model: &mut Model, what: Happening) {
-    match what {
-        Happening::Fires { signal, same_start } => fires(model, signal, same_start),
-        Happening::Ends { signal } => ends(model, signal),
-        Happening::Repeats { signal, starts_at } => {
-            if model.signals[signal].firing_since == Some(starts_at) {
-                let alert = alert_of(model, signal, Status::Firing);
-                model.later(Span::ZERO, Happening::Delivers { alert, tries: 0 });
-                model.later(REPEAT, Happening::Repeats { signal, starts_at });
-            }
-        }
-        Happening::Silences { signal, lasts } => model.signals[signal].silenced_until = model.now() + lasts,
-        Happening::SomebodyWrites { target, how } => {
-            if !model.is_calm {
-                model.somebody_writes(&target, how);
-            }
-        }
-        Happening::Lands { call } => model.lands(call),
-        Happening::PodsAreReady { target, generation } => {
-            if let Some(object) = model.objects.get_mut(&target)
-                && object.generation == generation
-            {
-                object.ready = object.replicas;
-                object.rolling_out = false;
-            }
-        }
-        Happening::RolloutEnds { target, generation } => {
-            if let Some(object) = model.objects.get_mut(&target)
-                && object.generation == generation
-            {
-                object.rolling_out = false;
-            }
-        }
-        Happening::Breaks { what: Broken::JournalDown, lasts } => model.journal_down(lasts),
-        Happening::Breaks { what, lasts } => {
-            if !model.is_calm {
-                model.breaks_down(what, lasts);
-            }
-        }
-        Happening::JournalMended => {
-            if let Some(living) = &model.living {
-                living.journal.set_down(false);
-            }
-        }
-        Happening::CommitFails { fault } => model.commit_fails(fault, false),
-        Happening::Crashes => model.dies(),
-        Happening::ClockSteps { by } => model.clock_steps(by),
-        Happening::Starts
-        | Happening::StopsCleanly
-        | Happening::Delivers { .. }
-        | Happening::Asks { .. }
-        | Happening::Reloads => {}
-    }
-}
-
-fn alert_of(model: &Model, signal: usize, status: Status) -> Box<Alert> {
-    let signal = &model.signals[signal];
-    let labels = [("alertname", format!("A{}", signal.rule)), ("pod", signal.pod.clone())];
-    Box::new(Alert {
-        source: Source::Alertmanager,
-        sender: "alertmanager".to_owned(),
-        fingerprint: Fingerprint::new(&signal.print()),
-        status,
-        starts_at: signal.last_start,
-        ends_at: (status == Status::Resolved).then_some(signal.last_end),
-        labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
-        annotations: BTreeMap::new(),
-        url: String::new(),
-        group_key: String::new(),
-        received_at: model.now(),
-    })
-}
-
-fn fires(model: &mut Model, signal: usize, same_start: bool) {
-    if model.is_calm || model.signals[signal].firing_since.is_some() {
-        return;
-    }
-    let lag = model.random.seconds(0, 10);
-    let fresh = Micros((model.now() - lag).0 / 1000 * 1000).max(model.signals[signal].last_end + Span::millis(1));
-    let known = &mut model.signals[signal];
-    let starts_at = if same_start && known.has_fired { known.last_start } else { fresh };
-    known.has_fired = true;
-    known.firing_since = Some(starts_at);
-    known.last_start = starts_at;
-    sends(model, signal, Status::Firing);
-    model.later(REPEAT, Happening::Repeats { signal, starts_at });
-}
-
-fn ends(model: &mut Model, signal: usize) {
-    let now = model.now();
-    let known = &mut model.signals[signal];
-    if known.firing_since.take().is_some() {
-        known.last_end = Micros(now.0 / 1000 * 1000).max(known.last_start + Span::millis(1));
-        sends(model, signal, Status::Resolved);
-    }
-}
-
-/// From one Alertmanager or two, now and then late, and some resolves never.
-fn sends(model: &mut Model, signal: usize, status: Status) {
-    let alert = alert_of(model, signal, status);
-    let never = !model.is_calm && model.random.chance(6);
-    if !never {
-        let after = model.random.seconds(0, 3);
-        model.later(after, Happening::Delivers { alert: alert.clone(), tries: 0 });
-    }
-    if model.two_alertmanagers {
-        let after = model.random.seconds(0, 10);
-        model.later(after, Happening::Delivers { alert: alert.clone(), tries: 0 });
-    }
-    if !model.is_calm && model.random.chance(12) {
-        let after = model.random.span(Span::seconds(1), Span::minutes(25));
-        model.later(after, Happening::Delivers { alert, tries: 0 });
-    }
-}
-
-/// All faults end, all alerts end and are told, people resume and leave.
-fn calms_down(model: &mut Model) {
-    model.is_calm = true;
-    model.note(|| "the world is calm".to_owned());
-    model.broken.clear();
-    model.crash_after_fault = false;
-    model.ambushes.clear();
-    if let Some(living) = &model.living {
-        living.journal.set_down(false);
-    }
-    for object in model.objects.values_mut() {
-        object.rolling_out = false;
-        object.paused = false;
-        object.owner = None;
-        object.edited_at = None;
-        object.ready = object.replicas;
-    }
-    model.queue.retain(|_, what| {
-        !matches!(
-            what,
-            Happening::Breaks { .. }
-                | Happening::Crashes
-                | Happening::StopsCleanly
-                | Happening::CommitFails { .. }
-                | Happening::SomebodyWrites { .. }
-                | Happening::ClockSteps { .. }
-                | Happening::Reloads
-        )
-    });
-    for signal in 0..model.signals.len() {
-        model.signals[signal].silenced_until = Micros(0);
-        ends(model, signal);
-        if model.signals[signal].has_fired {
-            for minutes in [1, 50, 120] {
-                let alert = alert_of(model, signal, Status::Resolved);
-                model.later(Span::minutes(minutes), Happening::Delivers { alert, tries: 0 });
-            }
-        }
-    }
-    for minutes in [1, 45] {
-        let command = Command::Resume { pause_file_present: false };
-        model.later(Span::minutes(minutes), Happening::Asks { by: "ana".to_owned(), command });
     }
 }

@@ -2,8 +2,10 @@
 //! answer what they are asked ([`people_react`]).
 
 use super::{
-    model::{Ambush, Broken, Foreign, Happening, Model, Moment, Signal},
+    alerts::Signal,
+    model::{Ambush, Broken, Happening, Model, Moment},
     policies,
+    things::Foreign,
 };
 use nightshift::{
     journal::memory::Fault,
@@ -11,15 +13,9 @@ use nightshift::{
         event::{Event, LadderEnd},
         id::{IncidentId, StepId},
         input::Command,
-        time::{Micros, Span},
+        time::Span,
     },
 };
-
-impl Signal {
-    pub fn print(&self) -> String {
-        format!("a{}-{}", self.rule, self.pod)
-    }
-}
 
 /// Fills the queue; gives how long it goes on before the world is calm.
 pub fn draw(model: &mut Model) -> Span {
@@ -30,11 +26,8 @@ pub fn draw(model: &mut Model) -> Span {
         draw_faults(model, horizon, trouble);
         draw_ambushes(model, trouble);
     }
-    for _ in 0..model.random.below(3) {
-        let target = policies::key_of(model.random.pick(&policies::TARGETS));
-        let how = model.draw_foreign();
-        model.anytime(horizon, Happening::SomebodyWrites { target, how });
-    }
+    draw_storm(model, horizon);
+    draw_others(model, horizon);
     draw_people(model, horizon);
     horizon
 }
@@ -51,17 +44,7 @@ fn draw_alerts(model: &mut Model, horizon: Span) {
     let count = 1 + model.random.below(3);
     for _ in 0..count {
         let rule = model.random.below(rules) as usize;
-        let pod = format!("p{}", model.random.below(3));
-        let zero = Micros(0);
-        let signal = Signal {
-            rule,
-            pod,
-            firing_since: None,
-            last_start: zero,
-            last_end: zero,
-            silenced_until: zero,
-            has_fired: false,
-        };
+        let signal = Signal::new(rule, model.random.below(3));
         if model.signals.iter().any(|known| known.print() == signal.print()) {
             continue;
         }
@@ -87,16 +70,75 @@ fn draw_alerts(model: &mut Model, horizon: Span) {
     }
 }
 
+/// Now and then an alert of one rule fires for many members and pods at once.
+fn draw_storm(model: &mut Model, horizon: Span) {
+    if !model.random.chance(15) {
+        return;
+    }
+    let rules = &model.spec.rules;
+    let of_set = rules.iter().position(|rule| rule.remediate.iter().any(|rung| rung.target == policies::SET));
+    let rule = of_set.unwrap_or(model.random.below(rules.len() as u64) as usize);
+    let begins = model.random.span(Span::ZERO, horizon);
+    let apart = model.random.pick(&[Span::seconds(2), Span::seconds(40), Span::minutes(4)]);
+    // All of the set, or so many that the number counts.
+    let members = model.things.keys().filter(|key| key.starts_with(&policies::key_of(policies::SET))).count() as u64;
+    let many = if model.random.chance(50) { members } else { 3 + model.random.below(6) };
+    for place in 0..many {
+        let signal = match model.signals.iter().position(|known| known.rule == rule && known.place == place) {
+            Some(known) => known,
+            None => {
+                model.signals.push(Signal::new(rule, place));
+                model.signals.len() - 1
+            }
+        };
+        let after = begins + model.random.span(Span::ZERO, apart);
+        model.later(after, Happening::Fires { signal, same_start: false });
+        let lasts = model.random.span(Span::seconds(20), Span::minutes(8));
+        model.later(after + lasts, Happening::Ends { signal });
+    }
+}
+
+/// Third writers: mostly of what the rules act on.
+fn draw_others(model: &mut Model, horizon: Span) {
+    let mut named: Vec<String> = model
+        .spec
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.remediate)
+        .map(|rung| match rung.target.as_str() {
+            "front" => policies::SERVICE_KEY.to_owned(),
+            "claims-db" => policies::DATABASE_KEY.to_owned(),
+            policies::SET => policies::key_of(&policies::member(0)),
+            name => policies::key_of(name),
+        })
+        .collect();
+    named.extend(policies::WORKLOADS.map(policies::key_of));
+    for _ in 0..model.random.below(4) {
+        let place = model.random.below(named.len() as u64) as usize;
+        let target = named[place].clone();
+        let how = model.draw_foreign(&target);
+        model.anytime(horizon, Happening::SomebodyWrites { target, how });
+    }
+    // Clients use their sessions all the time.
+    if named.iter().any(|key| key == policies::DATABASE_KEY) {
+        for _ in 0..model.random.below(8) {
+            let (target, how) = (policies::DATABASE_KEY.to_owned(), Foreign::UsesSessions);
+            model.anytime(horizon, Happening::SomebodyWrites { target, how });
+        }
+    }
+}
+
 fn draw_faults(model: &mut Model, horizon: Span, trouble: u64) {
     use Broken::{
-        AlertmanagerDown, AlertmanagerEmpty, ApiDown, ApiSlow, JournalDown, PrometheusDead, PrometheusUnreachable,
-        SlackDown, SlackLimits,
+        AlertmanagerCutOff, AlertmanagerDown, AlertmanagerEmpty, ApiDown, ApiSlow, JournalDown, PrometheusDead,
+        PrometheusUnreachable, SlackDown, SlackLimits,
     };
     let all = [
         ApiDown,
         ApiSlow,
         AlertmanagerDown,
         AlertmanagerEmpty,
+        AlertmanagerCutOff,
         PrometheusDead,
         PrometheusUnreachable,
         SlackDown,
@@ -108,6 +150,10 @@ fn draw_faults(model: &mut Model, horizon: Span, trouble: u64) {
         let longest = model.random.pick(&[Span::seconds(20), Span::minutes(4), Span::minutes(30)]);
         let lasts = model.random.span(Span::seconds(1), longest);
         model.anytime(horizon, Happening::Breaks { what, lasts });
+    }
+    if !model.spec.asks_alertmanager && model.random.chance(40) {
+        let after = model.random.span(Span::ZERO, Span::minutes(8));
+        model.later(after, Happening::Breaks { what: AlertmanagerCutOff, lasts: Span::minutes(25) });
     }
     for _ in 0..model.random.below(trouble) {
         let what = match model.random.below(6) {
@@ -249,11 +295,9 @@ fn approver(model: &mut Model, step: StepId, hash: &str) {
             model.later(Span::millis(1_799_499), Happening::Breaks { what: Broken::ApiSlow, lasts: Span::seconds(20) });
         }
         9 => {
-            for target in policies::TARGETS {
-                let target = policies::key_of(target);
-                let how = Foreign::Scales(1 + model.random.below(6) as u32);
-                model.later(soon + Span::seconds(-1), Happening::SomebodyWrites { target, how });
-            }
+            let target = model.ledger.steps.get(&step).map(|step| step.rung.target.key().0).unwrap_or_default();
+            let how = model.draw_foreign(&target);
+            model.later(soon + Span::seconds(-1), Happening::SomebodyWrites { target, how });
             asks(model, soon, approve(hash));
         }
         10 => asks(model, soon, Command::Reject { step }),

@@ -1,8 +1,9 @@
 //! The model world as the driver and the courier touch it: slow, lying about nothing, losing answers.
 
 use super::{
+    landing,
     model::{Broken, Call, Happening, Moment, Shared, locked},
-    oracle,
+    things::NotSent,
 };
 use nightshift::{
     action::Boxed,
@@ -16,15 +17,15 @@ use nightshift::{
         firing::{Firing, FiringAnswer},
         input::Gathered,
         letter::{External, Receiver, Slot, Told},
-        observation::{DryRun, Edited, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
-        plan::{Effect, Plan, Proposal, Replicas},
+        observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
+        plan::{Plan, Proposal},
         rung::{Collector, Rung},
+        target::Object,
         time::{Micros, Span},
         view::IncidentView,
     },
     notify::{Notifier, Transient},
 };
-use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The world as one process sees it: when that process is dead, nothing it does arrives anywhere.
@@ -77,71 +78,17 @@ impl ModelWorld {
             ObserveWhat::Fix => work.rung.target.key(),
             ObserveWhat::Undo { plan, .. } | ObserveWhat::Holds { plan } => plan.target.key(),
         };
-        let object = model.objects.get(&target.0).ok_or("there is no such object")?;
-        let facts = Facts {
-            observed_at: now,
-            uid: object.uid.clone(),
-            generation: object.generation,
-            replicas: Some(object.replicas),
-            ready: object.ready,
-            paused: object.paused,
-            rollout: object.rolling_out.then(|| "pods are being replaced".to_owned()),
-            owner: object.owner.clone(),
-            is_itself: object.is_itself,
-            members: None,
-            disruption: None,
-            edited: object.edited_at.map(|at| Edited { by: "kubectl-edit".to_owned(), at }),
-            rolls_back: None,
-            runs: None,
-        };
-        let make = |from: Value, to: Value, undo: Value, replicas: Option<Replicas>| {
-            Proposed::Made(Box::new(Proposal {
-                uid: facts.uid.clone(),
-                generation: facts.generation,
-                summary: format!("{from} → {to}"),
-                from,
-                to,
-                undo,
-                precondition: json!(facts.generation),
-                effect: Effect {
-                    touches: vec![if replicas.is_some() { "spec.replicas" } else { "spec.template" }.to_owned()],
-                    destroys: replicas.is_none(),
-                    replicas,
-                    min_ready_after: None,
-                    runs: None,
-                },
-                undo_summary: None,
-            }))
-        };
-        let have = object.replicas;
+        let thing = model.things.get(&target.0).ok_or("there is no such object")?;
+        let mut facts = thing.facts(now);
         let (proposal, holds) = match &work.what {
-            ObserveWhat::Fix if work.rung.action == "scale" => {
-                let by = work.rung.with.get("replicas").and_then(Value::as_str).unwrap_or("+1");
-                let by: i64 = by.parse().unwrap_or(1);
-                let want = u32::try_from(i64::from(have) + by).unwrap_or(0);
-                let replicas = Replicas { from: have, to: want };
-                (make(json!(have), json!(want), json!(have), Some(replicas)), None)
-            }
-            ObserveWhat::Fix => (make(json!(object.restarted_at), json!(now.0), Value::Null, None), None),
-            ObserveWhat::Undo { plan, baseline } => {
-                let left = plan.proposal.to.as_u64().unwrap_or_default() as u32;
-                let back = baseline.as_ref().unwrap_or(&plan.proposal.undo).as_u64().unwrap_or_default() as u32;
-                let refuses = |why: String| Proposed::Refused { why };
-                let proposal = if plan.action != "scale" {
-                    refuses("a restart has no way back".to_owned())
-                } else if object.uid != plan.proposal.uid || have != left {
-                    refuses(format!("replicas are {have}, nightshift left {left}"))
-                } else if back == have {
-                    refuses("it is there already".to_owned())
-                } else {
-                    make(json!(have), json!(back), Value::Null, Some(Replicas { from: have, to: back }))
-                };
-                (proposal, None)
-            }
+            ObserveWhat::Fix => (thing.propose(&work.rung, &mut facts, model.without), None),
+            ObserveWhat::Undo { plan, baseline } => (thing.propose_undo(plan, baseline.as_ref(), &mut facts), None),
             ObserveWhat::Holds { plan } => {
-                let same = plan.proposal.uid == facts.uid && plan.proposal.generation == facts.generation;
-                let difference = format!("generation {} → {}", plan.proposal.generation, facts.generation);
-                (Proposed::NotMade, Some(if same { Holds::Yes } else { Holds::Changed { difference } }))
+                let holds = match thing.difference(plan, &mut facts, model.without) {
+                    Some(difference) => Holds::Changed { difference },
+                    None => Holds::Yes,
+                };
+                (Proposed::NotMade, Some(holds))
             }
         };
         Ok(Sight { facts, proposal, holds })
@@ -166,6 +113,10 @@ impl ModelWorld {
             1 => (None, within, Hears::Nothing),
             2 => (None, soon, Hears::Refused),
             // Sent in time, taken after its sender gave up: as late as the slack allows.
+            3 if model.random.chance(50) => {
+                // A proxy that has heard nothing yet sends it once more.
+                (Some(soon), model.random.span(soon, within), Hears::TheAnswerTwice)
+            }
             3 => {
                 (Some(model.random.span(within + Span::seconds(-2), within + Span::seconds(4))), within, Hears::Nothing)
             }
@@ -180,6 +131,7 @@ impl ModelWorld {
 #[derive(Clone, Copy, PartialEq)]
 enum Hears {
     TheAnswer,
+    TheAnswerTwice,
     Nothing,
     Refused,
     ItsOwnPanic,
@@ -200,7 +152,7 @@ impl World for ModelWorld {
     }
 
     fn may_destroy(&self, rung: &Rung) -> bool {
-        rung.action == "restart"
+        !matches!(rung.action.as_str(), "scale" | "flip")
     }
 
     fn dry_run<'a>(&'a self, _: &'a Rung, _: &'a Proposal, within: Duration) -> Boxed<'a, Result<DryRun, String>> {
@@ -230,8 +182,8 @@ impl World for ModelWorld {
                     let empty = model.is_broken(Broken::AlertmanagerEmpty);
                     let unprocessed = !model.is_calm && model.random.chance(2);
                     let listed = alerts.iter().map(|asked| {
-                        let signal =
-                            model.signals.iter().find(|signal| signal.print() == asked.fingerprint.to_string());
+                        let print = asked.fingerprint.to_string();
+                        let signal = model.signals.iter().find(|signal| signal.is(&print));
                         let firing = match signal.and_then(|signal| signal.firing_since.map(|since| (signal, since))) {
                             None => Firing::Absent,
                             Some(_) if empty => Firing::Absent,
@@ -256,34 +208,52 @@ impl World for ModelWorld {
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         Box::pin(async move {
             let began_at = locked(&self.shared).now();
-            let step = oracle::call_begins(&mut locked(&self.shared), plan, self.process);
+            let step = landing::call_begins(&mut locked(&self.shared), plan, self.process);
             locked(&self.shared).moment(Moment::Calling);
             self.wait(Span::ZERO).await;
             let (lands, answers, hears) = self.write_fate(span_of(within));
             let call = {
                 let mut model = locked(&self.shared);
-                model.calls.push(Call { step, plan: plan.clone(), began_at, landed: None, landed_at: None });
+                let thing = model.things.get(&plan.target.key().0);
+                let left_ready = match thing.map(|thing| thing.last_look(plan, model.without)) {
+                    Some(Ok(left_ready)) => left_ready,
+                    Some(Err(NotSent { why, changed_since })) => return Outcome::NotApplied { why, changed_since },
+                    None => return Outcome::NotApplied { why: "it is gone".to_owned(), changed_since: false },
+                };
+                let plan = plan.clone();
+                model.calls.push(Call {
+                    step,
+                    plan,
+                    began_at,
+                    left_ready,
+                    landed: None,
+                    took_effect: false,
+                    ended: Vec::new(),
+                });
                 let call = model.calls.len() - 1;
                 match lands {
                     Some(Span::ZERO) => model.lands(call),
                     Some(after) => model.later(after, Happening::Lands { call }),
                     None => {}
                 }
+                // Statements of a session are not sent again by anybody.
+                let is_database = matches!(model.calls[call].plan.target.object, Object::Database { .. });
+                if hears == Hears::TheAnswerTwice && !is_database {
+                    let after = model.random.span(Span::ZERO, answers);
+                    model.later(after, Happening::Lands { call });
+                }
                 call
             };
             self.wait(answers).await;
-            let landed = locked(&self.shared).calls[call].landed;
+            let landed = locked(&self.shared).calls[call].landed.clone();
             let lost = || Outcome::Unknown { why: "the answer was lost".to_owned() };
             match (hears, landed) {
                 (Hears::ItsOwnPanic, _) => panic!("simulated: an action panics after its write"),
-                (Hears::Nothing, _) | (Hears::TheAnswer, None) => lost(),
                 (Hears::Refused, _) => {
                     Outcome::NotApplied { why: "connection refused".to_owned(), changed_since: false }
                 }
-                (Hears::TheAnswer, Some(true)) => Outcome::Applied,
-                (Hears::TheAnswer, Some(false)) => {
-                    Outcome::NotApplied { why: "409: somebody changed it".to_owned(), changed_since: true }
-                }
+                (Hears::Nothing, _) | (_, None) => lost(),
+                (Hears::TheAnswer | Hears::TheAnswerTwice, Some(answer)) => answer,
             }
         })
     }
@@ -296,19 +266,9 @@ impl World for ModelWorld {
             if let Some(problem) = problem {
                 return Outcome::Unknown { why: problem.to_owned() };
             }
-            let model = locked(&self.shared);
-            let Some(object) = model.objects.get(&plan.target.key().0) else {
-                return Outcome::Unknown { why: "it is gone".to_owned() };
-            };
-            let value = if plan.action == "scale" { json!(object.replicas) } else { json!(object.restarted_at) };
-            if object.uid != plan.proposal.uid {
-                Outcome::Unknown { why: "another object has its name".to_owned() }
-            } else if value == plan.proposal.to {
-                Outcome::Applied
-            } else if object.generation == plan.proposal.generation {
-                Outcome::NotApplied { why: "it is as it was".to_owned(), changed_since: false }
-            } else {
-                Outcome::Unknown { why: "somebody changed it since".to_owned() }
+            match locked(&self.shared).things.get(&plan.target.key().0) {
+                Some(thing) => thing.read_back(plan),
+                None => Outcome::Unknown { why: "it is gone".to_owned() },
             }
         })
     }
@@ -321,15 +281,15 @@ impl World for ModelWorld {
             if let Some(problem) = problem {
                 return TargetReading::Unread { problem: problem.to_owned() };
             }
-            let model = locked(&self.shared);
-            let Some(object) = model.objects.get(&plan.target.key().0) else {
+            let mut model = locked(&self.shared);
+            let Some(thing) = model.things.get(&plan.target.key().0) else {
                 return TargetReading::Unread { problem: "it is gone".to_owned() };
             };
-            if object.rolling_out || object.ready < before.ready.min(object.replicas) {
-                TargetReading::NotYet { says: format!("{} ready", object.ready) }
-            } else {
-                TargetReading::Well { says: format!("{} ready", object.ready) }
+            let (reading, broken) = (thing.reading(plan, before), thing.is_broken(plan));
+            if broken {
+                model.broke.insert(plan.hash.clone());
             }
+            reading
         })
     }
 
