@@ -172,16 +172,14 @@ impl Servers {
 
     /// Lets the world in: from here on webhooks are taken.
     pub fn spawn(self, tasks: &mut Tasks, ports: Ports, shown: Admin<'_>) {
-        let mut sources = vec![route::router(AlertmanagerRoute {
+        let mut routes = route::routes(AlertmanagerRoute {
             intake: self.intake.clone(),
             auth: self.webhook_auth,
             engine: shown.engine.clone(),
             metrics: shown.metrics.clone(),
-        })];
-        let mut paths: &[&str] = &[route::PATH];
+        });
         if let Some(desk) = shown.desk {
-            paths = &[route::PATH, slack_route::INTERACTIONS, slack_route::COMMANDS];
-            sources.push(slack_route::router(SlackRoute {
+            routes.extend(slack_route::routes(SlackRoute {
                 intake: Intake { max_body: SLACK_MAX_BODY, ..self.intake },
                 keys: self.slack_keys,
                 desk,
@@ -189,7 +187,7 @@ impl Servers {
                 metrics: shown.metrics.clone(),
             }));
         }
-        let webhooks = source::listener(sources, paths);
+        let webhooks = source::listener(routes);
         let reload = Arc::clone(shown.reload);
         let admin = api::routes::router(AdminState {
             engine: shown.engine.clone(),

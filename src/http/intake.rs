@@ -8,10 +8,15 @@ use crate::http::{
 };
 use axum::{
     body::Body,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use std::sync::Arc;
+
+/// For whatever is asked of a webhook's path otherwise than by POST.
+pub async fn only_post() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "there is only POST here\n")
+}
 
 /// The bounds that one source's webhooks pass. Sources of one listener share `senders` and `in_flight`.
 #[derive(Debug, Clone)]
@@ -76,7 +81,7 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderValue, StatusCode, header};
+    use axum::http::{HeaderValue, header};
     use std::num::NonZeroU32;
 
     fn intake(burst: u32) -> Intake {

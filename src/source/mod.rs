@@ -5,16 +5,15 @@
 pub mod alertmanager;
 pub mod slack;
 
-use axum::{Router, http::StatusCode};
+use axum::{Router, http::StatusCode, routing::MethodRouter};
 
-/// The webhooks listener: what each source takes, and for everything else what there is. `paths`: of the sources.
-pub fn listener(sources: Vec<Router>, paths: &'static [&'static str]) -> Router {
-    let nothing_else = move |status| async move {
-        let there = paths.iter().map(|path| format!("POST {path}")).collect::<Vec<_>>().join(", ");
-        (status, format!("there is only {there} here\n"))
+/// The webhooks listener: what each source takes, by its path; for everything else, what there is.
+pub fn listener(routes: Vec<(&'static str, MethodRouter)>) -> Router {
+    let there = routes.iter().map(|(path, _)| format!("POST {path}")).collect::<Vec<_>>().join(", ");
+    let nothing_else = move || {
+        let text = format!("there is only {there} here\n");
+        async move { (StatusCode::NOT_FOUND, text) }
     };
-    let router = sources.into_iter().fold(Router::new(), Router::merge);
-    router
-        .fallback(move || nothing_else(StatusCode::NOT_FOUND))
-        .method_not_allowed_fallback(move || nothing_else(StatusCode::METHOD_NOT_ALLOWED))
+    let router = routes.into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
+    router.fallback(nothing_else)
 }

@@ -11,7 +11,7 @@ use crate::{
     http::{
         auth::{AuthProblem, WebhookAuth},
         identity::Peer,
-        intake::{Intake, Refused},
+        intake::{Intake, Refused, only_post},
         limits::BodyRefused,
         reloadable::Reloadable,
     },
@@ -28,12 +28,12 @@ use crate::{
     },
 };
 use axum::{
-    Extension, Router,
+    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -56,8 +56,8 @@ pub struct AlertmanagerRoute {
 }
 
 /// The webhooks listener's routes for this source.
-pub fn router(route: AlertmanagerRoute) -> Router {
-    Router::new().route(PATH, post(receive)).with_state(Arc::new(route))
+pub fn routes(route: AlertmanagerRoute) -> Vec<(&'static str, MethodRouter)> {
+    vec![(PATH, post(receive).fallback(only_post).with_state(Arc::new(route)))]
 }
 
 /// How senders prove who they are, by the settings: any one of the ways that are set suffices.

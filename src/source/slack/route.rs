@@ -12,7 +12,7 @@ use crate::{
     engine::Clock,
     http::{
         identity::Peer,
-        intake::{Intake, Refused},
+        intake::{Intake, Refused, only_post},
         limits::BodyRefused,
         reloadable::Reloadable,
         signature::SigningKeys,
@@ -23,12 +23,12 @@ use crate::{
     },
 };
 use axum::{
-    Extension, Json, Router,
+    Extension, Json,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -49,8 +49,12 @@ pub struct SlackRoute {
 }
 
 /// The webhooks listener's routes for this source.
-pub fn router(route: SlackRoute) -> Router {
-    Router::new().route(INTERACTIONS, post(interactions)).route(COMMANDS, post(commands)).with_state(Arc::new(route))
+pub fn routes(route: SlackRoute) -> Vec<(&'static str, MethodRouter)> {
+    let route = Arc::new(route);
+    vec![
+        (INTERACTIONS, post(interactions).fallback(only_post).with_state(Arc::clone(&route))),
+        (COMMANDS, post(commands).fallback(only_post).with_state(route)),
+    ]
 }
 
 /// Why a request was not taken.

@@ -115,7 +115,7 @@ impl Room {
         let signature = signature.map_or_else(right, str::to_owned);
         request.headers_mut().insert("x-slack-request-timestamp", time.to_string().parse().unwrap());
         request.headers_mut().insert("x-slack-signature", signature.parse().unwrap());
-        let answer = router(self.route.clone()).oneshot(request).await.unwrap();
+        let answer = crate::source::listener(routes(self.route.clone())).oneshot(request).await.unwrap();
         let status = answer.status();
         let text = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(text.to_vec()).unwrap())
