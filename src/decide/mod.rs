@@ -13,6 +13,7 @@ pub mod guard;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
+mod locks;
 mod packed;
 pub mod people;
 pub mod policy;

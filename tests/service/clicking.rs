@@ -1,7 +1,5 @@
 //! Stories in which people use Slack's buttons and commands.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::stage::{Rules, SOON, Stage};
@@ -53,9 +51,7 @@ fn a_plan_is_approved_in_slack_by_whoever_may_and_undone_there() {
         stage.assert_acts(0).await;
 
         let approve = card.button("Approve").unwrap();
-        let pressed = std::time::Instant::now();
         assert_eq!(stage.slack.press(&door, "U0ANA0001", &card, "Approve").await, 200);
-        assert!(pressed.elapsed() < Duration::from_secs(3), "Slack shows an error after 3 s");
         stage.until_acted().await;
         stage.namespace.until_rolled_out("web").await;
         wait_until("the buttons that were pressed are gone", SOON, async || {
