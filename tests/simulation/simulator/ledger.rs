@@ -69,6 +69,8 @@ pub struct Ladder {
     pub fires_for: Span,
     pub live: bool,
     pub began_at: Micros,
+    /// By the rules that it began with.
+    cooldown: Span,
 }
 
 pub struct Step {
@@ -203,10 +205,10 @@ impl Ledger {
                 }
                 self.bars.retain(|_, by| by != incident);
             }
-            Event::LadderBegan { incident, rule_hash, fires_for, .. } => {
+            Event::LadderBegan { incident, rule_hash, fires_for, cooldown, .. } => {
                 if let Some(known) = self.incidents.get_mut(incident) {
-                    let (rule_hash, fires_for) = (rule_hash.clone(), *fires_for);
-                    known.ladder = Some(Ladder { rule_hash, fires_for, live: true, began_at: at });
+                    let (rule_hash, fires_for, cooldown) = (rule_hash.clone(), *fires_for, *cooldown);
+                    known.ladder = Some(Ladder { rule_hash, fires_for, live: true, began_at: at, cooldown });
                 }
             }
             Event::LadderEnded { incident, .. } => self.ladder_ended(*incident, at),
@@ -336,10 +338,8 @@ impl Ledger {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let Some(ladder) = &mut incident.ladder else { return };
         ladder.live = false;
-        let began_at = ladder.began_at;
+        let (began_at, cooldown) = (ladder.began_at, ladder.cooldown);
         let rule = incident.rule.clone();
-        let cooldown = self.policy.as_ref().and_then(|policy| policy.rule(&rule).map(|rule| rule.cooldown));
-        let Some(cooldown) = cooldown else { return };
         let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
         for (_, step) in self.steps.range(range) {
             let of_this = step.started_at.is_some_and(|started| started >= began_at);

@@ -236,9 +236,9 @@ impl World for ModelWorld {
                     Some(after) => model.later(after, Happening::Lands { call }),
                     None => {}
                 }
-                // Statements of a session are not sent again by anybody.
-                let is_database = matches!(model.calls[call].plan.target.object, Object::Database { .. });
-                if hears == Hears::TheAnswerTwice && !is_database {
+                // Statements of a session are not sent again by anybody; a selector may be flipped back in between.
+                let counts_writes = matches!(model.calls[call].plan.target.object, Object::Workload { .. });
+                if hears == Hears::TheAnswerTwice && counts_writes {
                     let after = model.random.span(Span::ZERO, answers);
                     model.later(after, Happening::Lands { call });
                 }
