@@ -95,6 +95,9 @@ impl Check {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
             self.problems.push(mode.error(what).hint("set alertmanager.urls, or `mode: shadow`"));
         }
+        if self.complete {
+            self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
+        }
         let (timezone, timezone_name) = self.timezone(file.timezone);
         Settings {
             read_from: None,
@@ -351,6 +354,27 @@ impl Check {
             people.insert(name, Person { slack: Some(slack.value) });
         }
         people
+    }
+
+    /// Whoever may approve can do so only where clicks are taken, and clicks let nothing act where nobody may approve.
+    fn slack_is_whole(
+        &mut self,
+        slack: Option<&file::Slack>,
+        approvers: Option<&BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
+    ) {
+        let signing = slack.and_then(|slack| slack.signing_secret_file.as_ref()).and_then(|files| files.0.first());
+        let first = approvers.and_then(|approvers| approvers.values().next());
+        match (signing, first) {
+            (Some(file), None) => {
+                let what = "nobody is listed under `approvers`: in Slack everybody may pause, and nobody may approve, undo or resume";
+                self.problems.push(file.place.warning(what).hint("approvers: {P0..P3: [S0123ABC]}"));
+            }
+            (None, Some(listed)) => {
+                let what = "`approvers` has no effect without slack.signing_secret_file: nothing is taken from Slack";
+                self.problems.push(listed.place.warning(what));
+            }
+            _ => {}
+        }
     }
 
     fn approvers(&mut self, written: BTreeMap<String, Located<OneOrMany<Located<String>>>>) -> Vec<Approvers> {
