@@ -96,6 +96,8 @@ fn long_storms() {
                 tokio::time::sleep(Duration::from_secs(within) / u32::try_from(failing).expect("few")).await;
             }
             until_braked(&night, failing).await;
+            // Slack takes one message a second.
+            stage.until_paged("alert at once").await;
             tokio::time::sleep(Duration::from_secs(3)).await;
             let acted = stage.namespace.acts().await.len();
             let pages = stage.replies().into_iter().filter(|reply| reply.contains(PEOPLE)).count();
