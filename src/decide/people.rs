@@ -3,7 +3,7 @@
 //! Whoever is a full member of the workspace may acknowledge, resolve and pause: that takes nothing away that another
 //! could not give back. What lets nightshift act (approve, undo, a lease, a resume), and reject, is for `approvers`.
 
-use super::{Decider, command::incident_of, policy::Policy};
+use super::{Decider, State, command::incident_of, policy::Policy};
 use crate::model::{
     event::Event,
     id::IncidentId,
@@ -14,14 +14,23 @@ use crate::model::{
 
 /// Slack's signatures are good for 5 minutes before and after their time; a click is remembered for longer.
 const CLICK_REMEMBERED: Span = Span::minutes(15);
+/// Far more than people click; each takes some hundred bytes of the state.
+const CLICKS_REMEMBERED: usize = 10_000;
+/// What a click that comes again is told.
+pub const TAKEN: &str = "this was taken already: it is done once";
 /// What Slack said of somebody's groups holds no longer than this.
 pub const GROUPS_HOLD: Span = Span::minutes(5);
 
 impl Decider<'_> {
     /// Takes note of a click. Why it is not heard, if it is not.
     pub(super) fn heard(&mut self, person: &SlackPerson, command: &Command) -> Result<Option<String>, super::Illegal> {
-        if self.state.clicks.contains_key(&person.once) {
-            return Ok(Some("this was taken already: it is done once".into()));
+        if self.state.has_taken(&person.once) {
+            return Ok(Some(TAKEN.into()));
+        }
+        // None is forgotten before its time, or it could come again; whoever wants everything to stop is always heard.
+        let remembered = self.state.clicks.values().filter(|until| **until >= self.now).count();
+        if remembered >= CLICKS_REMEMBERED && !matches!(command, Command::Pause { .. }) {
+            return Ok(Some(format!("too much was asked for in Slack within {CLICK_REMEMBERED}: try again")));
         }
         self.emit(Event::Clicked { once: person.once.clone(), until: self.now + CLICK_REMEMBERED })?;
         Ok(self.may_not(person, command))
@@ -91,6 +100,14 @@ impl Policy {
             let group = listed.iter().find(|listed| person.groups.contains(*listed));
             group.map_or(Approver::No, |group| Approver::ByGroup { group })
         }
+    }
+}
+
+impl State {
+    /// This click or command was taken already.
+    #[must_use]
+    pub fn has_taken(&self, once: &str) -> bool {
+        self.clicks.contains_key(once)
     }
 }
 

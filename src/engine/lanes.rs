@@ -61,6 +61,17 @@ pub struct Answer {
     pub events: Vec<Arc<[Event]>>,
 }
 
+impl Answer {
+    /// Why a command was not done, if it was refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        self.events.iter().flat_map(|events| events.iter()).find_map(|event| match event {
+            Event::CommandRefused { reason } => Some(reason.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// Inputs that are answered together: a webhook's alerts, or a single command or result.
 pub(super) struct Request {
     pub inputs: VecDeque<Input>,

@@ -31,7 +31,7 @@ mod tests;
 pub use clock::{Clock, FakeClock, RealClock};
 pub use handle::EngineHandle;
 pub use lanes::{Answer, BATCH, Refused, Seen};
-pub use pause::PauseFlag;
+pub use pause::{PauseFlag, pause_file_present};
 pub use publish::{EngineObserver, Health, NoObserver, Published};
 pub use run::{Engine, Fatal};
 pub use start::{StartError, StartOptions, start};

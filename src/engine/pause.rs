@@ -3,9 +3,12 @@
 //! It works while the journal hangs. A resume lifts only the pauses that were asked for before it: one that comes later
 //! stays, whichever of them the engine decides first.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Cheap to share.
@@ -42,6 +45,15 @@ impl PauseFlag {
     /// After the resume was committed.
     pub(super) fn lift(&self, lifts: Lifts) {
         self.0.lifted.fetch_max(lifts.0, Ordering::SeqCst);
+    }
+}
+
+/// Whether `pause_file`, if there is one, lies there: a resume is refused while it does.
+pub async fn pause_file_present(path: Option<&Path>) -> bool {
+    match path {
+        // What cannot be looked at may be there.
+        Some(path) => tokio::fs::try_exists(path).await.unwrap_or(true),
+        None => false,
     }
 }
 

@@ -11,10 +11,9 @@ use super::{
     trace,
 };
 use crate::{
-    engine::Refused,
+    engine::{Refused, pause_file_present},
     http::limits::parse_json,
     model::{
-        event::Event,
         id::{IncidentId, StepId},
         input::{Command, Input, Via},
         time::Span,
@@ -54,7 +53,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
             state.engine.pause_flag().set();
             Command::Pause { reason: reason_of(&asked.body) }
         }
-        Call::Resume => Command::Resume { pause_file_present: pause_file_present(state).await },
+        Call::Resume => Command::Resume { pause_file_present: pause_file_present(state.pause_file.as_deref()).await },
         Call::Rearm => {
             let Rearm { rule, target } = parse_json(&asked.body)?;
             Command::Rearm { rule, target }
@@ -80,11 +79,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
         Err(refused) if call == Call::Pause => return Err(paused_unwritten(refused)),
         Err(refused) => return Err(refused.into()),
     };
-    let refusal = answer.events.iter().flat_map(|events| events.iter()).find_map(|event| match event {
-        Event::CommandRefused { reason } => Some(reason.clone()),
-        _ => None,
-    });
-    match refusal {
+    match answer.refusal().map(str::to_owned) {
         Some(reason) => Err(NotDone::new(StatusCode::CONFLICT, reason)),
         None => {
             let note = match resolved {
@@ -120,14 +115,6 @@ fn paused_unwritten(refused: Refused) -> NotDone {
 /// A pause without a readable reason is still a pause.
 fn reason_of(body: &[u8]) -> String {
     parse_json::<Pause>(body).map(|pause| plain(&pause.reason)).unwrap_or_default()
-}
-
-async fn pause_file_present(state: &AdminState) -> bool {
-    match &state.pause_file {
-        // What cannot be looked at may be there.
-        Some(path) => tokio::fs::try_exists(path).await.unwrap_or(true),
-        None => false,
-    }
 }
 
 async fn known_incident(state: &AdminState, asked: &Asked) -> Result<IncidentId, NotDone> {

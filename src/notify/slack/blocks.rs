@@ -9,7 +9,7 @@ use crate::{
         message::{Mention, Message, Part, Piece},
         plain::line,
     },
-    peer::slack::seal::Seal,
+    peer::slack::{escape, seal::Seal},
 };
 use serde_json::{Value, json};
 
@@ -190,10 +190,6 @@ fn piece_text(piece: &Piece) -> String {
 fn code(value: &str) -> String {
     let inside = escape(&line(value, usize::MAX).replace('`', "'"));
     if inside.is_empty() { "`-`".to_owned() } else { format!("`{inside}`") }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Text of a `plain_text` object, at most `most` long. Slack reads no markup there; what looks like its control

@@ -8,3 +8,9 @@ pub mod directory;
 pub mod errors;
 mod pace;
 pub mod seal;
+
+/// Anybody's words in a text where Slack reads markup: they mention, link and format nothing.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

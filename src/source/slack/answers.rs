@@ -1,15 +1,15 @@
 //! What is done about a click or a command, and what whoever asked is told. Over HTTP and Socket Mode alike.
 
 use super::{
-    asker::{Asker, asker, unproven},
+    asker::{Asker, asker, unproven, unproven_name},
     payload::{Click, From, Typed},
 };
 use crate::{
-    engine::{EngineHandle, Refused, Seen},
+    decide::people::TAKEN,
+    engine::{EngineHandle, Refused, Seen, pause_file_present},
     http::api::trace,
     model::{
         button::Button,
-        event::Event,
         id::IncidentId,
         input::{Command, Input, Via},
         letter::External,
@@ -17,6 +17,7 @@ use crate::{
     peer::slack::{
         client::{Call, SlackClient},
         directory::Directory,
+        escape,
         seal::Seal,
     },
     telemetry::text::plain,
@@ -29,6 +30,8 @@ use tokio::time::Instant;
 const WITHIN: Duration = Duration::from_secs(10);
 /// One message's text: Slack refuses all blocks together beyond some 13,000 characters.
 const LONGEST_ANSWER_CHARS: usize = 8000;
+/// Who asks for a pause is looked up for so long; then it is done all the same.
+const PAUSE_WITHIN: Duration = Duration::from_millis(700);
 const INCIDENTS_LISTED: usize = 15;
 
 const HELP: &str = "/nightshift status - what it is doing, and whether it may act\n\
@@ -108,8 +111,7 @@ impl Answers {
 
     /// `/nightshift …`: the answer, which only whoever typed it sees.
     pub async fn typed(&self, typed: &Typed, once: &str) -> Value {
-        let deadline = Instant::now() + WITHIN;
-        let answer = match self.asked(typed, once, deadline).await {
+        let answer = match self.asked(typed, once).await {
             Ok(answer) => answer,
             Err(why) => {
                 tracing::info!(user = plain(&typed.from.user), why, "a command in Slack was refused");
@@ -119,10 +121,13 @@ impl Answers {
         json!({"response_type": "ephemeral", "text": fallback(&answer), "blocks": blocks(&answer)})
     }
 
-    async fn asked(&self, typed: &Typed, once: &str, deadline: Instant) -> Result<String, String> {
+    async fn asked(&self, typed: &Typed, once: &str) -> Result<String, String> {
         let text = typed.text.trim();
         let (word, rest) = text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()));
-        let word = word.to_ascii_lowercase();
+        let word = plain(word).to_ascii_lowercase();
+        // Stopping waits for nobody.
+        let within = if word == "pause" { PAUSE_WITHIN } else { WITHIN };
+        let deadline = Instant::now() + within;
         let listed = if word == "resume" { self.approvers_of_the_worst().await? } else { Vec::new() };
         let asker = self.who(&typed.from, &listed, once, &word, deadline).await?;
         let incident = || rest.parse::<IncidentId>().map_err(|_| format!("{word} takes an incident's number: {HELP}"));
@@ -140,10 +145,7 @@ impl Answers {
                 Ok("Paused: nothing acts any more. To go on: /nightshift resume".to_owned())
             }
             "resume" => {
-                let pause_file_present = match &self.pause_file {
-                    Some(path) => tokio::fs::try_exists(path).await.unwrap_or(true),
-                    None => false,
-                };
+                let pause_file_present = pause_file_present(self.pause_file.as_deref()).await;
                 self.command(&asker, Command::Resume { pause_file_present }).await?;
                 Ok("Acting goes on.".to_owned())
             }
@@ -170,7 +172,7 @@ impl Answers {
 
     /// Journals that somebody was not heard; gives back why.
     async fn turned_away(&self, from: &From, asked: &str, why: &str) -> String {
-        let by = format!("slack:{}", plain(&from.user));
+        let by = unproven_name(&from.user);
         let command = Command::NotHeard { asked: asked.to_owned(), why: why.to_owned() };
         if let Err(refused) = self.engine.command(Input::Command { by, via: Via::Api, command }).await {
             tracing::warn!(%refused, why, "somebody in Slack was not heard, and it is not journalled");
@@ -182,6 +184,12 @@ impl Answers {
     async fn command(&self, asker: &Asker, command: Command) -> Result<(), String> {
         let via = Via::Slack(Box::new(asker.person.clone()));
         let is_pause = matches!(command, Command::Pause { .. });
+        // A pause is in force before it is decided: one that was taken already must not be put in force by a replay, for
+        // nobody would know of it.
+        let taken = asker.person.once.clone();
+        if is_pause && self.read(move |seen| seen.state.has_taken(&taken)).await.unwrap_or(false) {
+            return Err(TAKEN.to_owned());
+        }
         let input = Input::Command { by: asker.name.clone(), via, command };
         let answer = match self.engine.command(input).await {
             Ok(answer) => answer,
@@ -190,11 +198,7 @@ impl Answers {
             }
             Err(refused) => return Err(not_now(&refused)),
         };
-        let refusal = answer.events.iter().flat_map(|events| events.iter()).find_map(|event| match event {
-            Event::CommandRefused { reason } => Some(reason.clone()),
-            _ => None,
-        });
-        refusal.map_or(Ok(()), Err)
+        answer.refusal().map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
     async fn read<T: Send + 'static>(
@@ -318,7 +322,7 @@ fn blocks(answer: &str) -> Value {
 /// For notifications: the first line.
 fn fallback(answer: &str) -> String {
     let first = answer.lines().find(|line| !line.trim().is_empty()).unwrap_or("-");
-    first.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    escape(first)
 }
 
 /// Whole lines, as many as fit.

@@ -71,8 +71,14 @@ pub async fn asker(
 #[must_use]
 pub fn unproven(from: &From, now: Micros, once: &str) -> Asker {
     let user = shortened(&plain(&from.user), LONGEST_NAME_CHARS);
-    let person = SlackPerson { user: user.clone(), groups: Vec::new(), asked_at: now, once: once.to_owned() };
-    Asker { name: format!("slack:{user}"), person }
+    let person = SlackPerson { user, groups: Vec::new(), asked_at: now, once: once.to_owned() };
+    Asker { name: unproven_name(&from.user), person }
+}
+
+/// What the journal calls somebody of whom only an id was sent.
+#[must_use]
+pub fn unproven_name(user: &str) -> String {
+    format!("slack:{}", shortened(&plain(user), LONGEST_NAME_CHARS))
 }
 
 fn not_asked(failure: Failure) -> String {

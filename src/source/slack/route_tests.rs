@@ -42,6 +42,17 @@ struct Room {
     _desk: JoinSet<()>,
 }
 
+fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
+    let http = Client::build(&ClientSettings::default()).unwrap();
+    let client = Arc::new(SlackClient::new(http, url, SecretString::from("xoxb-1")));
+    let directory = Arc::new(Directory::new(Arc::clone(&client)));
+    let answers = Answers { engine: bench.handle.clone(), directory, client, seal, pause_file: None };
+    let (desk, work) = Desk::open(answers);
+    let mut running = JoinSet::new();
+    running.spawn(work.run(std::future::pending(), || panic!("a panic at the desk")));
+    (desk, running)
+}
+
 /// Ana is a member, Gil a guest, Bo a bot; everybody else is unknown.
 fn directory(asked: &Asked) -> (u16, String) {
     let user = |more: Value| {
@@ -78,15 +89,9 @@ impl Room {
         let letter = due[0].key.clone();
         bench.handle.result(Input::Told { letter, up_to: due[0].want, result }).await.unwrap();
 
-        let http = Client::build(&ClientSettings::default()).unwrap();
-        let client = Arc::new(SlackClient::new(http, &slack.url, SecretString::from("xoxb-1")));
         let keys = SigningKeys::new(&[SecretString::from(SECRET)]);
         let seal = Seal::new(keys.clone());
-        let directory = Arc::new(Directory::new(Arc::clone(&client)));
-        let answers = Answers { engine: bench.handle.clone(), directory, client, seal: seal.clone(), pause_file: None };
-        let (desk, work) = Desk::open(answers);
-        let mut running = JoinSet::new();
-        running.spawn(work.run(std::future::pending(), || panic!("a panic at the desk")));
+        let (desk, running) = desk_at(&bench, &slack.url, seal.clone());
         let many = NonZeroU32::new(1000).unwrap();
         let intake = Intake {
             senders: Arc::new(SenderLimiter::new(many, many, 10)),
@@ -101,6 +106,11 @@ impl Room {
             metrics: Metrics::new("0", MORNING, Words::default()),
         };
         Room { bench, slack, route, seal, _desk: running }
+    }
+
+    /// Slack's API is elsewhere from now on.
+    fn answer_from(&mut self, url: &str) {
+        (self.route.desk, self._desk) = desk_at(&self.bench, url, self.seal.clone());
     }
 
     async fn send(&self, path: &str, body: &str, signature: Option<&str>) -> (StatusCode, String) {
@@ -284,6 +294,45 @@ async fn a_pause_does_not_wait_for_slacks_directory() {
     assert!(room.types("U0ANA0001", "pause").await.starts_with("Paused"));
     assert!(room.bench.handle.pause_flag().is_set());
     assert!(room.types("U0ANA0001", "ack 1").await.starts_with("Slack could not be asked who you are"));
+}
+
+/// Somebody takes the connection and never answers.
+#[tokio::test]
+async fn a_pause_is_in_force_though_slack_hangs() {
+    let mut room = Room::set().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    room.answer_from(&format!("http://{}", silent.local_addr().unwrap()));
+    let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=pause";
+    assert_eq!(room.send(COMMANDS, body, None).await.0, StatusCode::OK);
+    // Long before the 10 s that anything else may take.
+    for _ in 0..50 {
+        if room.bench.handle.pause_flag().is_set() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing was paused");
+}
+
+#[tokio::test]
+async fn a_pause_that_comes_again_after_a_resume_is_not_in_force() {
+    let room = Room::set().await;
+    let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=pause";
+    room.send(COMMANDS, body, None).await;
+    assert!(room.bench.handle.pause_flag().is_set());
+    let resume = crate::engine::testing::command(crate::model::input::Command::Resume { pause_file_present: false });
+    room.bench.handle.command(resume).await.unwrap();
+    let (_, answer) = room.send(COMMANDS, body, None).await;
+    assert!(answer.contains("this was taken already"), "{answer}");
+    assert!(!room.bench.handle.pause_flag().is_set(), "nobody would know of it");
+}
+
+#[tokio::test]
+async fn what_is_typed_reaches_the_journal_in_bounds() {
+    let room = Room::set().await;
+    let long = "x".repeat(20_000);
+    room.types("U0GIL0001", &long).await;
+    assert!(room.bench.rows().await.iter().all(|row| row.body.len() < 5_000));
 }
 
 #[tokio::test]
