@@ -791,7 +791,7 @@ impl State {
         if letter.told >= letter.want {
             self.owed.remove(key);
             self.pages_owed.remove(key);
-            if key.slot != Slot::Card {
+            if matches!(key.slot, Slot::Post(_)) {
                 self.letters.remove(key);
             }
         }

@@ -40,7 +40,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 7;
+pub const STATE_VERSION: u32 = 8;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -291,7 +291,9 @@ pub struct DueLetter {
     pub want: u64,
     /// For a post: what it says. For the card: None (render the view).
     pub note: Option<Note>,
-    /// Where the incident's card is, once it was sent.
+    /// What the receiver holds under this very letter, once it was sent.
+    pub external: Option<External>,
+    /// Where the receiver has the incident's card: a post goes into its thread.
     pub card: Option<External>,
 }
 
@@ -312,6 +314,8 @@ pub struct Counts {
     /// Where the brake is on: sets by name; None: everything.
     pub braked: Vec<Option<String>>,
     pub letters_owed: u64,
+    /// ... by the word of their receiver.
+    pub letters_owed_to: BTreeMap<&'static str, u64>,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
 }
@@ -375,6 +379,7 @@ impl State {
                 key: key.clone(),
                 want: letter.want,
                 note: letter.note.clone(),
+                external: letter.external.clone(),
                 card: self.letters.get(&card).and_then(|card| card.external.clone()),
             });
         }
@@ -443,6 +448,9 @@ impl State {
                 .min(),
             ..Counts::default()
         };
+        for letter in &self.owed {
+            *counts.letters_owed_to.entry(letter.receiver.word()).or_default() += 1;
+        }
         let mut incidents: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
         for incident in self.incidents.values() {
             let word = match (incident.phase, &incident.acknowledged_by) {

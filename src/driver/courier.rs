@@ -230,7 +230,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
-        external: None,
+        posted: None,
         note: None,
     }
 }
