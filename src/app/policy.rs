@@ -2,10 +2,13 @@
 
 use super::world::Abilities;
 use crate::{
-    config::{Settings, settings::RulesFrom},
+    config::{
+        Settings,
+        settings::{self, RulesFrom},
+    },
     decide::{
         Policy,
-        policy::{Rule, RungSpec},
+        policy::{Person, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
     rules,
@@ -45,8 +48,10 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
 
 /// Reads the rules anew: all problems at once, or a policy.
 pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, Vec<Problem>> {
-    let people: BTreeMap<String, String> =
-        settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
+    let reached =
+        |person: &settings::Person| Person { slack: person.slack.clone(), pagerduty: person.routing_key.is_some() };
+    let people: BTreeMap<String, Person> =
+        settings.people.iter().map(|(name, person)| (name.clone(), reached(person))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let loaded = rules::load(

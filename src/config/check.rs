@@ -8,7 +8,7 @@ use super::{
     node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen,
-        Log, LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
+        Log, LogFormat, Mode, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
     values::{is_channel_name, is_name, is_slack_id, no_log_filter},
@@ -336,24 +336,6 @@ impl Check {
             }
         }
         hosts
-    }
-
-    fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
-        let mut people = BTreeMap::new();
-        for (name, Located { value, place }) in written {
-            let Some(slack) = value.slack else {
-                if self.complete {
-                    self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
-                }
-                continue;
-            };
-            if !is_slack_id(&slack) && !is_channel_name(&slack) {
-                let what = format!("`{}` is neither a Slack id nor `#name`", slack.value);
-                self.problems.push(slack.error(what).hint("the id of a user, user group or channel, such as S0123ABC"));
-            }
-            people.insert(name, Person { slack: Some(slack.value) });
-        }
-        people
     }
 
     /// Whoever may approve can do so only where clicks are taken, and clicks let nothing act where nobody may approve.

@@ -147,6 +147,12 @@ pub enum Right {
 #[derive(Debug, Deserialize)]
 pub struct Person {
     pub slack: Option<Located<String>>,
+    pub pagerduty: Option<Located<PagerDutyService>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PagerDutyService {
+    pub routing_key_file: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

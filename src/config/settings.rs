@@ -167,10 +167,13 @@ pub struct Token {
     pub may: Vec<Right>,
 }
 
+/// Reached in Slack, through PagerDuty, or both ways.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     /// A Slack user, user group or channel.
     pub slack: Option<String>,
+    /// The integration key of the PagerDuty service that pages them.
+    pub routing_key: Option<SecretString>,
 }
 
 /// `P0..P1: [U024BE7LH, S0123ABC]`.

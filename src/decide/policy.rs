@@ -50,6 +50,9 @@ pub struct PolicySpec {
     pub asks_prometheus: bool,
     /// Slack's default channel; None: nobody is told.
     pub slack_channel: Option<String>,
+    /// Who is told and paged, by the name that escalations use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub people: BTreeMap<String, Person>,
     /// Slack users and groups that may approve, by the severity's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvers: BTreeMap<String, Vec<String>>,
@@ -62,6 +65,17 @@ pub struct Severity {
     pub aliases: Vec<String>,
     /// Slack users and groups a page of this severity mentions (`U…`, `S…`, `@here` is not one).
     pub mentions: Vec<String>,
+}
+
+/// How a name under `people` is reached; what is secret stays in the settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// A Slack user, user group or channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<String>,
+    /// A PagerDuty service is theirs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pagerduty: bool,
 }
 
 /// A listed target.

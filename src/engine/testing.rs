@@ -85,6 +85,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         asks_alertmanager: true,
         asks_prometheus: false,
         slack_channel: Some("#incidents".to_owned()),
+        people: BTreeMap::new(),
         approvers: BTreeMap::new(),
     };
     Arc::new(Policy::new(spec).unwrap())

@@ -252,6 +252,7 @@ impl Check<'_> {
             asks_alertmanager: self.context.alertmanager,
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
+            people: self.context.people.cloned().unwrap_or_default(),
             approvers: sections::approvers(self, severities.as_deref()),
             severities: severities.unwrap_or_default(),
         }

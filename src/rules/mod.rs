@@ -20,7 +20,7 @@ mod tests;
 use crate::{
     action::Registry,
     config::settings::{Approvers, RulesFrom},
-    decide::policy::PolicySpec,
+    decide::policy::{Person, PolicySpec},
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -53,8 +53,8 @@ impl From<RulesFrom> for RulesSource {
 pub struct Context<'a> {
     /// The most that any rule may do.
     pub mode: Mode,
-    /// Slack users and groups by the name that escalations use. None: who there is is not known, and nobody is blamed.
-    pub people: Option<&'a BTreeMap<String, String>>,
+    /// By the name that escalations use. None: who there is is not known, and nobody is blamed.
+    pub people: Option<&'a BTreeMap<String, Person>>,
     /// Who may approve, by severity, in the words of the settings.
     pub approvers: &'a [Approvers],
     /// nightshift's own workload, which is never a target.

@@ -172,13 +172,22 @@ fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
         check.hinted(&later.place, "later levels of an escalation are not built yet", hint);
     }
     let people = check.context.people?;
-    let Some(id) = people.get(&first.to.value) else {
+    let Some(person) = people.get(&first.to.value) else {
         let what = format!("nobody is named `{}` under `people` in nightshift.yaml", first.to.value);
         if people.is_empty() {
             check.hinted(&first.to.place, what, format!("add `people: {{{}: {{slack: U…}}}}` there", first.to.value));
         } else {
             check.unknown(&first.to, what, people.keys().map(String::as_str));
         }
+        return None;
+    };
+    let Some(id) = &person.slack else {
+        let what = format!("`{}` is not in Slack: nobody can be mentioned", first.to.value);
+        check.hinted(
+            &first.to.place,
+            what,
+            format!("add `slack: U…` to `people.{}` in nightshift.yaml", first.to.value),
+        );
         return None;
     };
     // Slack's IDs of users begin with U or W, those of user groups with S. A channel cannot be mentioned to wake someone.

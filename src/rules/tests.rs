@@ -17,7 +17,7 @@ use crate::{
         },
         noop::Noop,
     },
-    decide::policy::{Choice, CollectorSpec, Limit, Policy},
+    decide::policy::{Choice, CollectorSpec, Limit, Person, Policy},
     model::{
         mode::Mode,
         problem::Problem,
@@ -48,7 +48,7 @@ fn registry() -> Registry {
 
 /// A process with everything set up.
 struct World {
-    people: BTreeMap<String, String>,
+    people: BTreeMap<String, Person>,
     itself: Object,
     actions: Registry,
     configured: bool,
@@ -64,8 +64,9 @@ impl World {
             selector: None,
         };
         let people = [("platform-team", "S0123ABC"), ("jo", "U024BE7LH"), ("everyone", "C0000001")];
+        let in_slack = |id: &str| Person { slack: Some(id.to_owned()), pagerduty: false };
         World {
-            people: people.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+            people: people.iter().map(|(name, id)| ((*name).to_owned(), in_slack(id))).collect(),
             itself,
             actions: registry(),
             configured: true,

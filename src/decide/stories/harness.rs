@@ -92,6 +92,7 @@ pub fn spec() -> PolicySpec {
         asks_alertmanager: true,
         asks_prometheus: true,
         slack_channel: Some("#incidents".into()),
+        people: BTreeMap::new(),
         approvers: BTreeMap::new(),
     }
 }

@@ -60,6 +60,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_alertmanager,
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
+        people: BTreeMap::new(),
         approvers: BTreeMap::new(),
     }
 }
