@@ -87,6 +87,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         slack_channel: Some("#incidents".to_owned()),
         people: BTreeMap::new(),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     };
     Arc::new(Policy::new(spec).unwrap())
 }

@@ -254,6 +254,7 @@ impl Check<'_> {
             slack_channel: self.context.slack_channel.map(str::to_owned),
             people: self.context.people.cloned().unwrap_or_default(),
             approvers: sections::approvers(self, severities.as_deref()),
+            pagerduty: self.context.pagerduty.cloned().unwrap_or_default(),
             severities: severities.unwrap_or_default(),
         }
     }

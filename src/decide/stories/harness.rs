@@ -94,6 +94,7 @@ pub fn spec() -> PolicySpec {
         slack_channel: Some("#incidents".into()),
         people: BTreeMap::new(),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     }
 }
 

@@ -62,6 +62,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         slack_channel: Some("#incidents".to_owned()),
         people: BTreeMap::new(),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     }
 }
 
