@@ -11,7 +11,7 @@ use super::{
         Log, LogFormat, Mode, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
-    values::{is_channel_name, is_name, is_slack_id, no_log_filter},
+    values::{is_name, is_slack_id, no_log_filter},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
@@ -95,6 +95,7 @@ impl Check {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
             self.problems.push(mode.error(what).hint("set alertmanager.urls, or `mode: shadow`"));
         }
+        let has_slack = file.slack.as_ref().is_some_and(|slack| slack.channel.is_some());
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
         }
@@ -119,6 +120,7 @@ impl Check {
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,
             smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
+            security_channel: self.security(file.security.unwrap_or_default(), has_slack),
             people: self.people(file.people.unwrap_or_default()),
             approvers: self.approvers(file.approvers.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
@@ -254,12 +256,7 @@ impl Check {
         let api_url = written.api_url.and_then(|url| self.url(&url));
         let channel = written.channel.and_then(|channel| {
             let place = channel.place.clone();
-            let channel = self.filled(channel)?;
-            if !is_slack_id(&channel) && !is_channel_name(&channel) {
-                let what = format!("`{channel}` is neither `#name` nor a Slack id");
-                self.problems.push(place.error(what).hint("such as '#incidents' (in quotes) or C0123ABC"));
-            }
-            Some((channel, place))
+            Some((self.channel(channel, "'#incidents' (in quotes) or C0123ABC")?, place))
         });
         let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
         let signing_files = written.signing_secret_file.map(|OneOrMany(files)| files).unwrap_or_default();
@@ -270,10 +267,18 @@ impl Check {
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
         match (channel, written.bot_token_file) {
-            (Some((channel, _)), Some(_)) => {
-                Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
-            }
+            (Some((channel, _)), Some(_)) => Some(Slack {
+                channel,
+                bot_token: bot_token?,
+                signing_secrets,
+                incident_channels: written.incident_channels,
+                api_url: api_url?,
+            }),
             (None, None) if self.complete => {
+                if let Some(severities) = &written.incident_channels {
+                    let what = "slack.incident_channels needs slack.channel and slack.bot_token_file";
+                    self.problems.push(severities.error(what).hint("the bot makes the channels"));
+                }
                 if let Some(file) = signing_files.first() {
                     let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
                     self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));

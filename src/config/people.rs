@@ -54,6 +54,27 @@ impl Check {
         people
     }
 
+    /// The channel where what concerns security is told too.
+    pub(super) fn security(&mut self, written: file::Security, has_slack: bool) -> Option<String> {
+        let written = written.slack?;
+        if !has_slack && self.complete {
+            let hint = "set slack.channel and slack.bot_token_file";
+            self.problems.push(written.error("security.slack needs Slack").hint(hint));
+        }
+        self.channel(written, "'#security' (in quotes) or C0123ABC")
+    }
+
+    /// `#name`, or an id.
+    pub(super) fn channel(&mut self, written: Located<String>, such_as: &str) -> Option<String> {
+        let place = written.place.clone();
+        let channel = self.filled(written)?;
+        if !is_slack_id(&channel) && !is_channel_name(&channel) {
+            let what = format!("`{channel}` is neither `#name` nor a Slack id");
+            self.problems.push(place.error(what).hint(format!("such as {such_as}")));
+        }
+        Some(channel)
+    }
+
     /// The integration key that a file holds. It is never shown.
     pub(super) fn routing_key(&mut self, file: &Located<String>) -> Option<SecretString> {
         let key = self.secret(file)?;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// Where smoke tests may go: host names in lower case, without a port.
     pub smoke_hosts: Vec<String>,
+    /// Where what concerns security is told too.
+    pub security_channel: Option<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
     /// Who may approve through Slack, by severity.
@@ -148,6 +150,8 @@ pub struct Slack {
     pub bot_token: SecretString,
     /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
     pub signing_secrets: Vec<SecretString>,
+    /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
+    pub incident_channels: Option<Located<String>>,
     /// Without a slash at its end.
     pub api_url: String,
 }
@@ -326,6 +330,7 @@ mod tests {
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
             ("smoke_hosts", file.smoke_hosts.is_some()),
+            ("security", file.security.is_some()),
             ("people", file.people.is_some()),
             ("approvers", file.approvers.is_some()),
             ("log", file.log.is_some()),

@@ -243,6 +243,13 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         evidence: Vec::new(),
         pages: 0,
         posted: None,
+        parent: None,
+        children: Vec::new(),
+        more_children: 0,
+        impact: None,
+        team: None,
+        channel: None,
+        update_every: None,
         note: None,
     }
 }

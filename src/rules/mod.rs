@@ -6,6 +6,7 @@
 
 pub mod blue_green;
 mod check;
+mod escalations;
 pub mod file;
 mod files;
 mod ladder;
@@ -19,7 +20,10 @@ mod tests;
 
 use crate::{
     action::Registry,
-    config::settings::{Approvers, RulesFrom},
+    config::{
+        settings::{Approvers, RulesFrom},
+        yaml::Located,
+    },
     decide::policy::{PagerDutyUse, Person, PolicySpec},
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
@@ -65,6 +69,10 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    /// `slack.incident_channels`, in the words of the settings.
+    pub incident_channels: Option<&'a Located<String>>,
+    /// `security.slack`.
+    pub security_channel: Option<&'a str>,
     /// None: it is not set up.
     pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.

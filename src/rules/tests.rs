@@ -66,7 +66,9 @@ impl World {
         let people = [("platform-team", "S0123ABC"), ("jo", "U024BE7LH"), ("everyone", "C0000001")];
         let in_slack = |id: &str| Person { slack: Some(id.to_owned()), pagerduty: false };
         World {
-            people: people.iter().map(|(name, id)| ((*name).to_owned(), in_slack(id))).collect(),
+            people: (people.iter().map(|(name, id)| ((*name).to_owned(), in_slack(id))))
+                .chain([("service".to_owned(), Person { slack: None, pagerduty: true })])
+                .collect(),
             itself,
             actions: registry(),
             configured: true,
@@ -87,6 +89,8 @@ impl World {
             alertmanager: self.configured,
             prometheus: self.configured,
             slack_channel: self.slack.then_some("#incidents"),
+            incident_channels: None,
+            security_channel: self.slack.then_some("#security"),
             pagerduty: None,
             timezone: "UTC",
             unclean_starts: 0,
@@ -225,7 +229,8 @@ fn everything_that_can_be_written_is_used() {
     let world = World::with_everything();
     let text = r##"
 severities: [{name: high, title: High, aliases: [page]}, {name: low}]
-escalations: {urgent: {severities: high..low, levels: [{after: 0m, to: platform-team}]}}
+escalations:
+  urgent: {severities: high..low, levels: [{after: 0m, to: platform-team}, {after: 5m, to: everyone}, {after: 15m, to: jo}]}
 targets:
   web: {kubernetes: {namespace: production, statefulset: web.v2}, replicas: {min: 2, max: 2}}
   all: {kubernetes: {namespace: production, kind: DaemonSet, selector: "env in (a,b),!old"}, pick: daemon}
@@ -243,6 +248,8 @@ rules:
     severity: PAGE
     service: claims
     runbook: https://runbooks.example/one
+    impact: users cannot submit claims
+    security: true
     group_by: [cluster, daemon]
     for: 30s
     evidence: [{collect: kubernetes/logs, target: web, with: {lines: 500}}]
@@ -268,6 +275,12 @@ rules:
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let policy = loaded.policy;
     assert!(policy.severities.iter().all(|severity| severity.mentions == ["S0123ABC"]));
+    let levels: Vec<(Span, &str)> =
+        policy.escalations[0].levels.iter().map(|level| (level.after, level.to.as_str())).collect();
+    assert_eq!(levels, [(Span::ZERO, "platform-team"), (Span::minutes(5), "everyone"), (Span::minutes(15), "jo")]);
+    assert_eq!(policy.escalations[0].severities, ["high", "low"]);
+    assert_eq!(policy.people.len(), 4);
+    assert_eq!(policy.security_channel.as_deref(), Some("#security"));
     assert_eq!((policy.severities[0].title.as_str(), policy.severities[1].title.as_str()), ("High", "low"));
     assert_eq!(policy.targets["web"].bounds, Some(Bounds { min: 2, max: 2, may_scale_to_zero: false }));
     assert!(
@@ -276,6 +289,7 @@ rules:
     assert_eq!((policy.max_concurrent, policy.settle_after_start), (4, Span::seconds(5)));
     assert_eq!((policy.limits_namespace.len(), policy.limits_all[0].within), (2, Span::hours(31 * 24)));
     let (one, two) = (&policy.rules[0], &policy.rules[1]);
+    assert_eq!((one.impact.as_deref(), one.security, two.security), (Some("users cannot submit claims"), true, false));
     assert_eq!(one.severity.as_deref(), Some("high"), "the alias is not kept, so that renaming it changes no policy");
     assert_eq!((one.mode, two.mode), (Mode::Auto, Mode::Ask));
     assert_eq!((one.cooldown, two.cooldown), (Span::hours(1), Span::minutes(1)));
