@@ -14,6 +14,7 @@ pub mod world;
 
 use crate::{
     config::Settings,
+    decide::policy::DEFAULT_SERVICE,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
     http::{
@@ -21,8 +22,11 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, slack::Slack},
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    notify::{Notifiers, pagerduty::PagerDuty, slack::Slack},
+    peer::{
+        pagerduty::{events::EventsClient, rest::PagerDutyApi},
+        slack::{client::SlackClient, directory::Directory, seal::Seal},
+    },
     source::slack::{answers::Answers, desk::Desk},
     telemetry::{
         metrics::{Metrics, Words},
@@ -166,12 +170,14 @@ impl App {
             }
             notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
         }
+        let (notifier, pagerduty) = pagerduty(&settings, &http);
+        notifiers.add("pagerduty", notifier);
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        let world = world::build(&settings, &abilities, &http.raw(), &journal);
+        let world = world::build(&settings, &abilities, &http.raw(), pagerduty, &journal);
         let context = driver::Context { engine: engine.clone(), world: Arc::new(world) };
         tasks.spawn("driver", Stage::Work, OnExit::Stop, |stop| async move {
             driver::run(context, async move { stop.cancelled().await }).await;
@@ -244,6 +250,18 @@ impl App {
         tracing::info!("nightshift has stopped");
         stopped.map_err(|problem| anyhow!(problem))
     }
+}
+
+/// Who pages through PagerDuty, and who asks it, where it is set up.
+fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<PagerDutyApi>) {
+    let pagerduty = &settings.pagerduty;
+    let api = pagerduty
+        .token
+        .as_ref()
+        .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
+    let keys = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone())).collect();
+    let events = EventsClient::new(http.clone(), &pagerduty.events_url);
+    (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }
 
 /// Config or rules have problems: exit code 2, all of them shown.

@@ -9,6 +9,7 @@ mod databases;
 pub mod file;
 pub mod layers;
 pub mod node;
+mod pagerduty;
 mod refusal;
 pub mod settings;
 pub mod show;

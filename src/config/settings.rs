@@ -50,6 +50,9 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    pub pagerduty: PagerDuty,
+    /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
+    pub pagerduty_secrets: Vec<SecretString>,
     pub alertmanager: Alertmanager,
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
@@ -150,6 +153,24 @@ pub struct Slack {
     pub signing_secrets: Vec<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
+}
+
+/// Without any of it nobody is paged there, and it is asked nothing.
+#[derive(Debug, Clone)]
+pub struct PagerDuty {
+    /// The integration key of the service that is paged.
+    pub routing_key: Option<SecretString>,
+    pub token: Option<PagerDutyToken>,
+    /// Base URLs without a slash at their ends.
+    pub events_url: String,
+    pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct PagerDutyToken {
+    pub token: SecretString,
+    /// A user's address, in whose name notes are written. `None`: none are.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -319,6 +340,7 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
