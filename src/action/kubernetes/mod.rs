@@ -24,9 +24,12 @@ mod stubbed;
 mod stubbed_partition;
 #[cfg(test)]
 mod stubbed_undo;
+#[cfg(test)]
+mod stubbed_versions;
 mod template;
 pub mod undo;
 mod undo_plan;
+mod versioned;
 pub mod workload;
 
 use self::{
@@ -66,6 +69,18 @@ fn deadline(within: Duration) -> Instant {
 /// stop it any more.
 fn last_look(within: Duration) -> Instant {
     deadline(within.min(LAST_LOOK_WITHIN))
+}
+
+/// Why nothing was sent.
+struct NotSent {
+    why: String,
+    changed_since: bool,
+}
+
+impl From<Problem> for NotSent {
+    fn from(problem: Problem) -> NotSent {
+        NotSent { changed_since: problem.is_changed_since(), why: problem.says }
+    }
 }
 
 /// What a write's answer means for the step.
