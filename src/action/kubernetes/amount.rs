@@ -69,10 +69,12 @@ impl Amount {
         }
         let number: u32 = digits.parse().map_err(|_| wrong())?;
         let most = if percent { MOST_PERCENT } else { MOST };
-        if number > most
-            || (number == 0 && (percent || sign.is_some()))
-            || (number >= 100 && percent && sign == Some(false))
-        {
+        if number >= 100 && percent && sign == Some(false) {
+            return Err(format!(
+                "`replicas: {value}` leaves nothing: write at most -99%, or `replicas: 0` with `down: true` to isolate the target"
+            ));
+        }
+        if number > most || (number == 0 && (percent || sign.is_some())) {
             return Err(wrong());
         }
         Ok(match (sign, percent) {

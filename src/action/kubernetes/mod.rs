@@ -94,6 +94,18 @@ fn outcome(answer: Result<(), Problem>) -> Outcome {
     }
 }
 
+/// A write that was refused because of a change since: a change that it may have made itself, where its request was sent
+/// twice and only the second answer came. "Changed since" would decide anew, and do it again.
+async fn unless_done(outcome: Outcome, read_back: impl Future<Output = Result<Outcome, String>>) -> Outcome {
+    match outcome {
+        Outcome::NotApplied { why, changed_since: true } => match read_back.await {
+            Ok(Outcome::Applied) => Outcome::Unknown { why },
+            Ok(_) | Err(_) => Outcome::NotApplied { why, changed_since: true },
+        },
+        other => other,
+    }
+}
+
 /// What a dry run's answer means. Not to have been answered is an error, not a rejection.
 fn dry_run(answer: Result<(), Problem>) -> Result<DryRun, String> {
     match answer {

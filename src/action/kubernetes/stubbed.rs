@@ -159,9 +159,10 @@ async fn a_restart_is_one_patch_of_the_annotation_at_the_decisions_time() {
     stub.asked().clear();
     assert_eq!(action.apply(&plan, WITHIN).await, Outcome::Applied);
     let asked = stub.asked().clone();
-    assert_eq!((asked.len(), asked[0].path.as_str()), (1, WEB));
+    let sent: Vec<&Asked> = asked.iter().filter(|asked| asked.method != "GET").collect();
+    assert_eq!((sent.len(), sent[0].path.as_str()), (1, WEB));
     assert_eq!(
-        serde_json::from_str::<Value>(&asked[0].body).unwrap(),
+        serde_json::from_str::<Value>(&sent[0].body).unwrap(),
         json!([
             {"op": "test", "path": "/metadata/uid", "value": "u1"},
             {"op": "test", "path": "/metadata/generation", "value": 3},

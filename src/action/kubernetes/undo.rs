@@ -12,7 +12,7 @@ use super::{
     rollout::{self, Rollout},
     template::Template,
     undo_plan::{Version, made, patch},
-    unknown_keys,
+    unknown_keys, unless_done,
     workload::{Itself, Named, Workload},
 };
 use crate::{
@@ -339,7 +339,10 @@ impl Action for Undo {
                 Err(why) => return Outcome::NotApplied { why, changed_since: false },
             };
             match self.prepare(named, &plan.proposal, last_look(within)).await {
-                Ok(ops) => outcome(self.cluster.patch(named.place(), ops, false, until).await),
+                Ok(ops) => {
+                    let answer = self.cluster.patch(named.place(), ops, false, until).await;
+                    unless_done(outcome(answer), self.was_applied(plan, within)).await
+                }
                 Err(NotSent { why, changed_since }) => Outcome::NotApplied { why, changed_since },
             }
         })
