@@ -189,7 +189,6 @@ mod tests {
             json!("0%"),
             json!("+0"),
             json!("-0"),
-            json!("-100%"),
             json!("1001%"),
             json!("50 %"),
             json!(" 6"),
@@ -202,6 +201,10 @@ mod tests {
         ] {
             let problem = parse(value.clone()).unwrap_err();
             assert!(problem.contains("(50%, -50%)"), "{value}: {problem}");
+        }
+        for nothing_left in ["-100%", "-250%"] {
+            let problem = parse(json!(nothing_left)).unwrap_err();
+            assert!(problem.contains("leaves nothing") && problem.contains("`down: true`"), "{problem}");
         }
     }
 

@@ -208,7 +208,8 @@ async fn every_answer_to_a_write_means_one_outcome_and_only_what_was_refused_is_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_unknown_within_the_deadline_and_one_that_is_gone_is_not() {
     let stub = server(json!([]), |_| {
-        std::thread::sleep(Duration::from_secs(4));
+        // In place, so that the rest of the runtime goes on.
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(4)));
         (200, "{}".to_owned())
     })
     .await;
