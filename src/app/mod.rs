@@ -9,11 +9,13 @@ pub mod policy;
 pub mod reload;
 pub mod servers;
 pub mod signals;
+mod slack_token;
 pub mod tasks;
 pub mod world;
 
 use crate::{
     config::Settings,
+    decide::policy::DEFAULT_SERVICE,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
     http::{
@@ -21,11 +23,16 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, slack::Slack},
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    notify::{Notifiers, pagerduty::PagerDuty, slack::Slack},
+    peer::{
+        pagerduty::{events::EventsClient, rest::PagerDutyApi},
+        slack::{client::SlackClient, directory::Directory, seal::Seal, standing::Standing},
+    },
     source::slack::{answers::Answers, desk::Desk},
     telemetry::{
+        labels::Receiver,
         metrics::{Metrics, Words},
+        notices::Notices,
         observer::{MetricsObserver, keep_gauges},
     },
 };
@@ -147,7 +154,8 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
-        let mut desk = None;
+        let (mut desk, mut bot) = (None, None);
+        let notices = Notices::default();
         if let Some(slack) = &settings.slack {
             let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
             // Buttons are shown where a click can reach us.
@@ -164,14 +172,28 @@ impl App {
                 });
                 desk = Some(door);
             }
-            notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
+            bot = Some(Arc::clone(&client));
+            let (shown, counted) = (notices.clone(), metrics.clone());
+            let standing = Arc::new(Standing::new(move |lines| {
+                counted.set_receiver_refuses(Receiver::Slack, lines.len());
+                shown.set("slack", lines);
+            }));
+            let (asking, told) = (Arc::clone(&client), Arc::clone(&standing));
+            tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
+                slack_token::watch(asking, told, stop).await;
+                Ok(())
+            });
+            let slack = Slack::new(client, settings.timezone.clone(), seal).watched_by(standing);
+            notifiers.add("slack", Arc::new(slack));
         }
+        let (notifier, pagerduty) = pagerduty(&settings, &http);
+        notifiers.add("pagerduty", notifier);
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        let world = world::build(&settings, &abilities, &http.raw(), &journal);
+        let world = world::build(&settings, &abilities, &http.raw(), pagerduty, &journal);
         let context = driver::Context { engine: engine.clone(), world: Arc::new(world) };
         tasks.spawn("driver", Stage::Work, OnExit::Stop, |stop| async move {
             driver::run(context, async move { stop.cancelled().await }).await;
@@ -197,8 +219,9 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets();
-        let reload = Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), secrets);
+        let secrets = servers.secrets(bot);
+        let reload =
+            Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
         let facts = Facts {
             version: VERSION.to_owned(),
@@ -213,7 +236,7 @@ impl App {
         servers.spawn(
             &mut tasks,
             ports,
-            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload, desk },
+            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, notices, reload: &reload, desk },
         );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());
@@ -244,6 +267,20 @@ impl App {
         tracing::info!("nightshift has stopped");
         stopped.map_err(|problem| anyhow!(problem))
     }
+}
+
+/// Who pages through PagerDuty, and who asks it, where it is set up.
+fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<PagerDutyApi>) {
+    let pagerduty = &settings.pagerduty;
+    let api = pagerduty
+        .token
+        .as_ref()
+        .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
+    let own = settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.routing_key.clone()?)));
+    let default = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone()));
+    let keys = default.chain(own).collect();
+    let events = EventsClient::new(http.clone(), &pagerduty.events_url);
+    (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }
 
 /// Config or rules have problems: exit code 2, all of them shown.

@@ -8,7 +8,7 @@ use crate::{
     },
     decide::{
         Policy,
-        policy::{Person, Rule, RungSpec},
+        policy::{PagerDutyUse, Person, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
     rules,
@@ -56,6 +56,12 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
     let people: BTreeMap<String, Person> =
         settings.people.iter().map(|(name, person)| (name.clone(), reached(person))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let pagerduty = PagerDutyUse {
+        pages: settings.pagerduty.routing_key.is_some(),
+        asks: settings.pagerduty.token.is_some(),
+        notes: settings.pagerduty.token.as_ref().is_some_and(|token| token.from.is_some()),
+        ..PagerDutyUse::default()
+    };
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let loaded = rules::load(
         &settings.rules.clone().into(),
@@ -69,7 +75,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
             incident_channels: settings.slack.as_ref().and_then(|slack| slack.incident_channels.as_ref()),
             security_channel: settings.security_channel.as_deref(),
-            pagerduty: None,
+            pagerduty: Some(&pagerduty),
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
             unclean_starts: settings.unclean_starts,

@@ -1,7 +1,7 @@
 //! The two listeners, with their authentication: who may send alerts, who may ask and command.
 
 use super::{
-    reload::Reload,
+    reload::{Reload, Reread},
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         api_auth::{ApiAuth, Right, Rights},
         auth::{WebhookAuth, refuse_unauthenticated},
         intake::Intake,
-        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight, SLACK_MAX_BODY},
+        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight, PAGERDUTY_MAX_BODY, SLACK_MAX_BODY},
         reloadable::Reloadable,
         senders::SenderLimiter,
         server::{Server, ServerLimits},
@@ -21,15 +21,17 @@ use crate::{
     },
     journal,
     model::problem::Problem,
+    peer::slack::client::SlackClient,
     source::{
         self,
         alertmanager::route::{self, AlertmanagerRoute},
+        pagerduty::route::{self as pagerduty_route, PagerDutyRoute},
         slack::{
             desk::Desk,
             route::{self as slack_route, SlackRoute},
         },
     },
-    telemetry::{labels::Listener, metrics::Metrics},
+    telemetry::{labels::Listener, metrics::Metrics, notices::Notices},
 };
 use anyhow::{Context as _, anyhow};
 use std::{
@@ -82,6 +84,7 @@ pub struct Admin<'a> {
     pub journal: &'a journal::Handle,
     pub metrics: &'a Metrics,
     pub facts: Facts,
+    pub notices: Notices,
     pub reload: &'a Arc<Reload>,
     /// Where clicks and commands can be taken and answered.
     pub desk: Option<Desk>,
@@ -93,6 +96,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (!settings.alertmanager.urls.is_empty(), "alertmanager"),
         (reload.sees_kubernetes(), "kubernetes"),
         (!settings.databases.is_empty(), "postgres"),
+        (settings.pages_through_pagerduty() || settings.pagerduty.token.is_some(), "pagerduty"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
     ];
@@ -104,6 +108,7 @@ pub struct Servers {
     intake: Intake,
     webhook_auth: Arc<Reloadable<WebhookAuth>>,
     slack_keys: Arc<Reloadable<SigningKeys>>,
+    pagerduty_keys: Arc<Reloadable<SigningKeys>>,
     api_auth: Arc<Reloadable<ApiAuth>>,
     tls: Option<Arc<ReloadableTls>>,
     settings: Settings,
@@ -134,19 +139,21 @@ impl Servers {
             },
             webhook_auth: Arc::new(Reloadable::new(webhook_auth)),
             slack_keys: Arc::new(Reloadable::new(slack_keys(settings))),
+            pagerduty_keys: Arc::new(Reloadable::new(SigningKeys::new(&settings.pagerduty_secrets))),
             api_auth: Arc::new(Reloadable::new(api_auth)),
             tls,
             settings: settings.clone(),
         })
     }
 
-    /// Reads tokens, passwords and certificates anew. What can't be read keeps the old, and is a problem.
-    pub fn secrets(&self) -> impl Fn() -> Vec<Problem> + Send + Sync + 'static {
+    /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
+    /// a problem. `bot`: who speaks to Slack.
+    pub fn secrets(&self, bot: Option<Arc<SlackClient>>) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
-        let slack = Arc::clone(&self.slack_keys);
+        let (slack, pagerduty) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
         move || {
-            let mut problems = Vec::new();
+            let (mut problems, mut waiting) = (Vec::new(), None);
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
                 Err(more) => problems.extend(more),
                 Ok((fresh, _)) => {
@@ -157,6 +164,11 @@ impl Servers {
                         }
                     }
                     slack.replace(slack_keys(&fresh));
+                    pagerduty.replace(SigningKeys::new(&fresh.pagerduty_secrets));
+                    if let (Some(bot), Some(slack)) = (&bot, &fresh.slack) {
+                        bot.replace_token(slack.bot_token.clone());
+                    }
+                    waiting = Some(fresh.waiting_since(&settings));
                     match api_auth(&fresh) {
                         Ok(auth) => shown.replace(auth),
                         Err(problem) => problems.push(Problem::error("api.tokens", 0, 0, problem.to_string())),
@@ -166,7 +178,7 @@ impl Servers {
             if let Some(Err(problem)) = tls.as_ref().map(|tls| tls.reload()) {
                 problems.push(Problem::error("listen.tls", 0, 0, problem.to_string()));
             }
-            problems
+            Reread { problems, waiting }
         }
     }
 
@@ -178,6 +190,14 @@ impl Servers {
             engine: shown.engine.clone(),
             metrics: shown.metrics.clone(),
         });
+        if !self.pagerduty_keys.current().is_empty() {
+            routes.extend(pagerduty_route::routes(PagerDutyRoute {
+                intake: Intake { max_body: PAGERDUTY_MAX_BODY, ..self.intake.clone() },
+                keys: self.pagerduty_keys,
+                engine: shown.engine.clone(),
+                metrics: shown.metrics.clone(),
+            }));
+        }
         if let Some(desk) = shown.desk {
             routes.extend(slack_route::routes(SlackRoute {
                 intake: Intake { max_body: SLACK_MAX_BODY, ..self.intake },
@@ -200,6 +220,7 @@ impl Servers {
             }),
             pause_file: self.settings.pause_file.clone(),
             facts: Arc::new(shown.facts),
+            notices: shown.notices,
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
         let limits = ServerLimits { ..ServerLimits::default() };

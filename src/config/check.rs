@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -24,7 +24,7 @@ use std::{
 };
 
 /// While a token is being replaced, the old and the new one are valid.
-const MOST_LIVE_TOKENS: usize = 2;
+pub(super) const MOST_LIVE_TOKENS: usize = 2;
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
@@ -58,6 +58,8 @@ struct Places {
     webhooks: Place,
     admin: Place,
     client_certificates: Place,
+    /// The first of them.
+    pagerduty_secrets: Option<Place>,
 }
 
 impl Places {
@@ -68,10 +70,12 @@ impl Places {
         let listen = file.listen.as_ref();
         let source = file.sources.as_ref().and_then(|sources| sources.alertmanager.as_ref());
         let names = source.and_then(|source| source.client_certificates.as_ref());
+        let signs = file.sources.as_ref().and_then(|sources| sources.pagerduty.as_ref()?.signing_secret_file.as_ref());
         Places {
             webhooks: place(listen.and_then(|listen| listen.webhooks.as_ref())),
             admin: place(listen.and_then(|listen| listen.admin.as_ref())),
             client_certificates: place(names.and_then(|names| names.0.first())),
+            pagerduty_secrets: signs.and_then(|files| files.0.first()).map(|first| first.place.clone()),
         }
     }
 }
@@ -80,8 +84,10 @@ impl Check {
     fn settings(&mut self, file: File) -> Settings {
         let places = Places::of(&file);
         let alertmanager = self.alertmanager(file.alertmanager.unwrap_or_default());
-        let alertmanager_source =
-            self.alertmanager_source(file.sources.unwrap_or_default().alertmanager.unwrap_or_default());
+        let sources = file.sources.unwrap_or_default();
+        let alertmanager_source = self.alertmanager_source(sources.alertmanager.unwrap_or_default());
+        let pagerduty = self.pagerduty(file.pagerduty.unwrap_or_default());
+        let pagerduty_secrets = self.pagerduty_source(sources.pagerduty.unwrap_or_default());
         let tokens = self.tokens(file.api.unwrap_or_default().tokens.unwrap_or_default());
         let listen = self.listen(file.listen.unwrap_or_default());
         if self.complete {
@@ -91,9 +97,14 @@ impl Check {
             && self.complete
             && mode.value != Mode::Shadow
             && alertmanager.urls.is_empty()
+            && pagerduty.token.is_none()
         {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
-            self.problems.push(mode.error(what).hint("set alertmanager.urls, or `mode: shadow`"));
+            let hint = "set `alertmanager: {urls: ['http://alertmanager:9093']}`, or `mode: shadow`";
+            self.problems.push(mode.error(what).hint(hint));
+        }
+        if let (Some(place), true) = (&places.pagerduty_secrets, self.complete) {
+            self.pagerduty_is_asked(place, &pagerduty_secrets, &pagerduty);
         }
         let has_slack = file.slack.as_ref().is_some_and(|slack| slack.channel.is_some());
         if self.complete {
@@ -102,6 +113,7 @@ impl Check {
         let (timezone, timezone_name) = self.timezone(file.timezone);
         Settings {
             read_from: None,
+            written: BTreeMap::new(),
             mode: file.mode.map_or(Mode::Shadow, |mode| mode.value),
             journal: self.journal(file.journal),
             journal_keep: self.duration(file.journal_keep.as_ref()),
@@ -116,6 +128,8 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            pagerduty,
+            pagerduty_secrets,
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,
@@ -267,13 +281,16 @@ impl Check {
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
         match (channel, written.bot_token_file) {
-            (Some((channel, _)), Some(_)) => Some(Slack {
-                channel,
-                bot_token: bot_token?,
-                signing_secrets,
-                incident_channels: written.incident_channels,
-                api_url: api_url?,
-            }),
+            (Some((channel, _)), Some(file)) => {
+                self.is_bot_token(&file, bot_token.as_ref()?);
+                Some(Slack {
+                    channel,
+                    bot_token: bot_token?,
+                    signing_secrets,
+                    incident_channels: written.incident_channels,
+                    api_url: api_url?,
+                })
+            }
             (None, None) if self.complete => {
                 if let Some(severities) = &written.incident_channels {
                     let what = "slack.incident_channels needs slack.channel and slack.bot_token_file";
@@ -295,6 +312,24 @@ impl Check {
             }
             _ => None,
         }
+    }
+
+    /// A token of another kind is refused by Slack at the first message. It is never shown.
+    fn is_bot_token(&mut self, file: &Located<String>, token: &SecretString) {
+        let token = token.expose_secret();
+        // With token rotation they begin with `xoxe.`.
+        if token.strip_prefix("xoxe.").unwrap_or(token).starts_with("xoxb-") {
+            return;
+        }
+        let hint = if token.starts_with("xapp-") {
+            "it is an app-level token (`xapp-`): the bot token is under \"OAuth & Permissions\" of the app"
+        } else if token.starts_with("xoxp-") {
+            "it is a user's token (`xoxp-`): take the bot's, under \"OAuth & Permissions\" of the app"
+        } else {
+            "copy the \"Bot User OAuth Token\" of the app, under \"OAuth & Permissions\""
+        };
+        let what = format!("`{}` holds no bot token: those begin with `xoxb-`", file.value);
+        self.problems.push(file.error(what).hint(hint));
     }
 
     fn tokens(&mut self, written: Vec<file::Token>) -> Vec<Token> {
@@ -487,6 +522,8 @@ mod tests {
             std::fs::write(&path, format!("postgres://{name}\n")).unwrap();
             path.display().to_string()
         };
+        let bot_token = file("slack");
+        std::fs::write(&bot_token, "xoxb-1-2-three\n").unwrap();
         let text = format!(
             "mode: auto\njournal: {{postgres: {{url_file: '{journal}'}}}}\ntimezone: America/New_York\n\
              listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
@@ -502,7 +539,7 @@ mod tests {
             journal = file("journal"),
             claims = file("claims"),
             basic = file("basic"),
-            slack = file("slack"),
+            slack = bot_token,
             token = file("token"),
         );
         let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();

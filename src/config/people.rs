@@ -7,15 +7,12 @@ use super::{
     values::{is_channel_name, is_name, is_slack_id},
     yaml::Located,
 };
-use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 
 /// Names that escalations may use.
 const MOST_PEOPLE: usize = 200;
-/// The PagerDuty service that is nobody's in particular.
+/// The PagerDuty service that is nobody's in particular, as [`crate::decide::policy::DEFAULT_SERVICE`] has it.
 const DEFAULT_SERVICE: &str = "default";
-/// Every integration key of PagerDuty's Events API v2 has so many letters and digits.
-const ROUTING_KEY_LETTERS: usize = 32;
 
 impl Check {
     pub(super) fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
@@ -73,20 +70,5 @@ impl Check {
             self.problems.push(place.error(what).hint(format!("such as {such_as}")));
         }
         Some(channel)
-    }
-
-    /// The integration key that a file holds. It is never shown.
-    pub(super) fn routing_key(&mut self, file: &Located<String>) -> Option<SecretString> {
-        let key = self.secret(file)?;
-        let letters = key.expose_secret();
-        if letters.len() != ROUTING_KEY_LETTERS || !letters.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            let what = "the file holds no PagerDuty integration key";
-            let hint = format!(
-                "{ROUTING_KEY_LETTERS} letters and digits, from the service's integration \"Events API V2\" in PagerDuty"
-            );
-            self.problems.push(file.error(what).hint(hint));
-            return None;
-        }
-        Some(key)
     }
 }

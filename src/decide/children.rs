@@ -6,7 +6,7 @@
 
 use super::{
     Decided, Decider, State,
-    state::{IncidentPhase, Timer},
+    state::{Incident, IncidentPhase, Timer},
 };
 use crate::model::{
     event::{Event, HowResolved},
@@ -56,12 +56,7 @@ impl Decider<'_> {
         self.emit(Event::SeverityChanged { incident: parent, severity: severity.clone(), rank })?;
         let mut text = format!("It is {severity} now: incident {id} belongs to it.");
         if let Some(by) = had_by {
-            let family: Vec<IncidentId> = self.state.family(parent).map(|(id, _)| id).collect();
-            for incident in family {
-                if self.state.incidents.get(&incident).is_some_and(|it| it.acknowledged_by.is_some()) {
-                    self.emit(Event::AcknowledgeVoided { incident })?;
-                }
-            }
+            self.void_acknowledge(parent)?;
             text += &format!(" {by} had it as something less severe: who has it now?");
         }
         self.post(parent, text)?;
@@ -71,6 +66,13 @@ impl Decider<'_> {
         }
         self.escalate_anew(parent)?;
         self.page(parent, Reason::MoreSevere { by: id, severity })
+    }
+
+    /// Nobody has any of it any more.
+    pub(super) fn void_acknowledge(&mut self, root: IncidentId) -> Decided {
+        let is_had = |(id, it): (IncidentId, &Incident)| it.acknowledged_by.is_some().then_some(id);
+        let family: Vec<IncidentId> = self.state.family(root).filter_map(is_had).collect();
+        family.into_iter().try_for_each(|incident| self.emit(Event::AcknowledgeVoided { incident }))
     }
 
     /// An alert made an incident more severe. Where people were woken for less, and nobody has it, that severity's people are.

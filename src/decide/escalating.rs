@@ -57,13 +57,13 @@ impl Decider<'_> {
     /// The next level's time has come, or that of the answers that it waits for.
     pub(super) fn escalation_due(&mut self, root: IncidentId) -> Decided {
         let has_asked = self.state_of_escalation(root).is_some_and(|escalation| !escalation.asked.is_empty());
-        if has_asked || !self.policy.spec.asks_alertmanager && !self.is_late(root) {
+        if has_asked || !self.policy.spec.asks_alertmanager && !self.comes_late(root) {
             return self.escalate(root, false);
         }
         self.ask_before_escalating(root, self.now + ANSWER_WITHIN)
     }
 
-    fn is_late(&self, root: IncidentId) -> bool {
+    fn comes_late(&self, root: IncidentId) -> bool {
         let planned = self.state_of_escalation(root).and_then(|escalation| escalation.at);
         planned.is_some_and(|planned| self.now - planned > LATE)
     }
@@ -110,12 +110,12 @@ impl Decider<'_> {
                 "What fires of it is silenced in Alertmanager: nobody else is called until it is not.".into(),
             );
         }
-        if self.is_late(root) { Ok(()) } else { self.escalate(root, false) }
+        if self.comes_late(root) { Ok(()) } else { self.escalate(root, false) }
     }
 
     /// Calls the next level. `is_known`: what it is for fires, somebody said so just now.
     fn escalate(&mut self, root: IncidentId, is_known: bool) -> Decided {
-        let late = self.is_late(root);
+        let late = self.comes_late(root);
         if late && !is_known {
             return self.ask_before_escalating(root, self.now + ASK_AGAIN);
         }

@@ -14,8 +14,23 @@ use crate::model::{
     time::Micros,
     view::{ALERTS_SHOWN, AlertView, CHILDREN_SHOWN, ChildView, IncidentView, StepView},
 };
+use std::collections::BTreeSet;
 
 impl State {
+    /// The steps whose change is lent, and put back.
+    pub fn leased_steps(&self) -> impl Iterator<Item = StepId> {
+        self.leases.values().map(|lease| lease.step)
+    }
+
+    /// The targets that a rule is kept from until it is rearmed.
+    #[must_use]
+    pub fn waits_to_be_rearmed(&self, rule: &str) -> Vec<String> {
+        let barred = self.barred.keys().filter(|(of, _)| of == rule).map(|(_, key)| key.0.clone());
+        let disarmed = self.records.disarmed_of(rule).flatten().map(|key| key.0.clone());
+        let all: BTreeSet<String> = barred.chain(disarmed).collect();
+        all.into_iter().collect()
+    }
+
     /// One incident for people. `now`: what may no longer be done then is not offered.
     #[must_use]
     pub fn incident_view(&self, policy: &Policy, id: IncidentId, now: Micros) -> Option<IncidentView> {
@@ -30,6 +45,7 @@ impl State {
             title: incident.title.clone(),
             severity: incident.severity.clone(),
             rank: incident.rank,
+            ranks: u32::try_from(policy.spec.severities.len()).unwrap_or(u32::MAX),
             service: incident.service.clone(),
             runbook: incident.runbook.clone(),
             state: incident.phase.word().to_owned(),
@@ -46,6 +62,8 @@ impl State {
             steps: self.step_views(policy, id, now),
             evidence: incident.evidence.clone(),
             pages: self.family(id).map(|(_, incident)| incident.pages).sum(),
+            pagerduty: self.peers.views_of(id),
+            page_keys: self.page_keys(id),
             posted: told_in.receiver.clone().and_then(|receiver| self.card_in(receiver, root)),
             parent: incident.parent,
             children,

@@ -115,6 +115,17 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::IncidentLostContact { incident }
         | Event::IncidentResolved { incident, .. }
         | Event::IncidentForgotten { incident }
+        | Event::IncidentWaits { incident }
+        | Event::EscalationBegan { incident, .. }
+        | Event::EscalationAsked { incident, .. }
+        | Event::Escalated { incident, .. }
+        | Event::EscalationSilenced { incident }
+        | Event::EscalationEnded { incident }
+        | Event::UpdatesBegan { incident, .. }
+        | Event::UpdateDue { incident, .. }
+        | Event::ChannelOpened { incident, .. }
+        | Event::PostmortemDue { incident, .. }
+        | Event::PostmortemReminded { incident }
         | Event::EvidenceWanted { incident, .. }
         | Event::EvidenceGathered { incident }
         | Event::LadderBegan { incident, .. }
@@ -122,7 +133,9 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::Barred { incident, .. }
         | Event::PageReleased { incident, .. }
         | Event::PageOwed { incident, .. }
-        | Event::PageWanted { incident, .. } => Some(*incident),
+        | Event::PageWanted { incident, .. }
+        | Event::PageSeen { incident, .. }
+        | Event::PeerJoined { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
             Some(letter.incident)
         }
@@ -152,6 +165,7 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         | Input::PolicyLoaded { .. }
         | Input::PolicyRefused { .. }
         | Input::Alert(_)
+        | Input::Peer(_)
         | Input::Confirmed { .. }
         | Input::Wake
         | Input::ClockStepped { .. }

@@ -103,3 +103,15 @@ fn mention(check: &Check<'_>, first: Option<&Level>) -> Option<String> {
         Reach::Channel(_) | Reach::Nowhere => None,
     }
 }
+
+/// The severities whose page goes to the PagerDuty service of whom their first level calls.
+pub(super) fn pages_to(check: &Check<'_>, escalations: &[Escalation]) -> BTreeMap<String, String> {
+    let Some(people) = check.context.people else { return BTreeMap::new() };
+    let of = |escalation: &Escalation| {
+        let first = &escalation.levels.first()?.to;
+        let is_paged = people.get(first).is_some_and(|person| person.pagerduty);
+        let of_each = |severity: &String| (severity.clone(), first.clone());
+        is_paged.then(|| escalation.severities.iter().map(of_each).collect::<Vec<_>>())
+    };
+    escalations.iter().filter_map(of).flatten().collect()
+}

@@ -543,3 +543,15 @@ fn every_key_of_the_schema_says_what_it_is() {
     }
     assert_eq!(silent, Vec::<String>::new());
 }
+
+#[test]
+fn a_page_goes_to_the_pagerduty_service_of_whom_its_first_level_calls() {
+    let world = World::with_everything();
+    let text = "escalations:\n  worst: {severities: P0, levels: [{after: 0m, to: service}, {after: 5m, to: jo}]}\n  \
+                urgent: {severities: P1, levels: [{after: 0m, to: jo}]}\nrules: [{name: rest, match: []}]\n";
+    let policy = world.load(text).unwrap().policy;
+    let pages_to: Vec<(&str, &str)> =
+        policy.pagerduty.pages_to.iter().map(|(severity, name)| (severity.as_str(), name.as_str())).collect();
+    assert_eq!(pages_to, [("P0", "service")]);
+    assert!(policy.severities[0].mentions.is_empty(), "nobody of it is in Slack");
+}

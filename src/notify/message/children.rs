@@ -18,8 +18,8 @@ pub(super) fn children(view: &IncidentView, zone: &TimeZone) -> Vec<Part> {
     for child in listed.iter().take(CHILDREN_LISTED) {
         let title = Piece::Value(line(&child.title, HEADLINE));
         let (number, stands) = (format!(" {} · ", child.id), format!(" {}: ", standing(child)));
-        let line = vec![Piece::Strong("Also incident"), word(number), value(&child.severity), word(stands), title];
-        parts.push(Part::Lines(vec![line]));
+        let words = vec![Piece::Strong("Also incident"), word(number), value(&child.severity), word(stands), title];
+        parts.push(Part::Lines(vec![words]));
         if child.state == "resolved" {
             continue;
         }

@@ -3,7 +3,7 @@
 //! Slack has no idempotency key for that. A name that is taken may be ours, by a call whose answer was lost: whoever made
 //! it says so, because no two incidents of ours are given one name. Somebody else's stays theirs, and ours gets a number.
 
-use super::{Slack, lock};
+use super::{Slack, lock, set_right};
 use crate::peer::slack::client::{Call, Failure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,6 +12,18 @@ use tokio::time::Instant;
 const NAMES_TRIED: u32 = 9;
 /// Pages of a thousand channels that are looked through.
 const PAGES: usize = 20;
+
+/// Words about the token itself: once it is another one, the channel can be made.
+const OF_THE_TOKEN: [&str; 6] =
+    ["not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired", "org_login_required"];
+
+/// A channel that may not be made, or that people have archived, is not waited for: everything is told elsewhere too.
+pub(super) fn given_up(failure: Failure) -> Failure {
+    match failure {
+        Failure::Permanent { reason } if OF_THE_TOKEN.contains(&reason) => set_right(reason),
+        other => other,
+    }
+}
 
 impl Slack {
     /// The id of the channel that was made under this name, or is made now.

@@ -101,6 +101,8 @@ async fn who_may_not_make_channels_is_told_so_for_good() {
         let told = slack.send(&card(), &views::acting(), WITHIN).await;
         assert_eq!(told, Ok(Told::Failed { reason: error.to_owned() }));
     }
+    fake.next(Trouble::Error("token_revoked"));
+    assert!(slack.send(&card(), &views::acting(), WITHIN).await.is_err(), "a new token may");
     let update = letter(Slot::Update, 3, note("It fires still.", &[]), None);
     let told = slack.send(&update, &views::acting(), WITHIN).await;
     assert_eq!(told, Ok(Told::Failed { reason: "no_channel".to_owned() }));

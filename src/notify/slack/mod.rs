@@ -28,7 +28,9 @@ use crate::{
     },
     peer::slack::{
         client::{Call, Failure, SlackClient},
+        errors::is_set_up_wrong,
         seal::Seal,
+        standing::Standing,
     },
 };
 use jiff::tz::TimeZone;
@@ -51,6 +53,8 @@ const IN_DOUBT: usize = 4096;
 const CHANNELS: usize = 1024;
 /// Slack's clock and ours differ by less.
 const SKEW: Span = Span::minutes(2);
+/// Until somebody has set the token or the channel right, letters wait, and one tries again so often.
+const SET_RIGHT: Duration = Duration::from_secs(30);
 /// A letter without a note: a mistake of ours.
 const NO_NOTE: &str = "no_note";
 /// A post to a channel that was not made.
@@ -62,6 +66,7 @@ pub struct Slack {
     client: Arc<SlackClient>,
     zone: TimeZone,
     seal: Option<Seal>,
+    standing: Option<Arc<Standing>>,
     in_doubt: Mutex<BTreeSet<LetterKey>>,
     /// From a channel's name, as configured, to its id, as Slack answered.
     channel_ids: Mutex<BTreeMap<String, String>>,
@@ -86,7 +91,11 @@ impl Notifier for Slack {
                     None => Err(Failure::Permanent { reason: NO_NOTE }),
                 },
             };
-            told(sent)
+            self.stands(letter, &sent);
+            match &letter.key.receiver {
+                Receiver::IncidentChannel { .. } => told(sent.map_err(channel::given_up)),
+                Receiver::Slack { .. } | Receiver::PagerDuty { .. } | Receiver::Statuspage { .. } => told(waits(sent)),
+            }
         })
     }
 }
@@ -107,9 +116,25 @@ impl Slack {
             client,
             zone,
             seal,
+            standing: None,
             in_doubt: Mutex::default(),
             channel_ids: Mutex::default(),
             may_look: AtomicBool::new(true),
+        }
+    }
+
+    /// Who shows what Slack refuses.
+    #[must_use]
+    pub fn watched_by(self, standing: Arc<Standing>) -> Slack {
+        Slack { standing: Some(standing), ..self }
+    }
+
+    fn stands(&self, letter: &DueLetter, sent: &Result<Option<Posted>, Failure>) {
+        let (Some(standing), Receiver::Slack { channel }) = (&self.standing, &letter.key.receiver) else { return };
+        match sent {
+            Ok(_) => standing.takes(Some(channel)),
+            Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => standing.refuses(channel, reason),
+            Err(_) => {}
         }
     }
 
@@ -346,6 +371,18 @@ fn ours(answer: &Value, letter: &DueLetter) -> Option<String> {
         let is_ours = metadata.get("event_type")? == EVENT_TYPE && *metadata.get("event_payload")? == wanted;
         message.get("ts").filter(|_| is_ours)?.as_str().map(str::to_owned)
     })
+}
+
+/// What a person may set right waits for that.
+fn waits<T>(sent: Result<T, Failure>) -> Result<T, Failure> {
+    sent.map_err(|failure| match failure {
+        Failure::Permanent { reason } if is_set_up_wrong(reason) => set_right(reason),
+        other => other,
+    })
+}
+
+fn set_right(reason: &'static str) -> Failure {
+    Failure::Transient { reason, retry_after: Some(SET_RIGHT), maybe_done: false }
 }
 
 fn told(sent: Result<Option<Posted>, Failure>) -> Result<Told, Transient> {
