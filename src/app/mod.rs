@@ -276,7 +276,9 @@ fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<Page
         .token
         .as_ref()
         .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
-    let keys = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone())).collect();
+    let own = settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.routing_key.clone()?)));
+    let default = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone()));
+    let keys = default.chain(own).collect();
     let events = EventsClient::new(http.clone(), &pagerduty.events_url);
     (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }

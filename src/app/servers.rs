@@ -96,7 +96,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (!settings.alertmanager.urls.is_empty(), "alertmanager"),
         (reload.sees_kubernetes(), "kubernetes"),
         (!settings.databases.is_empty(), "postgres"),
-        (settings.pagerduty.routing_key.is_some() || settings.pagerduty.token.is_some(), "pagerduty"),
+        (settings.pages_through_pagerduty() || settings.pagerduty.token.is_some(), "pagerduty"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
     ];

@@ -31,6 +31,7 @@ pub struct File {
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
     pub smoke_hosts: Option<OneOrMany<Located<String>>>,
+    pub security: Option<Security>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub approvers: Option<BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     pub log: Option<Log>,
@@ -106,7 +107,13 @@ pub struct Slack {
     pub channel: Option<Located<String>>,
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
+    pub incident_channels: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Security {
+    pub slack: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +170,12 @@ pub enum Right {
 #[derive(Debug, Deserialize)]
 pub struct Person {
     pub slack: Option<Located<String>>,
+    pub pagerduty: Option<Located<PagerDutyService>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PagerDutyService {
+    pub routing_key_file: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,6 +11,7 @@ pub mod layers;
 mod mistakes;
 pub mod node;
 mod pagerduty;
+mod people;
 mod refusal;
 pub mod settings;
 pub mod show;

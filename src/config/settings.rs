@@ -61,6 +61,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// Where smoke tests may go: host names in lower case, without a port.
     pub smoke_hosts: Vec<String>,
+    /// Where what concerns security is told too.
+    pub security_channel: Option<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
     /// Who may approve through Slack, by severity.
@@ -153,6 +155,8 @@ pub struct Slack {
     pub bot_token: SecretString,
     /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
     pub signing_secrets: Vec<SecretString>,
+    /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
+    pub incident_channels: Option<Located<String>>,
     /// Without a slash at its end.
     pub api_url: String,
 }
@@ -190,10 +194,13 @@ pub struct Token {
     pub may: Vec<Right>,
 }
 
+/// Reached in Slack, through PagerDuty, or both ways.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     /// A Slack user, user group or channel.
     pub slack: Option<String>,
+    /// The integration key of the PagerDuty service that pages them.
+    pub routing_key: Option<SecretString>,
 }
 
 /// `P0..P1: [U024BE7LH, S0123ABC]`.
@@ -213,6 +220,12 @@ pub struct Log {
 }
 
 impl Settings {
+    /// Somebody's service is paged there, or the default one.
+    #[must_use]
+    pub fn pages_through_pagerduty(&self) -> bool {
+        self.pagerduty.routing_key.is_some() || self.people.values().any(|person| person.routing_key.is_some())
+    }
+
     /// Reads the layers: built-in defaults < file < environment. With `path` the file must exist; without it
     /// `./nightshift.yaml` is read where it exists. Gives warnings with the settings, or every problem.
     pub fn load(
@@ -383,6 +396,7 @@ mod tests {
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
             ("smoke_hosts", file.smoke_hosts.is_some()),
+            ("security", file.security.is_some()),
             ("people", file.people.is_some()),
             ("approvers", file.approvers.is_some()),
             ("log", file.log.is_some()),

@@ -115,6 +115,17 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::IncidentLostContact { incident }
         | Event::IncidentResolved { incident, .. }
         | Event::IncidentForgotten { incident }
+        | Event::IncidentWaits { incident }
+        | Event::EscalationBegan { incident, .. }
+        | Event::EscalationAsked { incident, .. }
+        | Event::Escalated { incident, .. }
+        | Event::EscalationSilenced { incident }
+        | Event::EscalationEnded { incident }
+        | Event::UpdatesBegan { incident, .. }
+        | Event::UpdateDue { incident, .. }
+        | Event::ChannelOpened { incident, .. }
+        | Event::PostmortemDue { incident, .. }
+        | Event::PostmortemReminded { incident }
         | Event::EvidenceWanted { incident, .. }
         | Event::EvidenceGathered { incident }
         | Event::LadderBegan { incident, .. }
