@@ -9,6 +9,7 @@ pub mod policy;
 pub mod reload;
 pub mod servers;
 pub mod signals;
+pub mod slack;
 pub mod tasks;
 pub mod world;
 
@@ -21,9 +22,7 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, slack::Slack},
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
-    source::slack::{answers::Answers, desk::Desk},
+    notify::Notifiers,
     telemetry::{
         metrics::{Metrics, Words},
         observer::{MetricsObserver, keep_gauges},
@@ -147,25 +146,14 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
-        let mut desk = None;
-        if let Some(slack) = &settings.slack {
-            let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
-            // Buttons are shown where a click can reach us.
-            let keys = servers::slack_keys(&settings);
-            let seal = (!keys.is_empty()).then(|| Seal::new(keys));
-            if let Some(seal) = seal.clone() {
-                let directory = Arc::new(Directory::new(Arc::clone(&client)));
-                let (client, pause_file) = (Arc::clone(&client), settings.pause_file.clone());
-                let (door, work) = Desk::open(Answers { engine: engine.clone(), directory, client, seal, pause_file });
-                let counted = metrics.clone();
-                tasks.spawn("slack desk", Stage::Work, OnExit::Stop, |stop| async move {
-                    work.run(async move { stop.cancelled().await }, || counted.panic_caught("slack desk")).await;
-                    Ok(())
-                });
-                desk = Some(door);
+        let doors = match &settings.slack {
+            Some(slack) => {
+                let doors = slack::open(&settings, slack, &http, &engine, &metrics, &mut tasks)?;
+                notifiers.add("slack", Arc::clone(&doors.notifier) as _);
+                Some(doors)
             }
-            notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
-        }
+            None => None,
+        };
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
@@ -213,7 +201,15 @@ impl App {
         servers.spawn(
             &mut tasks,
             ports,
-            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload, desk },
+            Admin {
+                engine: &engine,
+                journal: &journal,
+                metrics: &metrics,
+                facts,
+                reload: &reload,
+                desk: doors.as_ref().and_then(|doors| doors.over_http.clone()),
+                slack_socket: doors.and_then(|doors| doors.socket),
+            },
         );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());

@@ -29,7 +29,7 @@ use crate::{
             route::{self as slack_route, SlackRoute},
         },
     },
-    telemetry::{labels::Listener, metrics::Metrics},
+    telemetry::{labels::Listener, metrics::Metrics, slack_socket::SocketBoard},
 };
 use anyhow::{Context as _, anyhow};
 use std::{
@@ -83,8 +83,10 @@ pub struct Admin<'a> {
     pub metrics: &'a Metrics,
     pub facts: Facts,
     pub reload: &'a Arc<Reload>,
-    /// Where clicks and commands can be taken and answered.
+    /// Where clicks and commands that come over HTTP are done, where any are taken.
     pub desk: Option<Desk>,
+    /// How Socket Mode is, where there is one.
+    pub slack_socket: Option<SocketBoard>,
 }
 
 /// The peers that are configured, by name.
@@ -200,6 +202,7 @@ impl Servers {
             }),
             pause_file: self.settings.pause_file.clone(),
             facts: Arc::new(shown.facts),
+            slack_socket: shown.slack_socket,
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
         let limits = ServerLimits { ..ServerLimits::default() };
@@ -242,7 +245,7 @@ impl Servers {
     }
 }
 
-/// With what Slack signs what it sends; empty where nothing is taken from it.
+/// With what Slack signs what it sends; empty where nothing is taken over HTTP.
 pub fn slack_keys(settings: &Settings) -> SigningKeys {
     SigningKeys::new(settings.slack.as_ref().map_or(&[], |slack| slack.signing_secrets.as_slice()))
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -269,14 +269,21 @@ impl Check {
             self.problems.push(third.error(what).hint("keep the new and the old one while it is being replaced"));
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
+        let app_token = written.app_token_file.as_ref().and_then(|file| self.app_token(file));
         match (channel, written.bot_token_file) {
             (Some((channel, _)), Some(_)) => {
-                Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
+                Some(Slack { channel, bot_token: bot_token?, signing_secrets, app_token, api_url: api_url? })
             }
             (None, None) if self.complete => {
-                if let Some(file) = signing_files.first() {
-                    let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
-                    self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                let asks = [
+                    ("signing_secret_file", signing_files.first()),
+                    ("app_token_file", written.app_token_file.as_ref()),
+                ];
+                for (key, file) in asks {
+                    if let Some(file) = file {
+                        let what = format!("slack.{key} needs slack.channel and slack.bot_token_file");
+                        self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                    }
                 }
                 None
             }
@@ -290,6 +297,21 @@ impl Check {
             }
             _ => None,
         }
+    }
+
+    /// The token that opens Socket Mode: the app's own, which is another one than its bot's.
+    fn app_token(&mut self, written: &Located<String>) -> Option<SecretString> {
+        let token = self.secret(written)?;
+        if token.expose_secret().starts_with("xapp-") {
+            return Some(token);
+        }
+        let is =
+            if token.expose_secret().starts_with("xox") { "a bot's or a user's token" } else { "no token of Slack's" };
+        let what = format!("`{}` holds {is}, and Socket Mode is opened by an app-level token", written.value);
+        let hint =
+            "it begins with xapp-: the app's Basic Information, App-Level Tokens, with the scope connections:write";
+        self.problems.push(written.error(what).hint(hint));
+        None
     }
 
     fn tokens(&mut self, written: Vec<file::Token>) -> Vec<Token> {
@@ -363,14 +385,15 @@ impl Check {
         approvers: Option<&BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     ) {
         let signing = slack.and_then(|slack| slack.signing_secret_file.as_ref()).and_then(|files| files.0.first());
+        let door = signing.or(slack.and_then(|slack| slack.app_token_file.as_ref()));
         let first = approvers.and_then(|approvers| approvers.values().next());
-        match (signing, first) {
+        match (door, first) {
             (Some(file), None) => {
                 let what = "nobody is listed under `approvers`: in Slack everybody may pause, and nobody may approve, undo or resume";
                 self.problems.push(file.place.warning(what).hint("approvers: {P0..P3: [S0123ABC]}"));
             }
             (None, Some(listed)) => {
-                let what = "`approvers` has no effect without slack.signing_secret_file: nothing is taken from Slack";
+                let what = "`approvers` has no effect without slack.signing_secret_file or slack.app_token_file: nothing is taken from Slack";
                 self.problems.push(listed.place.warning(what));
             }
             _ => {}

@@ -99,6 +99,7 @@ pub struct Slack {
     pub channel: Option<Located<String>>,
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
+    pub app_token_file: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
 }
 

@@ -5,4 +5,5 @@ pub mod labels;
 pub mod log;
 pub mod metrics;
 pub mod observer;
+pub mod slack_socket;
 pub mod text;

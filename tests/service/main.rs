@@ -19,6 +19,7 @@ mod flip;
 mod night;
 mod people;
 mod rollback;
+mod socket;
 mod stage;
 mod storm;
 mod story;

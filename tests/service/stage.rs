@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::night::Nightshift;
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
+use crate::support::slack_socket::APP_TOKEN;
 use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
@@ -18,6 +19,7 @@ pub const PEOPLE: &str = "S0PLATFORM";
 
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
+const APP: &str = "slack-app-token";
 const APPROVERS: &str = "approvers";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
@@ -179,15 +181,17 @@ impl Stage {
         let file = |name: &str| self.file(name).display().to_string();
         let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
         let [webhooks, admin] = self.ports;
-        let signing = self.file(SIGNING);
-        let signing =
-            if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
+        let door = |key: &str, name: &str| {
+            let file = self.file(name);
+            if file.exists() { format!(", {key}: {}", file.display()) } else { String::new() }
+        };
+        let doors = door("signing_secret_file", SIGNING) + &door("app_token_file", APP);
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}}}\n{approvers}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
             file("nightshift.db"),
             file("rules.yaml"),
@@ -203,6 +207,12 @@ impl Stage {
     /// Takes what people ask for in Slack, from now on; `approvers` as the settings have it. Before nightshift starts.
     pub fn takes_clicks(&self, approvers: &str) {
         write_secret(&self.file(SIGNING), SIGNING_SECRET);
+        std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// The same by Socket Mode.
+    pub fn takes_clicks_by_socket(&self, approvers: &str) {
+        write_secret(&self.file(APP), APP_TOKEN);
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
     }
 

@@ -37,6 +37,8 @@ pub enum Call {
     User,
     /// Who belongs to a user group.
     Group,
+    /// Where the next web socket of Socket Mode begins; with the app's own token.
+    Open,
 }
 
 impl Call {
@@ -51,6 +53,7 @@ impl Call {
             Call::Bot => "bots.info",
             Call::User => "users.info",
             Call::Group => "usergroups.users.list",
+            Call::Open => "apps.connections.open",
         }
     }
 }
@@ -82,7 +85,7 @@ pub struct SlackClient {
 }
 
 impl SlackClient {
-    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`.
+    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`; for [`Call::Open`] alone the app's, `xapp-…`.
     #[must_use]
     pub fn new(http: Client, api_url: &str, token: SecretString) -> SlackClient {
         SlackClient { http, base: api_url.trim_end_matches('/').to_owned(), token, pace: Mutex::default() }
