@@ -55,7 +55,7 @@ fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
 }
 
 /// Ana is a member, Gil a guest, Bo a bot; everybody else is unknown.
-fn directory(asked: &Asked) -> (u16, String) {
+pub(crate) fn directory(asked: &Asked) -> (u16, String) {
     let user = |more: Value| {
         let mut user =
             json!({"id": "U0ANA0001", "team_id": "T1", "name": "ana", "profile": {"display_name": "Ana <!here>"}});
@@ -81,7 +81,7 @@ impl Room {
         Room::with(Stub::start(directory).await).await
     }
 
-    async fn with(slack: Stub) -> Room {
+    pub async fn with(slack: Stub) -> Room {
         let bench = Bench::with(policy(vec![rule("everything", Mode::Shadow, None)])).await;
         bench.handle.intake(vec![firing("Slow", MORNING)]).await.unwrap();
         let due = bench.handle.read(|seen| seen.state.letters_due(1)).await.unwrap();

@@ -11,7 +11,7 @@ use crate::{
         slack::{client::SlackClient, directory::Directory},
         stub::Stub,
     },
-    source::slack::route::tests::{Room, acknowledge, mutations},
+    source::slack::route::tests::{Room, acknowledge, directory, mutations},
     telemetry::{labels::SlackSocket, slack_socket::SocketBoard},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -148,6 +148,22 @@ async fn a_command_is_answered_in_the_acknowledgement_only_where_that_is_allowed
     let silent = json!({"envelope_id": "e1", "type": "slash_commands", "payload": payload});
     assert_eq!(sent(&line, &silent.to_string()).await, Some(json!({"envelope_id": "e1"})));
     assert!(room.bench.handle.pause_flag().is_set());
+}
+
+/// Telling whoever clicked takes its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_click_is_acknowledged_before_anybody_is_told() {
+    let slow = Stub::start(|asked| {
+        if asked.path == "/chat.postEphemeral" {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        directory(asked)
+    });
+    let room = Room::with(slow.await).await;
+    let line = line(&room, &room.slack.url, Times::default());
+    clicks(&line, "e1", &room.click(&Button::Why { incident: IncidentId(1) })).await.unwrap();
+    room.told(0).await;
+    room.told(1).await;
 }
 
 /// Somebody takes the connection and never answers.
