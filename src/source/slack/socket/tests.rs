@@ -174,7 +174,8 @@ async fn while_slack_hangs_a_pause_is_in_force_and_an_undecided_click_is_not_ack
     room.answer_from(&format!("http://{}", silent.local_addr().unwrap()));
     let line = line(&room, &room.slack.url, Times::default());
     let mut doing = JoinSet::new();
-    line.take(&envelope("e1", "interactive", &room.click(&acknowledge())), &mut doing);
+    let then = line.take(&envelope("e1", "interactive", &room.click(&acknowledge())), &mut doing);
+    assert_eq!(then, Then::GoOn);
     let payload = json!({"user_id": "U0ANA0001", "team_id": "T1", "api_app_id": "A1", "text": "pause odd"});
     let said = sent(&line, &envelope("e2", "slash_commands", &payload)).await.unwrap();
     assert_eq!(said["envelope_id"], "e2");
