@@ -10,6 +10,7 @@ pub mod reload;
 pub mod servers;
 pub mod signals;
 pub mod slack;
+mod slack_token;
 pub mod tasks;
 pub mod world;
 
@@ -25,6 +26,7 @@ use crate::{
     notify::Notifiers,
     telemetry::{
         metrics::{Metrics, Words},
+        notices::Notices,
         observer::{MetricsObserver, keep_gauges},
     },
 };
@@ -146,9 +148,10 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
+        let notices = Notices::default();
         let doors = match &settings.slack {
             Some(slack) => {
-                let doors = slack::open(&settings, slack, &http, &engine, &metrics, &mut tasks)?;
+                let doors = slack::open(&settings, slack, &http, &engine, &metrics, &notices, &mut tasks)?;
                 notifiers.add("slack", Arc::clone(&doors.notifier) as _);
                 Some(doors)
             }
@@ -185,8 +188,9 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets();
-        let reload = Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), secrets);
+        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()));
+        let reload =
+            Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
         let facts = Facts {
             version: VERSION.to_owned(),
@@ -206,6 +210,7 @@ impl App {
                 journal: &journal,
                 metrics: &metrics,
                 facts,
+                notices,
                 reload: &reload,
                 desk: doors.as_ref().and_then(|doors| doors.over_http.clone()),
                 slack_socket: doors.and_then(|doors| doors.socket),

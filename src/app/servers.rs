@@ -1,7 +1,8 @@
 //! The two listeners, with their authentication: who may send alerts, who may ask and command.
 
 use super::{
-    reload::Reload,
+    reload::{Reload, Reread},
+    slack::Callers,
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
             route::{self as slack_route, SlackRoute},
         },
     },
-    telemetry::{labels::Listener, metrics::Metrics, slack_socket::SocketBoard},
+    telemetry::{labels::Listener, metrics::Metrics, notices::Notices, slack_socket::SocketBoard},
 };
 use anyhow::{Context as _, anyhow};
 use std::{
@@ -82,6 +83,7 @@ pub struct Admin<'a> {
     pub journal: &'a journal::Handle,
     pub metrics: &'a Metrics,
     pub facts: Facts,
+    pub notices: Notices,
     pub reload: &'a Arc<Reload>,
     /// Where clicks and commands that come over HTTP are done, where any are taken.
     pub desk: Option<Desk>,
@@ -142,13 +144,14 @@ impl Servers {
         })
     }
 
-    /// Reads tokens, passwords and certificates anew. What can't be read keeps the old, and is a problem.
-    pub fn secrets(&self) -> impl Fn() -> Vec<Problem> + Send + Sync + 'static {
+    /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
+    /// a problem. `callers`: who speaks to Slack.
+    pub fn secrets(&self, callers: Option<Callers>) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
         let slack = Arc::clone(&self.slack_keys);
         move || {
-            let mut problems = Vec::new();
+            let (mut problems, mut waiting) = (Vec::new(), None);
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
                 Err(more) => problems.extend(more),
                 Ok((fresh, _)) => {
@@ -159,6 +162,10 @@ impl Servers {
                         }
                     }
                     slack.replace(slack_keys(&fresh));
+                    if let (Some(callers), Some(slack)) = (&callers, &fresh.slack) {
+                        callers.replace_tokens(slack);
+                    }
+                    waiting = Some(fresh.waiting_since(&settings));
                     match api_auth(&fresh) {
                         Ok(auth) => shown.replace(auth),
                         Err(problem) => problems.push(Problem::error("api.tokens", 0, 0, problem.to_string())),
@@ -168,7 +175,7 @@ impl Servers {
             if let Some(Err(problem)) = tls.as_ref().map(|tls| tls.reload()) {
                 problems.push(Problem::error("listen.tls", 0, 0, problem.to_string()));
             }
-            problems
+            Reread { problems, waiting }
         }
     }
 
@@ -203,6 +210,7 @@ impl Servers {
             pause_file: self.settings.pause_file.clone(),
             facts: Arc::new(shown.facts),
             slack_socket: shown.slack_socket,
+            notices: shown.notices,
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
         let limits = ServerLimits { ..ServerLimits::default() };

@@ -1,7 +1,7 @@
 //! Slack, both ways: the notifier that posts, and the desk for what people ask for, over HTTP and Socket Mode.
 
 use super::{
-    servers,
+    servers, slack_token,
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         websocket::Dialer,
     },
     notify::slack::Slack,
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    peer::slack::{client::SlackClient, directory::Directory, seal::Seal, standing::Standing},
     source::slack::{
         answers::Answers,
         desk::Desk,
@@ -23,7 +23,7 @@ use crate::{
             line::{Line, Times},
         },
     },
-    telemetry::{metrics::Metrics, slack_socket::SocketBoard},
+    telemetry::{labels::Receiver, metrics::Metrics, notices::Notices, slack_socket::SocketBoard},
 };
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -32,9 +32,27 @@ use std::sync::Arc;
 /// What there is of Slack.
 pub struct Doors {
     pub notifier: Arc<Slack>,
+    pub callers: Callers,
     /// Where HTTP's requests go; closed without a secret that Slack signs them with.
     pub over_http: Option<Desk>,
     pub socket: Option<SocketBoard>,
+}
+
+/// Who calls Slack, each with a token of its own.
+#[derive(Clone)]
+pub struct Callers {
+    bot: Arc<SlackClient>,
+    app: Option<Arc<SlackClient>>,
+}
+
+impl Callers {
+    /// Tokens that were read anew.
+    pub fn replace_tokens(&self, fresh: &settings::Slack) {
+        self.bot.replace_token(fresh.bot_token.clone());
+        if let (Some(app), Some(token)) = (&self.app, &fresh.app_token) {
+            app.replace_token(token.clone());
+        }
+    }
 }
 
 pub fn open(
@@ -43,14 +61,27 @@ pub fn open(
     http: &Client,
     engine: &EngineHandle,
     metrics: &Metrics,
+    notices: &Notices,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Doors> {
     let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
     // Buttons are shown where a click can reach us.
     let keys = sealing_keys(slack);
     let seal = (!keys.is_empty()).then(|| Seal::new(keys));
+    let (shown, counted) = (notices.clone(), metrics.clone());
+    let standing = Arc::new(Standing::new(move |lines| {
+        counted.set_receiver_refuses(Receiver::Slack, lines.len());
+        shown.set("slack", lines);
+    }));
+    let (asking, told) = (Arc::clone(&client), Arc::clone(&standing));
+    tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
+        slack_token::watch(asking, told, stop).await;
+        Ok(())
+    });
+    let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone()).watched_by(standing);
     let mut doors = Doors {
-        notifier: Arc::new(Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone())),
+        notifier: Arc::new(notifier),
+        callers: Callers { bot: Arc::clone(&client), app: None },
         over_http: None,
         socket: None,
     };
@@ -68,8 +99,10 @@ pub fn open(
         let clock = Arc::clone(engine.clock());
         let board = SocketBoard::new(metrics.clone(), clock.now());
         doors.socket = Some(board.clone());
+        let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, token.clone()));
+        doors.callers.app = Some(Arc::clone(&client));
         let line = Arc::new(Line {
-            client: Arc::new(SlackClient::new(http.clone(), &slack.api_url, token.clone())),
+            client,
             dialer: Dialer::build(&ClientSettings::default(), SLACK_MAX_BODY)
                 .context("building the client of Slack's web socket")?,
             desk,
@@ -77,9 +110,9 @@ pub fn open(
             metrics: metrics.clone(),
             times: Times::default(),
         });
-        let counted = metrics.clone();
+        let (counted, notices) = (metrics.clone(), notices.clone());
         tasks.spawn("slack socket", Stage::Work, OnExit::Stop, |stop| async move {
-            Keeper { line, board, clock }.run(stop, || counted.panic_caught("slack socket")).await;
+            Keeper { line, board, notices, clock }.run(stop, || counted.panic_caught("slack socket")).await;
             Ok(())
         });
     }

@@ -21,6 +21,7 @@ pub const NAMES: &[&str] = &[
     "gauges",
     "slack desk",
     "slack socket",
+    "slack token",
     "connections",
 ];
 

@@ -4,6 +4,7 @@ mod closed;
 pub mod labels;
 pub mod log;
 pub mod metrics;
+pub mod notices;
 pub mod observer;
 pub mod slack_socket;
 pub mod text;

@@ -86,6 +86,7 @@ pub(super) async fn status(state: &AdminState) -> Result<Response, NotDone> {
             SlackSocket { state: shown.state.word().to_owned(), reason: shown.reason.to_owned(), since: shown.since }
         }),
         restraints: restraints.into_iter().map(|restraint| restraint.word().to_owned()).collect(),
+        attention: state.notices.lines(),
         state: known,
         text: String::new(),
     };

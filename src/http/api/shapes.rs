@@ -26,6 +26,9 @@ pub struct Status {
     /// None: Socket Mode is not set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack_socket: Option<SlackSocket>,
+    /// What somebody must look after, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<String>,
     /// None: the engine did not answer in time.
     pub state: Option<StateStatus>,
     #[serde(default, skip_serializing_if = "String::is_empty")]

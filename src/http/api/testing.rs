@@ -22,7 +22,10 @@ use crate::{
         target::{Kind, Object},
         time::{Micros, Span},
     },
-    telemetry::metrics::{Metrics, Words},
+    telemetry::{
+        metrics::{Metrics, Words},
+        notices::Notices,
+    },
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -82,6 +85,7 @@ pub(crate) fn admin(bench: &Bench, auth: ApiAuth) -> AdminState {
             peers: Vec::new(),
         }),
         slack_socket: None,
+        notices: Notices::default(),
         in_flight: InFlight::new(IN_FLIGHT_BYTES),
     }
 }

@@ -28,13 +28,13 @@ fn notifier(url: &str) -> Slack {
     Slack::new(Arc::new(client), TimeZone::UTC, None)
 }
 
-fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<External>) -> DueLetter {
+fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<Posted>) -> DueLetter {
     let receiver = Receiver::Slack { channel: "#incidents".to_owned() };
     let key = LetterKey { receiver, incident: IncidentId(incident), slot };
-    DueLetter { key, want: 7, note, card }
+    DueLetter { key, want: 7, note, external: None, card: card.map(External::Posted), page: None }
 }
 
-fn card_letter(card: Option<External>) -> DueLetter {
+fn card_letter(card: Option<Posted>) -> DueLetter {
     letter(1042, Slot::Card, None, card)
 }
 
@@ -48,9 +48,9 @@ fn note(text: &str, mentions: &[&str]) -> Option<Note> {
     })
 }
 
-fn place(told: Result<Told, Transient>) -> External {
+fn place(told: Result<Told, Transient>) -> Posted {
     match told {
-        Ok(Told::Sent { external: Some(external) }) => external,
+        Ok(Told::Sent { external: Some(External::Posted(posted)) }) => posted,
         other => panic!("not sent: {other:?}"),
     }
 }
@@ -63,7 +63,7 @@ fn transient(told: Result<Told, Transient>) -> Transient {
 async fn one_card_is_posted_once_and_then_updated_in_place() {
     let (fake, slack) = a_slack().await;
     let card = place(slack.send(&card_letter(None), &views::waiting_for_approval(), WITHIN).await);
-    assert_eq!(card, External { channel: CHANNEL.to_owned(), ts: "1772330000.000001".to_owned() });
+    assert_eq!(card, Posted { channel: CHANNEL.to_owned(), ts: "1772330000.000001".to_owned() });
     let again = place(slack.send(&card_letter(Some(card.clone())), &views::helped(), WITHIN).await);
     assert_eq!(again, card);
     assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);
@@ -100,7 +100,7 @@ async fn without_a_card_a_page_goes_to_the_channel() {
     let (fake, slack) = a_slack().await;
     let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), None);
     place(slack.send(&page, &views::handed_over(), WITHIN).await);
-    let gone = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let gone = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
     let page = letter(1042, Slot::Post(2), note("Page.", &["S0123ABC"]), Some(gone));
     place(slack.send(&page, &views::handed_over(), WITHIN).await);
     let kept = fake.kept();
@@ -112,7 +112,7 @@ async fn without_a_card_a_page_goes_to_the_channel() {
 async fn a_card_that_is_gone_is_posted_anew_once() {
     for error in ["message_not_found", "cant_update_message", "edit_window_closed"] {
         let (fake, slack) = a_slack().await;
-        let old = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        let old = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
         fake.next(Trouble::Error(error));
         let new = place(slack.send(&card_letter(Some(old.clone())), &views::acting(), WITHIN).await);
         assert_ne!(new, old);
@@ -129,13 +129,6 @@ async fn each_of_slacks_errors_is_tried_again_or_not() {
         ("request_timeout", None),
         ("team_added_to_org", None),
         ("message_limit_exceeded", None),
-        ("invalid_auth", Some("invalid_auth")),
-        ("token_revoked", Some("token_revoked")),
-        ("missing_scope", Some("missing_scope")),
-        ("channel_not_found", Some("channel_not_found")),
-        ("not_in_channel", Some("not_in_channel")),
-        ("is_archived", Some("is_archived")),
-        ("restricted_action_of_tomorrow", Some("restricted_action")),
         ("invalid_blocks", Some("invalid_blocks")),
         ("msg_blocks_too_long", Some("msg_blocks_too_long")),
         ("no_such_word_yet", Some("unknown_error")),
@@ -153,6 +146,35 @@ async fn each_of_slacks_errors_is_tried_again_or_not() {
     assert_eq!(errors::kind("invalid_auth"), (Kind::Auth, "invalid_auth"));
     assert_eq!(errors::kind("is_archived"), (Kind::Target, "is_archived"));
     assert_eq!(errors::kind("msg_too_long"), (Kind::Payload, "msg_too_long"));
+}
+
+#[tokio::test]
+async fn no_letter_is_given_up_for_the_tokens_or_the_channels_sake() {
+    for word in [
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+        "channel_not_found",
+        "not_in_channel",
+        "is_archived",
+        "restricted_action_of_tomorrow",
+    ] {
+        let (fake, slack) = a_slack().await;
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let slack = slack.watched_by(Arc::new(Standing::new(move |lines| *heard.lock().unwrap() = lines)));
+        fake.next(Trouble::Error(word));
+        let told = transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+        assert_eq!((told.reason, told.retry_after), (errors::kind(word).1, Some(SET_RIGHT)), "{word}");
+        let lines = said.lock().unwrap().clone();
+        assert!(lines.len() == 1 && lines[0].contains("wait"), "{lines:?}");
+        // Mended, and nothing was lost.
+        place(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+        assert!(said.lock().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
@@ -194,7 +216,7 @@ async fn after_a_429_slack_is_left_alone_for_as_long_as_it_asks() {
     let told = transient(slack.send(&card_letter(None), &view, WITHIN).await);
     assert!(told.retry_after.is_some_and(|wait| wait > Duration::from_secs(25)), "{told:?}");
     assert_eq!(fake.kept().calls.len(), 1, "the second never left");
-    let other = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let other = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
     let told = transient(slack.send(&card_letter(Some(other)), &view, WITHIN).await);
     assert_eq!(told.reason, "paced", "an update may be tried; only the new card has to wait");
     assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);

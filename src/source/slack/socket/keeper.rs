@@ -6,7 +6,7 @@
 use super::line::{Ended, Line, News};
 use crate::{
     engine::Clock,
-    telemetry::{labels::SlackSocket, slack_socket::SocketBoard},
+    telemetry::{labels::SlackSocket, notices::Notices, slack_socket::SocketBoard},
 };
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -32,6 +32,8 @@ const NEWS: usize = 32;
 pub struct Keeper {
     pub line: Arc<Line>,
     pub board: SocketBoard,
+    /// What somebody must set right is shown until it is.
+    pub notices: Notices,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -79,6 +81,7 @@ impl Keeper {
                         lines.ended(error.id(), Ended::Failed { reason: "panicked", wait: None }, dice());
                     }
                 },
+                () = self.line.client.token_replaced() => lines.again(),
                 () = sleep_until(lines.open_at), if lines.want_another() => {
                     let (line, news, stop) = (Arc::clone(&self.line), news.clone(), stop.clone());
                     let begun = running.spawn(async move { line.run(&news, &stop).await });
@@ -94,18 +97,24 @@ impl Keeper {
     }
 
     fn show(&self, lines: &Lines) {
-        let (state, reason) = if lines.kept.iter().any(|line| line.up_since.is_some()) {
-            (SlackSocket::Connected, "")
-        } else {
-            lines.trouble
-        };
+        let is_up = lines.kept.iter().any(|line| line.up_since.is_some());
+        let (state, reason) = if is_up { (SlackSocket::Connected, "") } else { lines.trouble };
         self.board.show(state, reason, self.clock.now());
+        self.notices.set(TOPIC, wanted(state, reason).into_iter().collect());
     }
 }
 
 impl Lines {
     fn want_another(&self) -> bool {
         !self.is_disabled && self.kept.iter().all(|line| line.leaving)
+    }
+
+    /// The settings were read anew: whatever was wrong may be right now.
+    fn again(&mut self) {
+        if self.is_disabled || self.trouble.0 == SlackSocket::Refused {
+            self.trouble = (SlackSocket::Connecting, "");
+        }
+        (self.is_disabled, self.failures, self.open_at) = (false, 0, Instant::now());
     }
 
     fn news(&mut self, id: Id, news: News) {
@@ -162,7 +171,6 @@ impl Lines {
     }
 
     fn say(&self, ended: Ended) {
-        const MEANWHILE: &str = "meanwhile clicks and /nightshift do not arrive, and `nightshift approve` works";
         match ended {
             Ended::Stopped | Ended::Left => tracing::debug!(?ended, "a connection of Slack's Socket Mode has ended"),
             Ended::Failed { reason: reason @ (PACED | "closed"), .. } => {
@@ -175,19 +183,33 @@ impl Lines {
                 "Slack's Socket Mode has too many connections for this app, 10 at most: does another nightshift, or \
                  another program, use its token? It is tried again later: {MEANWHILE}"
             ),
-            Ended::Refused(reason) => tracing::error!(
-                reason,
-                "Slack refuses slack.app_token_file: put a live app-level token (xapp-) of the bot's own app there, with \
-                 the scope connections:write (the app's Basic Information, App-Level Tokens), and restart nightshift: \
-                 {MEANWHILE}"
-            ),
             Ended::Disabled if self.is_disabled => {}
-            Ended::Disabled => tracing::error!(
-                "Socket Mode is switched off for this app in Slack, and nothing more is tried: switch it on in the app's \
-                 settings (Socket Mode) and restart nightshift, or take slack.app_token_file out of the settings and set \
-                 slack.signing_secret_file: {MEANWHILE}"
-            ),
+            Ended::Refused(_) | Ended::Disabled => {
+                let (state, reason) = match ended {
+                    Ended::Refused(reason) => (SlackSocket::Refused, reason),
+                    _ => (SlackSocket::Disabled, ""),
+                };
+                tracing::error!("{}", wanted(state, reason).unwrap_or_default());
+            }
         }
+    }
+}
+
+const TOPIC: &str = "slack socket";
+const MEANWHILE: &str = "meanwhile clicks and /nightshift do not arrive, and `nightshift approve` works";
+
+/// What somebody must set right, and how.
+fn wanted(state: SlackSocket, reason: &str) -> Option<String> {
+    match state {
+        SlackSocket::Refused => Some(format!(
+            "Slack refuses slack.app_token_file ({reason}): put a live app-level token (xapp-) of the bot's own app there, with \
+             the scope connections:write (the app's Basic Information, App-Level Tokens), and reload; {MEANWHILE}"
+        )),
+        SlackSocket::Disabled => Some(format!(
+            "Socket Mode is switched off for this app in Slack: switch it on in the app's settings (Socket Mode) and reload, \
+             or set slack.signing_secret_file in place of slack.app_token_file and restart; {MEANWHILE}"
+        )),
+        SlackSocket::Off | SlackSocket::Connecting | SlackSocket::Connected => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         stub::Stub,
     },
     source::slack::route::tests::{Room, acknowledge, directory, mutations},
-    telemetry::{labels::SlackSocket, slack_socket::SocketBoard},
+    telemetry::{labels::SlackSocket, notices::Notices, slack_socket::SocketBoard},
 };
 use futures_util::{SinkExt, StreamExt};
 use secrecy::SecretString;
@@ -209,6 +209,8 @@ struct Theirs {
     state: SocketBoard,
     stop: CancellationToken,
     running: JoinSet<()>,
+    notices: Notices,
+    client: Arc<SlackClient>,
     opens: Arc<dyn Fn() -> usize + Send + Sync>,
 }
 
@@ -268,13 +270,15 @@ async fn kept(room: &Room, app: &'static str, ping_every: Duration) -> Theirs {
     let line = Arc::new(line(room, &stub.url, times));
     let clock = Arc::clone(room.bench.handle.clock());
     let state = SocketBoard::new(room.route.metrics.clone(), clock.now());
-    let (keeper, stop) = (Keeper { line, board: state.clone(), clock }, CancellationToken::new());
+    let (notices, client) = (Notices::default(), Arc::clone(&line.client));
+    let keeper = Keeper { line, board: state.clone(), notices: notices.clone(), clock };
+    let stop = CancellationToken::new();
     running.spawn({
         let stop = stop.clone();
         async move { keeper.run(stop, || panic!("a panic of a line")).await }
     });
     let opens = Arc::new(move || stub.asked().iter().filter(|asked| asked.path == "/apps.connections.open").count());
-    Theirs { heard, say, state, stop, running, opens }
+    Theirs { heard, say, state, stop, running, notices, client, opens }
 }
 
 impl Theirs {
@@ -360,6 +364,11 @@ async fn what_is_switched_off_in_slack_is_not_tried_again() {
     assert_eq!(theirs.hears().await, (0, "farewell".to_owned()));
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!((theirs.opens)(), 1);
+    assert!(theirs.notices.lines()[0].contains("switch it on in the app's settings"), "{:?}", theirs.notices.lines());
+    // Somebody has set it right, and reloads.
+    theirs.client.replace_token(SecretString::from("xapp-1"));
+    theirs.until(SlackSocket::Connected, "").await;
+    assert_eq!(theirs.notices.lines(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -380,6 +389,9 @@ async fn the_token_of_another_app_is_refused() {
     theirs.until(SlackSocket::Refused, "another_app").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!((theirs.opens)(), 1);
+    assert!(theirs.notices.lines()[0].contains("slack.app_token_file (another_app)"), "{:?}", theirs.notices.lines());
+    theirs.client.replace_token(SecretString::from("xapp-2"));
+    theirs.until_opened(2).await;
 }
 
 #[tokio::test]
