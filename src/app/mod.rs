@@ -16,6 +16,7 @@ pub mod world;
 
 use crate::{
     config::Settings,
+    decide::policy::DEFAULT_SERVICE,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
     http::{
@@ -23,7 +24,8 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::Notifiers,
+    notify::{Notifiers, pagerduty::PagerDuty},
+    peer::pagerduty::{events::EventsClient, rest::PagerDutyApi},
     telemetry::{
         metrics::{Metrics, Words},
         notices::Notices,
@@ -157,12 +159,14 @@ impl App {
             }
             None => None,
         };
+        let (notifier, pagerduty) = pagerduty(&settings, &http);
+        notifiers.add("pagerduty", notifier);
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        let world = world::build(&settings, &abilities, &http.raw(), &journal);
+        let world = world::build(&settings, &abilities, &http.raw(), pagerduty, &journal);
         let context = driver::Context { engine: engine.clone(), world: Arc::new(world) };
         tasks.spawn("driver", Stage::Work, OnExit::Stop, |stop| async move {
             driver::run(context, async move { stop.cancelled().await }).await;
@@ -245,6 +249,18 @@ impl App {
         tracing::info!("nightshift has stopped");
         stopped.map_err(|problem| anyhow!(problem))
     }
+}
+
+/// Who pages through PagerDuty, and who asks it, where it is set up.
+fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<PagerDutyApi>) {
+    let pagerduty = &settings.pagerduty;
+    let api = pagerduty
+        .token
+        .as_ref()
+        .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
+    let keys = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone())).collect();
+    let events = EventsClient::new(http.clone(), &pagerduty.events_url);
+    (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }
 
 /// Config or rules have problems: exit code 2, all of them shown.

@@ -26,6 +26,7 @@ pub struct File {
     pub kubernetes: Option<Kubernetes>,
     pub postgres: Option<BTreeMap<String, Located<Database>>>,
     pub slack: Option<Slack>,
+    pub pagerduty: Option<PagerDuty>,
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
@@ -60,6 +61,12 @@ pub struct Tls {
 #[derive(Debug, Default, Deserialize)]
 pub struct Sources {
     pub alertmanager: Option<AlertmanagerSource>,
+    pub pagerduty: Option<PagerDutySource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDutySource {
+    pub signing_secret_file: Option<OneOrMany<Located<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,6 +107,15 @@ pub struct Slack {
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
     pub app_token_file: Option<Located<String>>,
+    pub api_url: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDuty {
+    pub routing_key_file: Option<Located<String>>,
+    pub api_token_file: Option<Located<String>>,
+    pub from: Option<Located<String>>,
+    pub events_url: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
 }
 

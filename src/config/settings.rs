@@ -52,6 +52,9 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    pub pagerduty: PagerDuty,
+    /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
+    pub pagerduty_secrets: Vec<SecretString>,
     pub alertmanager: Alertmanager,
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
@@ -156,6 +159,24 @@ pub struct Slack {
     pub api_url: String,
 }
 
+/// Without any of it nobody is paged there, and it is asked nothing.
+#[derive(Debug, Clone)]
+pub struct PagerDuty {
+    /// The integration key of the service that is paged.
+    pub routing_key: Option<SecretString>,
+    pub token: Option<PagerDutyToken>,
+    /// Base URLs without a slash at their ends.
+    pub events_url: String,
+    pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct PagerDutyToken {
+    pub token: SecretString,
+    /// A user's address, in whose name notes are written. `None`: none are.
+    pub from: Option<String>,
+}
+
 #[derive(Debug, Clone)]
 pub struct Alertmanager {
     /// Base URLs without a slash at their ends.
@@ -236,8 +257,8 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 4] =
-    ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 5] =
+    ["sources.alertmanager.", "sources.pagerduty.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -359,6 +380,7 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),

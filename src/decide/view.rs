@@ -43,6 +43,7 @@ impl State {
             title: incident.title.clone(),
             severity: incident.severity.clone(),
             rank: incident.rank,
+            ranks: u32::try_from(policy.spec.severities.len()).unwrap_or(u32::MAX),
             service: incident.service.clone(),
             runbook: incident.runbook.clone(),
             state: incident.phase.word().to_owned(),
@@ -59,6 +60,8 @@ impl State {
             steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect(),
             evidence: incident.evidence.clone(),
             pages: incident.pages,
+            pagerduty: self.peers.views_of(id),
+            page_keys: self.page_keys(id),
             posted: card.and_then(|card| self.letters.get(&card)?.external.as_ref()?.posted().cloned()),
             note: None,
         })

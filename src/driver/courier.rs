@@ -226,6 +226,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         title: "nightshift".to_owned(),
         severity: String::new(),
         rank: u32::MAX,
+        ranks: 0,
         service: None,
         runbook: None,
         state: "open".to_owned(),
@@ -242,6 +243,8 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
+        pagerduty: Vec::new(),
+        page_keys: Vec::new(),
         posted: None,
         note: None,
     }

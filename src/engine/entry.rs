@@ -122,7 +122,9 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::Barred { incident, .. }
         | Event::PageReleased { incident, .. }
         | Event::PageOwed { incident, .. }
-        | Event::PageWanted { incident, .. } => Some(*incident),
+        | Event::PageWanted { incident, .. }
+        | Event::PageSeen { incident, .. }
+        | Event::PeerJoined { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
             Some(letter.incident)
         }
@@ -152,6 +154,7 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         | Input::PolicyLoaded { .. }
         | Input::PolicyRefused { .. }
         | Input::Alert(_)
+        | Input::Peer(_)
         | Input::Confirmed { .. }
         | Input::Wake
         | Input::ClockStepped { .. }

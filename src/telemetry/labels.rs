@@ -27,7 +27,9 @@ macro_rules! closed {
 
 closed! {
     /// Who sends: alerts, or what people ask for. Slack over HTTP, and over a web socket.
-    Source { Alertmanager = "alertmanager", Slack = "slack", SlackSocket = "slack_socket" }
+    Source {
+        Alertmanager = "alertmanager", Pagerduty = "pagerduty", Slack = "slack", SlackSocket = "slack_socket",
+    }
 
     /// How Slack's Socket Mode is. Off: it is not set up. Refused: Slack does not take the app's token. Disabled: Slack
     /// has it switched off for the app.

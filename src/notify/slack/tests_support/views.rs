@@ -91,6 +91,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         title: "The web tier of claims is overloaded".to_owned(),
         severity: "P1".to_owned(),
         rank: 1,
+        ranks: 4,
         service: Some("claims".to_owned()),
         runbook: Some("https://runbooks.example/web?tab=scale&x=1".to_owned()),
         state: "open".to_owned(),
@@ -107,6 +108,8 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         steps,
         evidence: Vec::new(),
         pages: 0,
+        pagerduty: Vec::new(),
+        page_keys: Vec::new(),
         posted: None,
         note: None,
     }
