@@ -108,6 +108,7 @@ pub struct Slack {
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
     pub incident_channels: Option<Located<String>>,
+    pub app_token_file: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
 }
 

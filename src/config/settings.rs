@@ -153,10 +153,12 @@ pub struct Itself {
 pub struct Slack {
     pub channel: String,
     pub bot_token: SecretString,
-    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
+    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken over HTTP.
     pub signing_secrets: Vec<SecretString>,
     /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
     pub incident_channels: Option<Located<String>>,
+    /// Opens Socket Mode. `None`: there is no Socket Mode.
+    pub app_token: Option<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
 }

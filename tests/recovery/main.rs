@@ -20,6 +20,7 @@ mod support;
 mod acknowledged;
 mod acting;
 mod books;
+mod clicked;
 mod crash_loop;
 mod daemon;
 mod damage;

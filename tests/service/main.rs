@@ -20,6 +20,7 @@ mod following;
 mod night;
 mod people;
 mod rollback;
+mod socket;
 mod stage;
 mod storm;
 mod story;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::night::Nightshift;
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
+use crate::support::slack_socket::APP_TOKEN;
 use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
@@ -20,6 +21,7 @@ pub const WAR_ROOM: &str = "C0WARROOM";
 
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
+const APP: &str = "slack-app-token";
 const APPROVERS: &str = "approvers";
 /// ... and whose incidents have a channel of their own, where some have.
 const INCIDENT_CHANNELS: &str = "incident-channels";
@@ -183,16 +185,18 @@ impl Stage {
         let file = |name: &str| self.file(name).display().to_string();
         let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
         let [webhooks, admin] = self.ports;
-        let signing = self.file(SIGNING);
-        let signing =
-            if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
+        let door = |key: &str, name: &str| {
+            let file = self.file(name);
+            if file.exists() { format!(", {key}: {}", file.display()) } else { String::new() }
+        };
+        let doors = door("signing_secret_file", SIGNING) + &door("app_token_file", APP);
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}{channels}}}\n{approvers}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n{approvers}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
              people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
@@ -215,6 +219,12 @@ impl Stage {
     /// Incidents of these severities get a channel of their own. Before nightshift starts.
     pub fn makes_channels(&self, severities: &str) {
         std::fs::write(self.file(INCIDENT_CHANNELS), format!(", incident_channels: {severities}")).expect("written");
+    }
+
+    /// The same by Socket Mode.
+    pub fn takes_clicks_by_socket(&self, approvers: &str) {
+        write_secret(&self.file(APP), APP_TOKEN);
+        std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
     }
 
     /// What the settings name as the bot's token, from now on.

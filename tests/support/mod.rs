@@ -27,6 +27,7 @@ pub mod postgres_proxy;
 pub mod proxy;
 pub mod slack;
 pub mod slack_rules;
+pub mod slack_socket;
 pub mod stub;
 pub mod supervised;
 pub mod wait;
