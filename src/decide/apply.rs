@@ -446,6 +446,7 @@ impl State {
             }
             Event::PeerHeard { .. }
             | Event::PeerAsked { .. }
+            | Event::PeerWaits { .. }
             | Event::PeerAnswered { .. }
             | Event::PeerJoined { .. }
             | Event::PageSeen { .. } => self.peer_event(at, input, event)?,
@@ -637,7 +638,11 @@ impl State {
             rule,
             incident,
         };
+        let came = fired.group.is_some_and(|group| self.peers.came(at, group));
         self.alerts.insert(print.clone(), fired);
+        if came {
+            self.work_version += 1;
+        }
         let was_asked_about = self.confirming.remove(&print);
         if before.is_some() {
             self.clear_timer(&Timer::ForgetAlert(print.clone()));

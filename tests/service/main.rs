@@ -17,6 +17,7 @@ mod deciding;
 mod eviction;
 mod flip;
 mod night;
+mod pagerduty;
 mod people;
 mod rollback;
 mod stage;

@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::restraints::Restraints;
+use super::{pagerduty::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -41,6 +41,7 @@ pub struct Ledger {
     pub starts_of_process: u64,
     pub posts_owed: BTreeSet<u64>,
     pub posts_failed: BTreeSet<u64>,
+    pub pages: Pages,
     pub wakes: u64,
     pub restraints: Restraints,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
@@ -126,6 +127,7 @@ impl Ledger {
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
         self.restraints.follow(at, input, event);
+        self.pages.follow(at, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {

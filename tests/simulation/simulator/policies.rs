@@ -4,7 +4,7 @@ use super::{random::Random, scenario::BEGIN};
 use nightshift::{
     decide::{
         Policy,
-        policy::{Brake, Choice, CollectorSpec, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{Brake, Choice, CollectorSpec, Limit, PagerDutyUse, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
     },
     model::{
         freeze::{Freeze, Window},
@@ -61,7 +61,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
-        pagerduty: Default::default(),
+        pagerduty: PagerDutyUse { pages: true, ..PagerDutyUse::default() },
     }
 }
 
