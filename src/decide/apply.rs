@@ -519,6 +519,7 @@ impl State {
             }
             Event::PeerHeard { .. }
             | Event::PeerAsked { .. }
+            | Event::PeerWaits { .. }
             | Event::PeerAnswered { .. }
             | Event::PeerJoined { .. }
             | Event::PageSeen { .. } => self.peer_event(at, input, event)?,
@@ -728,9 +729,13 @@ impl State {
             incident,
             silenced: false,
         };
+        let came = fired.group.is_some_and(|group| self.peers.came(at, group));
         self.alerts.insert(print.clone(), fired);
         if let Some(incident) = incident {
             self.escalation_goes_on(incident, at);
+        }
+        if came {
+            self.work_version += 1;
         }
         let was_asked_about = self.confirming.remove(&print);
         if before.is_some() {

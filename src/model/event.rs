@@ -422,6 +422,11 @@ pub enum Event {
     PeerAsked {
         peer: String,
     },
+    /// Its keys are those of a group of which nothing fires yet: perhaps the alert is only later than its page.
+    PeerWaits {
+        peer: String,
+        until: Micros,
+    },
     PeerAnswered {
         peer: String,
     },

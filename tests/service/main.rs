@@ -18,6 +18,7 @@ mod eviction;
 mod flip;
 mod following;
 mod night;
+mod pagerduty;
 mod people;
 mod rollback;
 mod socket;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::night::Nightshift;
+use crate::support::pagerduty::{self, API_TOKEN, FROM, PagerDuty};
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
 use crate::support::slack_socket::APP_TOKEN;
@@ -25,6 +26,7 @@ const APP: &str = "slack-app-token";
 const APPROVERS: &str = "approvers";
 /// ... and whose incidents have a channel of their own, where some have.
 const INCIDENT_CHANNELS: &str = "incident-channels";
+const PAGERDUTY: &str = "pagerduty";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -111,11 +113,17 @@ impl Stage {
     }
 
     pub async fn with_alertmanagers(name: &str, count: usize) -> Self {
+        Self::with_routes(name, count, "", "").await
+    }
+
+    /// With these routes and receivers in Alertmanager's configuration, beside nightshift's.
+    pub async fn with_routes(name: &str, count: usize, routes: &str, receivers: &str) -> Self {
         let namespace = ControlPlane::shared().await.namespace(name).await;
         let ports = [quiet_port(), quiet_port()];
         let config = format!(
-            "route: {{receiver: nightshift, group_wait: 0s, group_interval: 1s, repeat_interval: 5m}}\n\
-             receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{}/webhooks/alertmanager\n",
+            "route:\n  receiver: nightshift\n  group_wait: 0s\n  group_interval: 1s\n  repeat_interval: 5m\n{routes}\
+             receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{}/webhooks/alertmanager\n\
+             {receivers}",
             ports[0]
         );
         let mut alertmanagers = Vec::new();
@@ -192,11 +200,12 @@ impl Stage {
         let doors = door("signing_secret_file", SIGNING) + &door("app_token_file", APP);
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
+        let pagerduty = std::fs::read_to_string(self.file(PAGERDUTY)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n{approvers}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n{approvers}{pagerduty}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
              people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
@@ -232,7 +241,25 @@ impl Stage {
         write_secret(&self.file("slack-token"), token);
     }
 
-    /// `http://127.0.0.1:PORT`, where Slack's clicks come in.
+    /// Pages through PagerDuty and takes its webhooks, from now on. Before nightshift starts.
+    pub fn takes_pages(&self, pagerduty: &PagerDuty, routing_key: &str) {
+        let file = |name: &str, secret: &str| {
+            write_secret(&self.file(name), secret);
+            self.file(name).display().to_string()
+        };
+        let settings = format!(
+            "pagerduty: {{routing_key_file: {}, api_token_file: {}, from: {FROM}, events_url: '{url}', api_url: '{url}'}}\n\
+             sources: {{pagerduty: {{signing_secret_file: {}}}}}\n",
+            file("routing-key", routing_key),
+            file("api-token", API_TOKEN),
+            file("webhook-secret", pagerduty::SIGNING_SECRET),
+            url = pagerduty.url(),
+        );
+        std::fs::write(self.file(PAGERDUTY), settings).expect("written");
+        pagerduty.tells(&self.door());
+    }
+
+    /// `http://127.0.0.1:PORT`, where Slack's clicks and PagerDuty's webhooks come in.
     pub fn door(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
     }

@@ -10,6 +10,7 @@ mod model;
 mod nature;
 mod objects;
 mod oracle;
+mod pagerduty;
 mod pods;
 mod policies;
 mod process;

@@ -5,8 +5,8 @@ use nightshift::{
     decide::{
         Policy,
         policy::{
-            Brake, Choice, CollectorSpec, Escalation, Level, Limit, Person, PolicySpec, Rule, RungSpec, Severity,
-            TargetSpec,
+            Brake, Choice, CollectorSpec, Escalation, Level, Limit, PagerDutyUse, Person, PolicySpec, Rule, RungSpec,
+            Severity, TargetSpec,
         },
     },
     model::{
@@ -70,7 +70,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         incident_channels: if random.chance(30) { vec!["P0".to_owned()] } else { Vec::new() },
         security_channel: Some("#security".to_owned()),
         approvers: BTreeMap::new(),
-        pagerduty: Default::default(),
+        pagerduty: PagerDutyUse { pages: true, ..PagerDutyUse::default() },
     }
 }
 

@@ -54,6 +54,7 @@ pub async fn begin(shared: &Shared) -> Result<Process, String> {
     let world = ModelWorld { shared: Arc::clone(shared), process: number };
     let mut notifiers = Notifiers::default();
     notifiers.add("slack", Arc::new(world.clone()));
+    notifiers.add("pagerduty", Arc::new(world.clone()));
     let context = Context { engine: handle.clone(), world: Arc::new(world) };
     let stop = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
