@@ -21,8 +21,11 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, slack::Slack},
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    notify::{Notifiers, slack::Slack, statuspage::Statuspage},
+    peer::{
+        slack::{client::SlackClient, directory::Directory, seal::Seal},
+        statuspage::client::StatuspageClient,
+    },
     source::slack::{answers::Answers, desk::Desk},
     telemetry::{
         metrics::{Metrics, Words},
@@ -165,6 +168,11 @@ impl App {
                 desk = Some(door);
             }
             notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
+        }
+        if let Some(page) = &settings.statuspage {
+            let client = StatuspageClient::new(http.clone(), &page.api_url, &page.page, page.api_key.clone());
+            let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
+            notifiers.add("statuspage", Arc::new(Statuspage::new(Arc::new(client), ids, page.notify_subscribers)));
         }
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {

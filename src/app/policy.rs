@@ -2,13 +2,13 @@
 
 use super::world::Abilities;
 use crate::{
-    config::{Settings, settings::RulesFrom},
+    config::{Settings, settings::RulesFrom, statuspage::sentences},
     decide::{
         Policy,
         policy::{Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
-    rules,
+    rules::{self, StatusComponent, Statuspages},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,6 +33,7 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         alertmanager: true,
         prometheus: true,
         slack_channel: Some("#any"),
+        statuspage: Statuspages::NotKnown,
         timezone: "UTC",
         lost_after: Span::ZERO,
         unclean_starts: 0,
@@ -49,6 +50,11 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
+    let components = components(settings)?;
+    let statuspage = match &settings.statuspage {
+        Some(page) => Statuspages::SetUp { publish: page.publish, components: &components },
+        None => Statuspages::NotSetUp,
+    };
     let loaded = rules::load(
         &settings.rules.clone().into(),
         &rules::Context {
@@ -59,6 +65,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
+            statuspage,
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
             unclean_starts: settings.unclean_starts,
@@ -73,6 +80,21 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         warnings.extend(without_a_cluster(&policy, loaded.files.first().map_or("rules", String::as_str)));
     }
     Ok(LoadedPolicy { policy: Arc::new(policy), warnings, files: loaded.files })
+}
+
+/// What the owners of the status page's components wrote, read anew with the rules.
+fn components(settings: &Settings) -> Result<BTreeMap<String, StatusComponent>, Vec<Problem>> {
+    let mut components = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, component) in settings.statuspage.iter().flat_map(|page| &page.components) {
+        match sentences(&component.sentences_file) {
+            Ok(sentences) => {
+                components.insert(name.clone(), StatusComponent { sentences, shows: component.shows.clone() });
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(components) } else { Err(problems) }
 }
 
 /// Rules that would act on Kubernetes, and nothing says where it is: they will hand over to people each time.

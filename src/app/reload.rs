@@ -52,6 +52,10 @@ impl Reload {
             Ok(loaded) if problems.is_empty() => self.take(loaded, by).await,
             Ok(_) => self.keep(problems, by).await,
             Err(more) => {
+                // A file that both read is told once.
+                let told = problems.len();
+                let new = |problem: &Problem| !problems.iter().take(told).any(|known| known == problem);
+                let more: Vec<Problem> = more.into_iter().filter(new).collect();
                 problems.extend(more);
                 self.keep(problems, by).await
             }

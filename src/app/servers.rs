@@ -95,6 +95,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (!settings.databases.is_empty(), "postgres"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
+        (settings.statuspage.is_some(), "statuspage"),
     ];
     peers.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect()
 }

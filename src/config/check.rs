@@ -115,6 +115,7 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            statuspage: self.statuspage(file.statuspage.unwrap_or_default()),
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,

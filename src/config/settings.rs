@@ -6,11 +6,15 @@ use super::{
     check,
     file::File,
     layers::{self, Flag},
-    node::{Kind, Node},
+    node::{Kind, Node, Place},
     typed,
     yaml::{self, Located},
 };
-use crate::model::{problem::Problem, time::Span};
+use crate::model::{
+    problem::Problem,
+    public::{ComponentStatus, Publish},
+    time::Span,
+};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use std::{
@@ -50,6 +54,8 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    /// `None`: customers are told nothing.
+    pub statuspage: Option<Statuspage>,
     pub alertmanager: Alertmanager,
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
@@ -150,6 +156,29 @@ pub struct Slack {
     pub signing_secrets: Vec<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Statuspage {
+    pub api_key: SecretString,
+    pub page: String,
+    /// Without a slash at its end.
+    pub api_url: String,
+    pub publish: Publish,
+    /// Whether the service mails its subscribers when an incident begins and when it is over.
+    pub notify_subscribers: bool,
+    /// By name, as rules name them.
+    pub components: BTreeMap<String, StatusComponent>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub id: String,
+    /// It can be read, and is right: see [`super::statuspage::sentences`].
+    pub sentences_file: PathBuf,
+    /// One severity or a range, in the words of the rules, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -298,7 +327,7 @@ mod tests {
         assert!(matches!(&settings.journal, Journal::Sqlite(path) if path == Path::new("nightshift.db")));
         assert_eq!(settings.journal_keep, Span::hours(90 * 24));
         assert!(settings.listen.webhooks.ip().is_loopback() && settings.listen.admin.ip().is_loopback());
-        assert!(settings.slack.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
+        assert!(settings.slack.is_none() && settings.statuspage.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
         assert!(!settings.alertmanager_source.authenticates());
         assert_eq!(settings.alertmanager.lost_after, Span::minutes(30));
     }
@@ -319,6 +348,7 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("statuspage", file.statuspage.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),

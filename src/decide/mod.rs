@@ -2,7 +2,8 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`view`] shows the state to people.
+//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, `public` what customers are told, [`view`] shows the
+//! state to people.
 
 pub mod alert;
 pub mod apply;
@@ -17,6 +18,7 @@ mod locks;
 mod packed;
 pub mod people;
 pub mod policy;
+mod public;
 pub mod records;
 pub mod state;
 pub mod step;
@@ -41,6 +43,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     let mut decider = Decider { policy, state, input, now, events: Vec::new(), touched: BTreeSet::new() };
     decider.answer()?;
     decider.admit()?;
+    decider.owe_status()?;
     decider.owe_cards()?;
     Ok(decider.events)
 }

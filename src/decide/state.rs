@@ -14,11 +14,12 @@ use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, Receiver, Slot},
+    letter::{External, LetterKey, Note, PublicStatus, Receiver, Slot},
     observation::{Ended, Facts},
     pairs,
     person::SlackPerson,
     plan::Plan,
+    public::ComponentStatus,
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Phase, Purpose},
@@ -71,6 +72,8 @@ pub struct State {
     pub(super) owed: BTreeSet<LetterKey>,
     /// Those of them that wake people.
     pub(super) pages_owed: BTreeSet<LetterKey>,
+    /// What customers are told, by component of the status page.
+    pub(super) publications: BTreeMap<String, Publication>,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -241,6 +244,20 @@ pub(super) struct Letter {
     pub told: u64,
     pub note: Option<Note>,
     pub external: Option<External>,
+}
+
+/// One incident on the status page, of one component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Publication {
+    /// Its letter is what is published.
+    pub incident: IncidentId,
+    /// Those that it is about; it is over with the last of them.
+    pub members: BTreeSet<IncidentId>,
+    pub status: PublicStatus,
+    pub shows: ComponentStatus,
+    /// Nobody has let it out yet.
+    pub waits: bool,
+    pub published_by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

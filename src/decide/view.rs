@@ -8,8 +8,9 @@ use super::{
 use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
-    letter::{LetterKey, Slot},
+    letter::{LetterKey, Receiver, Slot},
     mode::Mode,
+    public::PublicView,
     step::{Phase, Purpose},
     time::Micros,
     view::{ALERTS_SHOWN, AlertView, IncidentView, StepView},
@@ -45,7 +46,29 @@ impl State {
             evidence: incident.evidence.clone(),
             pages: incident.pages,
             posted: card.and_then(|card| self.letters.get(&card)?.external.as_ref()?.posted().cloned()),
+            public: self.public_view(policy, id),
             note: None,
+        })
+    }
+
+    fn public_view(&self, policy: &Policy, id: IncidentId) -> Option<PublicView> {
+        let (component, publication) = self.published_on(id)?;
+        let incident = publication.incident;
+        let letter =
+            LetterKey { receiver: Receiver::Statuspage { component: component.clone() }, incident, slot: Slot::Card };
+        let told = self.letters.get(&letter).and_then(|letter| letter.external.as_ref()?.published());
+        let page = policy.spec.statuspage.as_ref();
+        let sentences = page.and_then(|page| page.components.get(component)).map(|known| &known.sentences);
+        Some(PublicView {
+            component: component.clone(),
+            incident,
+            status: publication.status,
+            shows: publication.shows,
+            waits: publication.waits,
+            published_by: publication.published_by.clone(),
+            told: told.map(|told| told.status),
+            title: sentences.map(|known| known.title.clone()).unwrap_or_default(),
+            sentence: sentences.map(|known| known.of(publication.status).to_owned()).unwrap_or_default(),
         })
     }
 

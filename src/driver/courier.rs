@@ -231,6 +231,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         evidence: Vec::new(),
         pages: 0,
         posted: None,
+        public: None,
         note: None,
     }
 }

@@ -57,6 +57,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         evidence: Vec::new(),
         remediate: remediate.into_iter().collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 
@@ -86,6 +87,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         asks_prometheus: false,
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
+        statuspage: None,
     };
     Arc::new(Policy::new(spec).unwrap())
 }

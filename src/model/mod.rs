@@ -17,6 +17,7 @@ pub mod pairs;
 pub mod person;
 pub mod plan;
 pub mod problem;
+pub mod public;
 pub mod reason;
 pub mod rung;
 pub mod step;

@@ -3,6 +3,7 @@
 use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{Note, Posted},
+    public::PublicView,
     reason::Reason,
     step::GuardLine,
     time::Micros,
@@ -42,6 +43,9 @@ pub struct IncidentView {
     pub pages: u32,
     /// Where its message is in Slack.
     pub posted: Option<Posted>,
+    /// What customers are told of it, if it concerns them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicView>,
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,

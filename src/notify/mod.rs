@@ -6,6 +6,7 @@
 pub mod message;
 pub mod plain;
 pub mod slack;
+pub mod statuspage;
 
 use crate::{
     action::Boxed,

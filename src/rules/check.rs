@@ -6,7 +6,7 @@
 use super::{
     Context, Loaded,
     file::{File, Named, Rule},
-    ladder, reach, restraints,
+    ladder, public, reach, restraints,
     sections::{self, Defaults},
     targets,
 };
@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{self, PolicySpec, TargetSpec},
+    decide::policy::{self, PolicySpec, Severity, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -184,6 +184,8 @@ pub(super) struct Known<'a> {
     pub defaults: Defaults,
     /// Canonical names by every lower-case name and alias. None: they are not known, and nobody is blamed.
     pub severities: Option<BTreeMap<String, String>>,
+    /// The same, most severe first.
+    pub listed: Option<&'a [Severity]>,
     /// None: listed, but wrong.
     pub targets: BTreeMap<&'a str, Option<TargetSpec>>,
     /// A target that is not here may stand in a file that could not be read.
@@ -223,6 +225,7 @@ impl Check<'_> {
         let known = Known {
             defaults,
             severities: severities.as_ref().map(|all| sections::words(all)),
+            listed: severities.as_deref(),
             incomplete: written.incomplete,
             targets,
         };
@@ -253,6 +256,7 @@ impl Check<'_> {
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
+            statuspage: public::page(self, severities.as_deref()),
             severities: severities.unwrap_or_default(),
         }
     }

@@ -9,6 +9,7 @@ mod check;
 pub mod file;
 mod files;
 mod ladder;
+mod public;
 mod reach;
 mod restraints;
 pub mod schema;
@@ -19,9 +20,18 @@ mod tests;
 
 use crate::{
     action::Registry,
-    config::settings::{Approvers, RulesFrom},
+    config::{
+        settings::{Approvers, RulesFrom},
+        yaml::Located,
+    },
     decide::policy::PolicySpec,
-    model::{mode::Mode, problem::Problem, target::Object, time::Span},
+    model::{
+        mode::Mode,
+        problem::Problem,
+        public::{ComponentStatus, Publish, Sentences},
+        target::Object,
+        time::Span,
+    },
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -65,6 +75,7 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    pub statuspage: Statuspages<'a>,
     /// IANA name.
     pub timezone: &'a str,
     pub lost_after: Span,
@@ -75,6 +86,23 @@ pub struct Context<'a> {
     pub databases: Option<&'a [&'a str]>,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
+}
+
+/// The status page of the settings.
+#[derive(Clone, Copy)]
+pub enum Statuspages<'a> {
+    /// Nobody is blamed for a name.
+    NotKnown,
+    NotSetUp,
+    SetUp { publish: Publish, components: &'a BTreeMap<String, StatusComponent> },
+}
+
+/// One component of it, with what its owner wrote.
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub sentences: Sentences,
+    /// One severity or a range, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
 }
 
 /// Rules that may be used.

@@ -93,6 +93,7 @@ pub fn spec() -> PolicySpec {
         asks_prometheus: true,
         slack_channel: Some("#incidents".into()),
         approvers: BTreeMap::new(),
+        statuspage: None,
     }
 }
 
@@ -115,6 +116,7 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         evidence: Vec::new(),
         remediate: targets.iter().map(|target| rung(target)).collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod flipping;
 pub(in crate::decide) mod harness;
 mod leasing;
 mod people;
+mod public;
 mod restrained;
 mod rollback;
 mod storms;

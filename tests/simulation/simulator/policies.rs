@@ -61,6 +61,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
+        statuspage: None,
     }
 }
 
@@ -170,6 +171,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
         },
         remediate,
         slack_channel: random.chance(20).then(|| "#others".to_owned()),
+        statuspage: None,
     }
 }
 

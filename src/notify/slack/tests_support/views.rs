@@ -108,6 +108,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         evidence: Vec::new(),
         pages: 0,
         posted: None,
+        public: None,
         note: None,
     }
 }
