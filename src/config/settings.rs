@@ -327,7 +327,12 @@ mod tests {
         assert!(matches!(&settings.journal, Journal::Sqlite(path) if path == Path::new("nightshift.db")));
         assert_eq!(settings.journal_keep, Span::hours(90 * 24));
         assert!(settings.listen.webhooks.ip().is_loopback() && settings.listen.admin.ip().is_loopback());
-        assert!(settings.slack.is_none() && settings.statuspage.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
+        assert!(
+            settings.slack.is_none()
+                && settings.statuspage.is_none()
+                && settings.tokens.is_empty()
+                && settings.people.is_empty()
+        );
         assert!(!settings.alertmanager_source.authenticates());
         assert_eq!(settings.alertmanager.lost_after, Span::minutes(30));
     }

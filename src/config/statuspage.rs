@@ -42,7 +42,9 @@ impl Check {
                 (None, None, Some(place)) => {
                     Some((place, "statuspage.components needs statuspage.page and statuspage.api_key_file"))
                 }
-                (Some(page), Some(_), None) => Some((&page.place, "statuspage has no components: nothing is published")),
+                (Some(page), Some(_), None) => {
+                    Some((&page.place, "statuspage has no components: nothing is published"))
+                }
                 (Some(_), Some(_), Some(_)) | (None, None, None) => None,
             };
             self.problems.extend(lacks.map(|(place, what)| place.error(what)));
@@ -126,7 +128,8 @@ impl Check {
         if !right {
             let shown = crate::telemetry::text::shortened(&id.value, 60);
             let what = format!("`{shown}` is not the id of {of}");
-            self.problems.push(id.error(what).hint("as the service shows it: letters and digits, such as 8kbf7d35c070"));
+            self.problems
+                .push(id.error(what).hint("as the service shows it: letters and digits, such as 8kbf7d35c070"));
         }
     }
 }
@@ -210,7 +213,9 @@ mod tests {
     #[test]
     fn a_sentence_that_lacks_is_too_long_or_waits_to_be_filled_in_is_told() {
         let long = "x".repeat(256);
-        let text = format!("title: '{long}'\ninvestigating: ' '\nidentified: We know {{{{ cause }}}}.\nmonitoring: It is better.\nresolvd: Done.\n");
+        let text = format!(
+            "title: '{long}'\ninvestigating: ' '\nidentified: We know {{{{ cause }}}}.\nmonitoring: It is better.\nresolvd: Done.\n"
+        );
         let missing = told(&text);
         assert_eq!(missing.len(), 2, "{missing:?}");
         assert!(missing[1].contains("unknown key `resolvd`") && missing[1].contains("did you mean `resolved`?"));
@@ -224,9 +229,14 @@ mod tests {
             ]
         );
         let sentence = "y".repeat(25_000);
-        let text = |sentence: &str| format!("title: a\ninvestigating: b\nidentified: c\nmonitoring: d\nresolved: {sentence}\n");
+        let text = |sentence: &str| {
+            format!("title: a\ninvestigating: b\nidentified: c\nmonitoring: d\nresolved: {sentence}\n")
+        };
         assert!(read("s.yaml", &text(&sentence)).is_ok());
         assert_eq!(told(&text(&format!("{sentence}y"))).len(), 1);
-        assert_eq!(told(&text("e").replace("title: a", "title: \"a\\nb\"")), ["s.yaml:1:8: error: a title is one line"]);
+        assert_eq!(
+            told(&text("e").replace("title: a", "title: \"a\\nb\"")),
+            ["s.yaml:1:8: error: a title is one line"]
+        );
     }
 }

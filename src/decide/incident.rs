@@ -136,7 +136,9 @@ impl Decider<'_> {
         let locked = self.state.locks.values().any(|lock| lock.incident == id);
         let closed = self.is_closed_while_it_fires(id);
         let published = self.state.leads_a_publication(id);
-        if leased || owed || locked || closed || published || !self.state.live_steps_of(id).is_empty() {
+        let paged = self.state.pages_of(id).any(|(_, page)| page.ours && page.is_open());
+        let is_live = !self.state.live_steps_of(id).is_empty();
+        if leased || owed || locked || closed || published || paged || is_live {
             let forget_at = self.now + Span::hours(1);
             return self.emit(Event::IncidentKept { incident: id, forget_at });
         }

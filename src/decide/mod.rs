@@ -2,8 +2,8 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, `public` what customers are told, [`view`] shows the
-//! state to people.
+//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`paging`] those to PagerDuty, `public` what customers
+//! are told, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
@@ -14,8 +14,11 @@ pub mod guard;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
+pub mod letters;
 mod locks;
 mod packed;
+pub mod pages;
+pub mod paging;
 pub mod people;
 pub mod policy;
 mod public;
@@ -44,6 +47,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     decider.answer()?;
     decider.admit()?;
     decider.owe_status()?;
+    decider.owe_pages()?;
     decider.owe_cards()?;
     Ok(decider.events)
 }

@@ -50,7 +50,14 @@ impl Decider<'_> {
             return Ok(());
         }
         let Publication { incident, status, shows, waits, .. } = now;
-        let due = Event::StatusDue { component: component.clone(), incident, joined: joins.then_some(id), status, shows, waits };
+        let due = Event::StatusDue {
+            component: component.clone(),
+            incident,
+            joined: joins.then_some(id),
+            status,
+            shows,
+            waits,
+        };
         self.emit(due)?;
         if joins && before.is_some() {
             self.post(id, format!("Status page: {component} is published with incident {incident}."))?;
@@ -59,7 +66,10 @@ impl Decider<'_> {
             return self.owe_publication(component, incident);
         }
         if before.is_none() {
-            self.post(id, format!("Status page: {component} waits to be published. To do it: nightshift publish {id}"))?;
+            self.post(
+                id,
+                format!("Status page: {component} waits to be published. To do it: nightshift publish {id}"),
+            )?;
         }
         // Its message shows what would be published.
         self.touched.insert(incident);
@@ -216,7 +226,8 @@ impl State {
     /// What is due of a component. Of what nobody published and is over nothing is left.
     pub(super) fn status_due(&mut self, component: &str, due: Publication, joined: Option<IncidentId>) {
         let Publication { incident, status, shows, waits, .. } = due;
-        let known = self.publications.entry(component.to_owned()).or_insert_with(|| Publication::begun(incident, waits));
+        let known =
+            self.publications.entry(component.to_owned()).or_insert_with(|| Publication::begun(incident, waits));
         (known.status, known.shows) = (status, shows);
         known.members.extend(joined);
         if status == PublicStatus::Resolved && known.waits {

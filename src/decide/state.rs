@@ -6,16 +6,18 @@ use super::{
     Policy,
     fleet::Fleet,
     packed::Packed,
+    pages::Page,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
 };
 use crate::model::{
-    alert::{Alert, Status},
+    alert::{Alert, Source, Status},
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, PublicStatus, Receiver, Slot},
+    letter::{External, LetterKey, Note, PublicStatus, Receiver},
     observation::{Ended, Facts},
+    page::DedupKey,
     pairs,
     person::SlackPerson,
     plan::Plan,
@@ -53,6 +55,9 @@ pub struct State {
     pub(super) last_incident: u64,
     pub(super) last_post: u64,
     pub(super) last_wish: u64,
+    pub(super) last_page: u32,
+    /// Tells this journal from every other: its first start.
+    pub(super) identity: String,
     pub(super) alerts: BTreeMap<Fingerprint, AlertState>,
     pub(super) confirming: BTreeSet<Fingerprint>,
     pub(super) incidents: BTreeMap<IncidentId, Incident>,
@@ -74,6 +79,9 @@ pub struct State {
     pub(super) pages_owed: BTreeSet<LetterKey>,
     /// What customers are told, by component of the status page.
     pub(super) publications: BTreeMap<String, Publication>,
+    /// What PagerDuty was told of an incident, or has of it: a page by its number.
+    #[serde(with = "pairs")]
+    pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -114,6 +122,9 @@ pub(super) enum Held {
 pub(super) struct AlertState {
     pub held: Held,
     pub doubtful: bool,
+    pub source: Source,
+    /// Of the group that Alertmanager sent it in.
+    pub group: Option<DedupKey>,
     pub starts_at: Micros,
     pub ends_at: Option<Micros>,
     /// When this firing was first seen: `for` counts from here.
@@ -300,20 +311,6 @@ pub struct PauseView {
     pub since: Micros,
 }
 
-/// A letter that is due, with everything that the courier needs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DueLetter {
-    pub key: LetterKey,
-    /// The wish's number: goes back in `Told { up_to }`.
-    pub want: u64,
-    /// For a post: what it says. For the card: None (render the view).
-    pub note: Option<Note>,
-    /// What the receiver holds under this very letter, once it was sent.
-    pub external: Option<External>,
-    /// Where the receiver has the incident's card: a post goes into its thread.
-    pub card: Option<External>,
-}
-
 /// Counts for metrics and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -336,6 +333,8 @@ pub struct Counts {
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
 }
+
+pub use super::letters::DueLetter;
 
 impl State {
     /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
@@ -369,38 +368,6 @@ impl State {
     #[must_use]
     pub fn letters_version(&self) -> u64 {
         self.letters_version
-    }
-
-    /// The first owed letter of each (receiver, incident), at most `most`: its card before its posts, posts in order.
-    /// Incidents that owe a page go first.
-    #[must_use]
-    pub fn letters_due(&self, most: usize) -> Vec<DueLetter> {
-        let of = |key: &LetterKey| (key.receiver.clone(), key.incident);
-        let first_of = |page: &LetterKey| {
-            let first = LetterKey { slot: Slot::Card, ..page.clone() };
-            self.owed.range(first..).next()
-        };
-        let urgent = self.pages_owed.iter().filter_map(first_of);
-        let mut chosen = BTreeSet::new();
-        let mut due: Vec<DueLetter> = Vec::new();
-        for key in urgent.chain(&self.owed) {
-            if due.len() >= most {
-                break;
-            }
-            if !chosen.insert(of(key)) {
-                continue;
-            }
-            let Some(letter) = self.letters.get(key) else { continue };
-            let card = LetterKey { slot: Slot::Card, ..key.clone() };
-            due.push(DueLetter {
-                key: key.clone(),
-                want: letter.want,
-                note: letter.note.clone(),
-                external: letter.external.clone(),
-                card: self.letters.get(&card).and_then(|card| card.external.clone()),
-            });
-        }
-        due
     }
 
     #[must_use]

@@ -120,9 +120,11 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::LadderBegan { incident, .. }
         | Event::LadderEnded { incident, .. }
         | Event::Barred { incident, .. }
+        | Event::PageReleased { incident, .. }
+        | Event::PageOwed { incident, .. }
+        | Event::PageWanted { incident, .. }
         | Event::StatusDue { incident, .. }
-        | Event::StatusPublished { incident, .. }
-        | Event::PageReleased { incident, .. } => Some(*incident),
+        | Event::StatusPublished { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
             Some(letter.incident)
         }

@@ -69,6 +69,9 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             Event::LetterFailed { letter, reason } if matches!(letter.receiver, Receiver::Statuspage { .. }) => {
                 error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "customers were not told");
             }
+            Event::LetterFailed { letter, reason } if letter.is_page() => {
+                error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page for good");
+            }
             Event::LetterFailed { letter, reason } => {
                 warn!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "a letter was refused for good");
             }

@@ -88,6 +88,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
         statuspage: None,
+        pagerduty: Default::default(),
     };
     Arc::new(Policy::new(spec).unwrap())
 }

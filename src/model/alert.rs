@@ -11,6 +11,8 @@ pub type Labels = BTreeMap<String, String>;
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     Alertmanager,
+    #[serde(rename = "pagerduty")]
+    PagerDuty,
 }
 
 impl Source {
@@ -18,6 +20,7 @@ impl Source {
     pub fn word(self) -> &'static str {
         match self {
             Source::Alertmanager => "alertmanager",
+            Source::PagerDuty => "pagerduty",
         }
     }
 }

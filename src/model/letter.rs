@@ -84,6 +84,14 @@ pub struct LetterKey {
     pub slot: Slot,
 }
 
+impl LetterKey {
+    /// A page in PagerDuty: it waits for no other letter.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        matches!(self.slot, Slot::Page(_))
+    }
+}
+
 /// What a post says, in plain text: the notifier escapes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {

@@ -277,7 +277,10 @@ fn status_page(view: &IncidentView) -> Vec<Part> {
         says.push(word(format!(" · waits to be published as {status}, {shows}: ")));
         says.push(value(&format!("nightshift publish {}", view.id)));
         let title = line(&public.title, HEADLINE);
-        return vec![Part::Lines(vec![says]), Part::Sentence(format!("“{title}: {}”", line(&public.sentence, SENTENCE)))];
+        return vec![
+            Part::Lines(vec![says]),
+            Part::Sentence(format!("“{title}: {}”", line(&public.sentence, SENTENCE))),
+        ];
     }
     says.push(word(match public.told {
         Some(told) => format!(" · customers read: {}", told.word()),

@@ -257,6 +257,7 @@ impl Check<'_> {
             slack_channel: self.context.slack_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
             statuspage: public::page(self, severities.as_deref()),
+            pagerduty: self.context.pagerduty.cloned().unwrap_or_default(),
             severities: severities.unwrap_or_default(),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
         settings::{Approvers, RulesFrom},
         yaml::Located,
     },
-    decide::policy::PolicySpec,
+    decide::policy::{PagerDutyUse, PolicySpec},
     model::{
         mode::Mode,
         problem::Problem,
@@ -76,6 +76,8 @@ pub struct Context<'a> {
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
     pub statuspage: Statuspages<'a>,
+    /// None: it is not set up.
+    pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.
     pub timezone: &'a str,
     pub lost_after: Span,
@@ -94,7 +96,10 @@ pub enum Statuspages<'a> {
     /// Nobody is blamed for a name.
     NotKnown,
     NotSetUp,
-    SetUp { publish: Publish, components: &'a BTreeMap<String, StatusComponent> },
+    SetUp {
+        publish: Publish,
+        components: &'a BTreeMap<String, StatusComponent>,
+    },
 }
 
 /// One component of it, with what its owner wrote.

@@ -3,8 +3,7 @@
 use super::{
     Statuspages,
     check::{Check, Known},
-    file,
-    sections,
+    file, sections,
 };
 use crate::{
     config::yaml::Located,

@@ -105,6 +105,7 @@ impl World {
                 Some(components) => Statuspages::SetUp { publish: Publish::Draft, components },
                 None => Statuspages::NotSetUp,
             },
+            pagerduty: None,
             timezone: "UTC",
             unclean_starts: 0,
             lost_after: Span::minutes(30),

@@ -24,6 +24,7 @@ fn said(source: &RulesSource) -> Vec<String> {
         prometheus: false,
         slack_channel: None,
         statuspage: Statuspages::NotSetUp,
+        pagerduty: None,
         timezone: "UTC",
         unclean_starts: 3,
         lost_after: Span::minutes(30),

@@ -94,6 +94,7 @@ pub fn spec() -> PolicySpec {
         slack_channel: Some("#incidents".into()),
         approvers: BTreeMap::new(),
         statuspage: None,
+        pagerduty: Default::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 use super::harness::Story;
 use crate::{
     decide::{
+        letters::DueLetter,
         policy::{Component, PolicySpec, StatusPage, Wish},
-        state::DueLetter,
     },
     model::{
         alert::Status,
@@ -207,7 +207,11 @@ fn two_incidents_of_a_component_are_one_for_customers() {
     story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
     brings(&mut story);
     story.after(Span::minutes(1)).fires("ApiIsSlow");
-    assert_eq!(brings(&mut story), Some((1, Identified, MajorOutage)), "the most severe counts, and it never goes back");
+    assert_eq!(
+        brings(&mut story),
+        Some((1, Identified, MajorOutage)),
+        "the most severe counts, and it never goes back"
+    );
     assert!(story.posts().contains(&"Status page: claims is published with incident 1.".to_owned()));
     story.after(Span::minutes(1)).resolves("WebIsSlow");
     story.after(Span::minutes(11));
@@ -268,7 +272,9 @@ fn a_draft_waits_for_one_tap_and_then_follows_by_itself() {
     assert_eq!(due(&story), None);
     let public = shown(&story, 1).unwrap();
     assert!(public.waits && public.sentence == sentences().investigating);
-    assert!(story.posts().contains(&"Status page: claims waits to be published. To do it: nightshift publish 1".into()));
+    assert!(
+        story.posts().contains(&"Status page: claims waits to be published. To do it: nightshift publish 1".into())
+    );
     story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
     assert_eq!(due(&story), None);
     let events = story.command("bob", Command::Publish { incident: IncidentId(1) });
@@ -329,12 +335,8 @@ fn what_a_person_changed_there_is_said_once() {
     for _ in 0..2 {
         let letter = due(&story).unwrap();
         let status = shown(&story, 1).unwrap().status;
-        let published = Published {
-            status_incident: "page-1".into(),
-            status,
-            component: None,
-            left_alone: is_left.clone(),
-        };
+        let published =
+            Published { status_incident: "page-1".into(), status, component: None, left_alone: is_left.clone() };
         let result = Told::Sent { external: Some(External::Published(published)) };
         story.input(Input::Told { letter: letter.key, up_to: letter.want, result });
         story.command("ann", Command::Acknowledge { incident: IncidentId(1) });

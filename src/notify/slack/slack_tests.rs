@@ -31,7 +31,7 @@ fn notifier(url: &str) -> Slack {
 fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<Posted>) -> DueLetter {
     let receiver = Receiver::Slack { channel: "#incidents".to_owned() };
     let key = LetterKey { receiver, incident: IncidentId(incident), slot };
-    DueLetter { key, want: 7, note, external: None, card: card.map(External::Posted) }
+    DueLetter { key, want: 7, note, external: None, card: card.map(External::Posted), page: None }
 }
 
 fn card_letter(card: Option<Posted>) -> DueLetter {

@@ -35,9 +35,15 @@ pub enum Step<'a> {
     /// It is over, and nobody read of it.
     Nothing,
     Open(Write<'a>),
-    Update { incident: String, write: Write<'a> },
+    Update {
+        incident: String,
+        write: Write<'a>,
+    },
     /// It shows already what it should, or what a person wants.
-    Keep { incident: String, is: Ours },
+    Keep {
+        incident: String,
+        is: Ours,
+    },
 }
 
 impl Desired {
@@ -70,8 +76,8 @@ impl Desired {
 #[must_use]
 pub fn next(desired: &Desired, last: Option<&Published>) -> Option<Call> {
     let Some(last) = last else { return Some(Call::Open) };
-    let is_same = last.status == desired.status
-        && last.component.is_none_or(|component| component == desired.component_status());
+    let is_same =
+        last.status == desired.status && last.component.is_none_or(|component| component == desired.component_status());
     (!is_same).then_some(Call::Update)
 }
 
@@ -117,11 +123,7 @@ fn open<'a>(desired: &'a Desired, key: &Key, component: Option<ComponentStatus>)
     let is_free = component == Some(ComponentStatus::Operational);
     let left = component.filter(|_| !is_free).map(|is| LeftAlone::Component { is });
     let write = Write {
-        leaves: Ours {
-            key: key.clone(),
-            status: desired.status,
-            component: is_free.then_some(desired.shows),
-        },
+        leaves: Ours { key: key.clone(), status: desired.status, component: is_free.then_some(desired.shows) },
         opens: Some(&desired.title),
         says: Some(&desired.sentence),
         sets: is_free.then_some((desired.component.as_str(), desired.shows)),
@@ -152,7 +154,11 @@ fn update<'a>(
     };
     let mut leaves = Ours {
         key: key.clone(),
-        status: if says || there.status == Some(desired.status) { desired.status } else { told.unwrap_or(desired.status) },
+        status: if says || there.status == Some(desired.status) {
+            desired.status
+        } else {
+            told.unwrap_or(desired.status)
+        },
         component: there.ours.as_ref().and_then(|ours| ours.component),
     };
     let mut sets = None;

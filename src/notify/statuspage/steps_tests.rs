@@ -38,12 +38,8 @@ fn write<'a>(step: &'a Step<'_>) -> &'a Write<'a> {
 
 #[test]
 fn a_call_is_needed_where_what_was_told_is_not_what_should_be_read() {
-    let told = |status, component| Published {
-        status_incident: "p31z".to_owned(),
-        status,
-        component,
-        left_alone: Vec::new(),
-    };
+    let told =
+        |status, component| Published { status_incident: "p31z".to_owned(), status, component, left_alone: Vec::new() };
     let wants = desired(Identified, PartialOutage);
     assert_eq!(next(&wants, None), Some(Call::Open));
     assert_eq!(next(&wants, Some(&told(Investigating, Some(PartialOutage)))), Some(Call::Update));

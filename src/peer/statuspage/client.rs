@@ -194,7 +194,8 @@ mod tests {
             assert!(matches!(judge(&answer(status, "<html>")), Err(Failure::Transient { .. })), "{status}");
         }
         assert!(matches!(judge(&answer(200, "<html>")), Err(Failure::Transient { .. })), "it may have been done");
-        for (status, reason) in [(301, "redirect"), (400, "refused"), (401, "not_authorized"), (403, "not_authorized")] {
+        for (status, reason) in [(301, "redirect"), (400, "refused"), (401, "not_authorized"), (403, "not_authorized")]
+        {
             assert_eq!(judge(&answer(status, "")), Err(Failure::permanent(reason)));
         }
         let said = |status, reason, body, said: &str| {

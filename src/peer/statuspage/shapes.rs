@@ -3,12 +3,7 @@
 //! Every incident of ours carries metadata: which incident it is, and what we last told there. So it is found again after a
 //! lost answer or a crash, and what a person changed since is known from what we did.
 
-use crate::model::{
-    id::IncidentId,
-    letter::PublicStatus,
-    public::ComponentStatus,
-    time::Micros,
-};
+use crate::model::{id::IncidentId, letter::PublicStatus, public::ComponentStatus, time::Micros};
 use serde_json::{Map, Value, json};
 
 /// Our part of the metadata, whose top-level values must be objects.
@@ -57,7 +52,8 @@ impl Ours {
     fn read(metadata: &Value) -> Option<Ours> {
         let text = |name: &str| metadata.get(OURS)?.get(name)?.as_str();
         let component = text("component").filter(|word| !word.is_empty()).and_then(ComponentStatus::parse);
-        let key = Key { incident: text("incident")?.parse().ok()?, opened_at: Micros(text("opened_at")?.parse().ok()?) };
+        let key =
+            Key { incident: text("incident")?.parse().ok()?, opened_at: Micros(text("opened_at")?.parse().ok()?) };
         Some(Ours { key, status: PublicStatus::parse(text("status")?)?, component })
     }
 }
@@ -76,7 +72,9 @@ pub fn seen(value: &Value) -> Option<Seen> {
 
 /// It stands in the path of later requests.
 fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// What a call writes. The sentences are the owner's; nothing else in it is text.

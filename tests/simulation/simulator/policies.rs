@@ -62,6 +62,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
         statuspage: None,
+        pagerduty: Default::default(),
     }
 }
 
