@@ -29,6 +29,7 @@ mod full_disk;
 mod instances;
 mod letters;
 mod played;
+mod published;
 mod reloading;
 mod settling;
 mod stopping;

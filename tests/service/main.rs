@@ -20,6 +20,7 @@ mod night;
 mod people;
 mod rollback;
 mod stage;
+mod statuspage;
 mod storm;
 mod story;
 mod switches;

@@ -19,6 +19,10 @@ pub const PEOPLE: &str = "S0PLATFORM";
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
 const APPROVERS: &str = "approvers";
+/// ... and what the settings say of the status page.
+const STATUSPAGE: &str = "statuspage";
+const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
+                         monitoring: We watch it.\nresolved: It works.\n";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -183,11 +187,12 @@ impl Stage {
         let signing =
             if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
+        let statuspage = std::fs::read_to_string(self.file(STATUSPAGE)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}{statuspage}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
             file("nightshift.db"),
             file("rules.yaml"),
@@ -204,6 +209,20 @@ impl Stage {
     pub fn takes_clicks(&self, approvers: &str) {
         write_secret(&self.file(SIGNING), SIGNING_SECRET);
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Tells customers of one component, from now on. Before nightshift starts.
+    pub fn publishes(&self, api_url: &str, component: &str, publish: &str) {
+        write_secret(&self.file("statuspage-key"), crate::support::statuspage::KEY);
+        std::fs::write(self.file("claims.yaml"), SENTENCES).expect("written");
+        let settings = format!(
+            "statuspage: {{api_key_file: {}, page: {}, api_url: '{api_url}', publish: {publish}, \
+             components: {{claims: {{id: {component}, sentences_file: {}}}}}}}\n",
+            self.file("statuspage-key").display(),
+            crate::support::statuspage::PAGE,
+            self.file("claims.yaml").display(),
+        );
+        std::fs::write(self.file(STATUSPAGE), settings).expect("written");
     }
 
     /// `http://127.0.0.1:PORT`, where Slack's clicks come in.

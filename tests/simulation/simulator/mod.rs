@@ -2,6 +2,7 @@
 
 mod alerts;
 mod colours;
+mod customers;
 mod databases;
 mod landing;
 mod ledger;

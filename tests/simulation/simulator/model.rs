@@ -4,6 +4,7 @@
 
 use super::{
     alerts::Signal,
+    customers::Page,
     databases::Session,
     landing,
     ledger::Ledger,
@@ -144,6 +145,7 @@ pub struct Model {
     pub two_alertmanagers: bool,
     pub cures_percent: u64,
     pub slack: Slack,
+    pub page: Page,
     pub ledger: Ledger,
     pub living: Option<Living>,
     pub processes: u64,
@@ -204,6 +206,7 @@ impl Model {
             two_alertmanagers,
             cures_percent,
             slack: Slack::default(),
+            page: Page::default(),
             ledger: Ledger::default(),
             living: None,
             processes: 0,

@@ -4,12 +4,16 @@ use super::{random::Random, scenario::BEGIN};
 use nightshift::{
     decide::{
         Policy,
-        policy::{Brake, Choice, CollectorSpec, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{
+            Brake, Choice, CollectorSpec, Component, Limit, PolicySpec, Rule, RungSpec, Severity, StatusPage,
+            TargetSpec, Wish,
+        },
     },
     model::{
         freeze::{Freeze, Window},
         matcher::Matcher,
         mode::Mode,
+        public::{Publish, Sentences},
         rung::{Bounds, IfIneffective, Verify},
         target::{Kind, Object},
         time::Span,
@@ -43,7 +47,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         aliases: Vec::new(),
         mentions: vec!["S1".to_owned()],
     };
-    PolicySpec {
+    let spec = PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
         severities: vec![severity("P0"), severity("P1"), severity("P2")],
         targets: draw_targets(random),
@@ -63,7 +67,33 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         approvers: BTreeMap::new(),
         statuspage: None,
         pagerduty: Default::default(),
+    };
+    with_customers(random, spec)
+}
+
+/// Most have a status page, and most rules concern somebody on it.
+fn with_customers(random: &mut Random, mut spec: PolicySpec) -> PolicySpec {
+    if !random.chance(60) {
+        return spec;
     }
+    let sentences = Sentences {
+        title: "Something is slow".to_owned(),
+        investigating: "We look.".to_owned(),
+        identified: "We repair.".to_owned(),
+        monitoring: "We watch.".to_owned(),
+        resolved: "It works.".to_owned(),
+    };
+    let component = Component { sentences, shows: BTreeMap::new() };
+    let components = ["claims", "portal"].map(|name| (name.to_owned(), component.clone())).into();
+    let publish = random.pick(&[Publish::Auto, Publish::Auto, Publish::Draft]);
+    spec.statuspage = Some(StatusPage { publish, components });
+    for rule in &mut spec.rules {
+        let severities = ["P0", "P1", "P2"].iter().take(1 + random.below(3) as usize);
+        let severities = severities.map(|name| (*name).to_owned()).collect();
+        let component = random.pick(&["claims", "claims", "portal"]).to_owned();
+        rule.statuspage = random.chance(80).then_some(Wish { component, severities });
+    }
+    spec
 }
 
 fn draw_targets(random: &mut Random) -> BTreeMap<String, TargetSpec> {
