@@ -5,6 +5,7 @@ use super::{
     file,
     node::Place,
     settings::{StatusComponent, Statuspage},
+    typed,
     values::is_name,
     yaml::{self, Located},
 };
@@ -135,13 +136,13 @@ impl Check {
 }
 
 /// The file as its owner writes it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Written {
-    title: Located<String>,
-    investigating: Located<String>,
-    identified: Located<String>,
-    monitoring: Located<String>,
-    resolved: Located<String>,
+    title: Option<Located<String>>,
+    investigating: Option<Located<String>>,
+    identified: Option<Located<String>>,
+    monitoring: Option<Located<String>>,
+    resolved: Option<Located<String>>,
 }
 
 /// Reads a component's sentences: all of them, or every problem.
@@ -157,39 +158,50 @@ pub fn sentences(path: &Path) -> Result<Sentences, Vec<Problem>> {
 }
 
 fn read(name: &str, text: &str) -> Result<Sentences, Vec<Problem>> {
-    let Written { title, investigating, identified, monitoring, resolved } = yaml::read(name, text)?;
-    let mut problems = Vec::new();
-    let mut sentence = |written: Located<String>, longest: usize| {
+    let (tree, mut problems) = yaml::tree(name, text)?;
+    let (written, more) = typed::read_partly::<Written>(&tree);
+    problems.extend(more);
+    let written = written.unwrap_or_default();
+    let mut sentence = |key: &str, written: Option<Located<String>>, longest: usize| {
+        let Some(written) = written else {
+            problems.push(Place::of(name).error(format!("key `{key}` is missing")));
+            return String::new();
+        };
         let said = written.value.trim().to_owned();
-        let length = said.chars().count();
-        let mut wrong = |what: String, hint: &str| problems.push(written.error(what).hint(hint));
-        if said.is_empty() {
-            wrong("the sentence is empty".to_owned(), "customers would read nothing: write what they are to know");
-        } else if length > longest {
-            wrong(format!("it has {length} characters, more than {longest}"), "the status page takes no more");
-        }
-        if let Some(brace) = BRACES.iter().find(|brace| said.contains(*brace)) {
-            let hint = "sentences are sent as they stand: nothing is filled in";
-            wrong(format!("`{brace}` belongs to a template"), hint);
-        }
-        if said.chars().any(|letter| letter.is_control() && letter != '\n') {
-            wrong("it holds a control character".to_owned(), "write plain text");
+        problems.extend(wrong(&said, longest).into_iter().map(|(what, hint)| written.error(what).hint(hint)));
+        if key == "title" && said.contains('\n') {
+            problems.push(written.error("a title is one line"));
         }
         said
     };
-    let one_line = !title.value.trim().contains('\n');
-    let place = title.place.clone();
     let sentences = Sentences {
-        title: sentence(title, LONGEST_TITLE_CHARS),
-        investigating: sentence(investigating, LONGEST_SENTENCE_CHARS),
-        identified: sentence(identified, LONGEST_SENTENCE_CHARS),
-        monitoring: sentence(monitoring, LONGEST_SENTENCE_CHARS),
-        resolved: sentence(resolved, LONGEST_SENTENCE_CHARS),
+        title: sentence("title", written.title, LONGEST_TITLE_CHARS),
+        investigating: sentence("investigating", written.investigating, LONGEST_SENTENCE_CHARS),
+        identified: sentence("identified", written.identified, LONGEST_SENTENCE_CHARS),
+        monitoring: sentence("monitoring", written.monitoring, LONGEST_SENTENCE_CHARS),
+        resolved: sentence("resolved", written.resolved, LONGEST_SENTENCE_CHARS),
     };
-    if !one_line {
-        problems.push(place.error("a title is one line"));
-    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
     if problems.is_empty() { Ok(sentences) } else { Err(problems) }
+}
+
+/// What is wrong with a sentence, and how to mend it.
+fn wrong(said: &str, longest: usize) -> Vec<(String, &'static str)> {
+    let mut found = Vec::new();
+    let length = said.chars().count();
+    if said.is_empty() {
+        found.push(("the sentence is empty".to_owned(), "customers would read nothing: write what they are to know"));
+    } else if length > longest {
+        found.push((format!("it has {length} characters, more than {longest}"), "the status page takes no more"));
+    }
+    if let Some(brace) = BRACES.iter().find(|brace| said.contains(*brace)) {
+        let hint = "sentences are sent as they stand: nothing is filled in";
+        found.push((format!("`{brace}` belongs to a template"), hint));
+    }
+    if said.chars().any(|letter| letter.is_control() && letter != '\n') {
+        found.push(("it holds a control character".to_owned(), "write plain text"));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -217,8 +229,9 @@ mod tests {
             "title: '{long}'\ninvestigating: ' '\nidentified: We know {{{{ cause }}}}.\nmonitoring: It is better.\nresolvd: Done.\n"
         );
         let missing = told(&text);
-        assert_eq!(missing.len(), 2, "{missing:?}");
-        assert!(missing[1].contains("unknown key `resolvd`") && missing[1].contains("did you mean `resolved`?"));
+        assert_eq!(missing.len(), 5, "{missing:?}");
+        assert_eq!(missing[0], "s.yaml: error: key `resolved` is missing");
+        assert_eq!(missing[4], "s.yaml:5:1: error: unknown key `resolvd`\nhint: did you mean `resolved`?");
         let found = told(&text.replace("resolvd", "resolved"));
         assert_eq!(
             found,
