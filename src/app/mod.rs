@@ -15,6 +15,7 @@ pub mod world;
 
 use crate::{
     config::Settings,
+    decide::policy::DEFAULT_SERVICE,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
     http::{
@@ -22,8 +23,9 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, slack::Slack, statuspage::Statuspage},
+    notify::{Notifiers, pagerduty::PagerDuty, slack::Slack, statuspage::Statuspage},
     peer::{
+        pagerduty::{events::EventsClient, rest::PagerDutyApi},
         slack::{client::SlackClient, directory::Directory, seal::Seal, standing::Standing},
         statuspage::client::StatuspageClient,
     },
@@ -153,7 +155,7 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
-        let (mut desk, mut bot) = (None, None);
+        let (mut desk, mut bot, mut status_page) = (None, None, None);
         let notices = Notices::default();
         if let Some(slack) = &settings.slack {
             let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
@@ -187,15 +189,19 @@ impl App {
         }
         if let Some(page) = &settings.statuspage {
             let client = StatuspageClient::new(http.clone(), &page.api_url, &page.page, page.api_key.clone());
+            let client = Arc::new(client);
+            status_page = Some(Arc::clone(&client));
             let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
-            notifiers.add("statuspage", Arc::new(Statuspage::new(Arc::new(client), ids, page.notify_subscribers)));
+            notifiers.add("statuspage", Arc::new(Statuspage::new(client, ids, page.notify_subscribers)));
         }
+        let (notifier, pagerduty) = pagerduty(&settings, &http);
+        notifiers.add("pagerduty", notifier);
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        let world = world::build(&settings, &abilities, &http.raw(), &journal);
+        let world = world::build(&settings, &abilities, &http.raw(), pagerduty, &journal);
         let context = driver::Context { engine: engine.clone(), world: Arc::new(world) };
         tasks.spawn("driver", Stage::Work, OnExit::Stop, |stop| async move {
             driver::run(context, async move { stop.cancelled().await }).await;
@@ -221,7 +227,7 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets(bot);
+        let secrets = servers.secrets(bot, status_page);
         let reload =
             Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
@@ -269,6 +275,18 @@ impl App {
         tracing::info!("nightshift has stopped");
         stopped.map_err(|problem| anyhow!(problem))
     }
+}
+
+/// Who pages through PagerDuty, and who asks it, where it is set up.
+fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<PagerDutyApi>) {
+    let pagerduty = &settings.pagerduty;
+    let api = pagerduty
+        .token
+        .as_ref()
+        .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
+    let keys = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone())).collect();
+    let events = EventsClient::new(http.clone(), &pagerduty.events_url);
+    (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }
 
 /// Config or rules have problems: exit code 2, all of them shown.

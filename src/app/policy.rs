@@ -5,7 +5,7 @@ use crate::{
     config::{Settings, settings::RulesFrom, statuspage::sentences},
     decide::{
         Policy,
-        policy::{Rule, RungSpec},
+        policy::{PagerDutyUse, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
     rules::{self, StatusComponent, Statuspages},
@@ -50,6 +50,12 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
     let people: BTreeMap<String, String> =
         settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let pagerduty = PagerDutyUse {
+        pages: settings.pagerduty.routing_key.is_some(),
+        asks: settings.pagerduty.token.is_some(),
+        notes: settings.pagerduty.token.as_ref().is_some_and(|token| token.from.is_some()),
+        ..PagerDutyUse::default()
+    };
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let components = components(settings)?;
     let statuspage = match &settings.statuspage {
@@ -67,7 +73,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             prometheus: settings.prometheus_url.is_some(),
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
             statuspage,
-            pagerduty: None,
+            pagerduty: Some(&pagerduty),
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
             unclean_starts: settings.unclean_starts,

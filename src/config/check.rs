@@ -24,7 +24,7 @@ use std::{
 };
 
 /// While a token is being replaced, the old and the new one are valid.
-const MOST_LIVE_TOKENS: usize = 2;
+pub(super) const MOST_LIVE_TOKENS: usize = 2;
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
@@ -58,6 +58,8 @@ struct Places {
     webhooks: Place,
     admin: Place,
     client_certificates: Place,
+    /// The first of them.
+    pagerduty_secrets: Option<Place>,
 }
 
 impl Places {
@@ -68,10 +70,12 @@ impl Places {
         let listen = file.listen.as_ref();
         let source = file.sources.as_ref().and_then(|sources| sources.alertmanager.as_ref());
         let names = source.and_then(|source| source.client_certificates.as_ref());
+        let signs = file.sources.as_ref().and_then(|sources| sources.pagerduty.as_ref()?.signing_secret_file.as_ref());
         Places {
             webhooks: place(listen.and_then(|listen| listen.webhooks.as_ref())),
             admin: place(listen.and_then(|listen| listen.admin.as_ref())),
             client_certificates: place(names.and_then(|names| names.0.first())),
+            pagerduty_secrets: signs.and_then(|files| files.0.first()).map(|first| first.place.clone()),
         }
     }
 }
@@ -80,8 +84,10 @@ impl Check {
     fn settings(&mut self, file: File) -> Settings {
         let places = Places::of(&file);
         let alertmanager = self.alertmanager(file.alertmanager.unwrap_or_default());
-        let alertmanager_source =
-            self.alertmanager_source(file.sources.unwrap_or_default().alertmanager.unwrap_or_default());
+        let sources = file.sources.unwrap_or_default();
+        let alertmanager_source = self.alertmanager_source(sources.alertmanager.unwrap_or_default());
+        let pagerduty = self.pagerduty(file.pagerduty.unwrap_or_default());
+        let pagerduty_secrets = self.pagerduty_source(sources.pagerduty.unwrap_or_default());
         let tokens = self.tokens(file.api.unwrap_or_default().tokens.unwrap_or_default());
         let listen = self.listen(file.listen.unwrap_or_default());
         if self.complete {
@@ -91,10 +97,14 @@ impl Check {
             && self.complete
             && mode.value != Mode::Shadow
             && alertmanager.urls.is_empty()
+            && pagerduty.token.is_none()
         {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
             let hint = "set `alertmanager: {urls: ['http://alertmanager:9093']}`, or `mode: shadow`";
             self.problems.push(mode.error(what).hint(hint));
+        }
+        if let (Some(place), true) = (&places.pagerduty_secrets, self.complete) {
+            self.pagerduty_is_asked(place, &pagerduty_secrets, &pagerduty);
         }
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
@@ -118,6 +128,8 @@ impl Check {
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
             statuspage: self.statuspage(file.statuspage.unwrap_or_default()),
+            pagerduty,
+            pagerduty_secrets,
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,

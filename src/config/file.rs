@@ -28,6 +28,7 @@ pub struct File {
     pub postgres: Option<BTreeMap<String, Located<Database>>>,
     pub slack: Option<Slack>,
     pub statuspage: Option<Statuspage>,
+    pub pagerduty: Option<PagerDuty>,
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
@@ -62,6 +63,12 @@ pub struct Tls {
 #[derive(Debug, Default, Deserialize)]
 pub struct Sources {
     pub alertmanager: Option<AlertmanagerSource>,
+    pub pagerduty: Option<PagerDutySource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDutySource {
+    pub signing_secret_file: Option<OneOrMany<Located<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,6 +127,15 @@ pub struct StatusComponent {
     pub sentences_file: Option<Located<String>>,
     /// By severity or range, in the words of the rules.
     pub status: Option<BTreeMap<String, Located<ComponentStatus>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDuty {
+    pub routing_key_file: Option<Located<String>>,
+    pub api_token_file: Option<Located<String>>,
+    pub from: Option<Located<String>>,
+    pub events_url: Option<Located<String>>,
+    pub api_url: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,6 +11,7 @@ pub mod file;
 pub mod layers;
 mod mistakes;
 pub mod node;
+mod pagerduty;
 mod refusal;
 pub mod settings;
 pub mod show;

@@ -58,6 +58,9 @@ pub struct Settings {
     pub slack: Option<Slack>,
     /// `None`: customers are told nothing.
     pub statuspage: Option<Statuspage>,
+    pub pagerduty: PagerDuty,
+    /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
+    pub pagerduty_secrets: Vec<SecretString>,
     pub alertmanager: Alertmanager,
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
@@ -158,6 +161,24 @@ pub struct Slack {
     pub signing_secrets: Vec<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
+}
+
+/// Without any of it nobody is paged there, and it is asked nothing.
+#[derive(Debug, Clone)]
+pub struct PagerDuty {
+    /// The integration key of the service that is paged.
+    pub routing_key: Option<SecretString>,
+    pub token: Option<PagerDutyToken>,
+    /// Base URLs without a slash at their ends.
+    pub events_url: String,
+    pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct PagerDutyToken {
+    pub token: SecretString,
+    /// A user's address, in whose name notes are written. `None`: none are.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -263,8 +284,14 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 4] =
-    ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 6] = [
+    "sources.alertmanager.",
+    "sources.pagerduty.",
+    "slack.bot_token_file",
+    "slack.signing_secret_file",
+    "statuspage.api_key_file",
+    "api.tokens",
+];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -392,6 +419,7 @@ mod tests {
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
             ("statuspage", file.statuspage.is_some()),
+            ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),

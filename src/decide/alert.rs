@@ -93,7 +93,7 @@ impl Decider<'_> {
         if doubtful {
             self.post(
                 incident,
-                "It fired again with the same start time: Alertmanager is asked before anything acts.".into(),
+                "It fired again with the same start time: whether it does is asked before anything acts.".into(),
             )?;
         }
         Ok(())

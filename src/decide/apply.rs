@@ -444,6 +444,11 @@ impl State {
                     self.incident_mut(*incident, event)?.pages += 1;
                 }
             }
+            Event::PeerHeard { .. }
+            | Event::PeerAsked { .. }
+            | Event::PeerAnswered { .. }
+            | Event::PeerJoined { .. }
+            | Event::PageSeen { .. } => self.peer_event(at, input, event)?,
             Event::PageOwed { .. } => self.page_owed(at, event),
             Event::PageWanted { incident, page, state } => self.page_wanted(*incident, *page, *state, event)?,
             Event::Tell { letter, note } => {
@@ -751,6 +756,7 @@ impl State {
         self.pages_owed.retain(|letter| letter.incident != id);
         self.forget_published(id);
         self.pages.retain(|(incident, _), _| *incident != id);
+        self.peers.forget(id);
         self.lift_bars(id);
         self.clear_timer(&Timer::ForgetIncident(id));
     }
@@ -869,6 +875,7 @@ pub fn is_doubt(reason: &Reason) -> bool {
 fn alert_of<'a>(input: &'a Input, event: &Event) -> Result<&'a Alert, Illegal> {
     match input {
         Input::Alert(alert) => Ok(alert),
+        Input::Peer(news) => news.alert.as_deref().ok_or_else(|| illegal(event, "its input tells of no alert")),
         _ => Err(illegal(event, "its input is not an alert")),
     }
 }

@@ -51,16 +51,19 @@ impl Decider<'_> {
             }
             Some(incident) => match &incident.acknowledged_by {
                 Some(earlier) => self.refuse(format!("{earlier} has acknowledged it already")),
-                None => {
-                    self.touched.insert(id);
-                    self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
-                    self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))
-                }
+                None => self.taken(id, by),
             },
         }
     }
 
-    fn close(&mut self, by: &str, id: IncidentId) -> Decided {
+    /// Somebody has it from here on, wherever they said so.
+    pub(super) fn taken(&mut self, id: IncidentId, by: &str) -> Decided {
+        self.touched.insert(id);
+        self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
+        self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))
+    }
+
+    pub(super) fn close(&mut self, by: &str, id: IncidentId) -> Decided {
         match self.state.incidents.get(&id) {
             None => return self.refuse(format!("there is no incident {id}")),
             Some(incident) if incident.phase == IncidentPhase::Resolved => {

@@ -19,6 +19,7 @@ mod locks;
 mod packed;
 pub mod pages;
 pub mod paging;
+mod peer;
 pub mod people;
 pub mod policy;
 mod public;
@@ -48,6 +49,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     decider.admit()?;
     decider.owe_status()?;
     decider.owe_pages()?;
+    decider.owe_notes()?;
     decider.owe_cards()?;
     Ok(decider.events)
 }
@@ -77,6 +79,7 @@ impl Decider<'_> {
                 self.emit(Event::PolicyKept { problems: u32::try_from(problems.len()).unwrap_or(u32::MAX) })
             }
             Input::Alert(alert) => self.alert(alert),
+            Input::Peer(news) => self.peer(news),
             Input::Command { by, via, command } => self.command(by, via, command),
             Input::Observed { step, moment, result } => self.observed(*step, *moment, result),
             Input::Performed { step, op, outcome } => self.performed(*step, *op, outcome),

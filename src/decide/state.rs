@@ -7,6 +7,7 @@ use super::{
     fleet::Fleet,
     packed::Packed,
     pages::Page,
+    peer::Peers,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
 };
@@ -82,6 +83,7 @@ pub struct State {
     /// What PagerDuty was told of an incident, or has of it: a page by its number.
     #[serde(with = "pairs")]
     pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
+    pub(super) peers: Peers,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -340,7 +342,11 @@ impl State {
     /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
     #[must_use]
     pub fn knows(&self, policy: &Policy, input: &Input) -> bool {
-        let Input::Alert(alert) = input else { return false };
+        let alert = match input {
+            Input::Alert(alert) => alert,
+            Input::Peer(news) => return self.knows_news(news),
+            _ => return false,
+        };
         match (self.alerts.get(&alert.fingerprint), alert.status) {
             (Some(held), Status::Firing) => {
                 let is_same = held.held == Held::Firing && same_start(held, alert);
@@ -496,6 +502,7 @@ impl State {
             .take(ALERTS_ASKED)
             .map(|(print, alert)| AskedAlert {
                 fingerprint: print.clone(),
+                source: alert.source,
                 starts_at: alert.starts_at,
                 labels: alert.labels.to_labels(),
             })

@@ -70,7 +70,7 @@ impl Decider<'_> {
         self.policy.spec.slack_channel.clone().map(|channel| Receiver::Slack { channel })
     }
 
-    fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String) -> Decided {
+    pub(super) fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String) -> Decided {
         let Some(receiver) = receiver else { return Ok(()) };
         if self.posts_owed(&receiver, incident) >= POSTS_OWED {
             return Ok(());

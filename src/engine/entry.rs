@@ -124,7 +124,9 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::PageOwed { incident, .. }
         | Event::PageWanted { incident, .. }
         | Event::StatusDue { incident, .. }
-        | Event::StatusPublished { incident, .. } => Some(*incident),
+        | Event::StatusPublished { incident, .. }
+        | Event::PageSeen { incident, .. }
+        | Event::PeerJoined { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
             Some(letter.incident)
         }
@@ -156,6 +158,7 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         | Input::PolicyLoaded { .. }
         | Input::PolicyRefused { .. }
         | Input::Alert(_)
+        | Input::Peer(_)
         | Input::Confirmed { .. }
         | Input::Wake
         | Input::ClockStepped { .. }

@@ -335,6 +335,35 @@ pub enum Event {
         page: u32,
         state: PageState,
     },
+    /// A page is so in PagerDuty, by its own word: it need not be told.
+    PageSeen {
+        incident: IncidentId,
+        page: u32,
+        state: PageState,
+    },
+    /// News of PagerDuty, remembered until then: they are not taken twice.
+    PeerHeard {
+        ids: Vec<String>,
+        until: Micros,
+    },
+    /// Whether PagerDuty's incident is one of ours is not known without its keys: they are asked for.
+    PeerAsked {
+        peer: String,
+    },
+    PeerAnswered {
+        peer: String,
+    },
+    /// PagerDuty's incident belongs to ours. `key`: by which that is known; None: it is an alert of it.
+    PeerJoined {
+        incident: IncidentId,
+        peer: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<DedupKey>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        url: String,
+    },
     /// A letter is owed. `note`: for a post.
     Tell {
         letter: LetterKey,

@@ -3,6 +3,7 @@
 use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{Note, Posted},
+    page::DedupKey,
     public::PublicView,
     reason::Reason,
     step::GuardLine,
@@ -21,6 +22,9 @@ pub struct IncidentView {
     pub title: String,
     pub severity: String,
     pub rank: u32,
+    /// How many severities there are.
+    #[serde(default)]
+    pub ranks: u32,
     pub service: Option<String>,
     pub runbook: Option<String>,
     /// `open`, `monitoring`, `resolved`.
@@ -41,6 +45,12 @@ pub struct IncidentView {
     pub steps: Vec<StepView>,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    /// PagerDuty's incidents that belong to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pagerduty: Vec<PagerDutyView>,
+    /// The keys under which PagerDuty may have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub page_keys: Vec<DedupKey>,
     /// Where its message is in Slack.
     pub posted: Option<Posted>,
     /// What customers are told of it, if it concerns them.
@@ -49,6 +59,16 @@ pub struct IncidentView {
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagerDutyView {
+    /// `PGR0VU2`.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Its page there. Untrusted.
+    pub url: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

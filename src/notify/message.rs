@@ -458,7 +458,8 @@ fn small_print(view: &IncidentView) -> Vec<Piece> {
     let mut small = vec![word("Why: "), value(&format!("nightshift why {}", view.id))];
     let runbook = view.runbook.as_deref().and_then(safe_url);
     let source = view.alerts.iter().find_map(|alert| safe_url(&alert.url));
-    for (words, url) in [("Runbook", runbook), ("Source", source)] {
+    let pagerduty = view.pagerduty.iter().find_map(|known| safe_url(&known.url));
+    for (words, url) in [("Runbook", runbook), ("Source", source), ("PagerDuty", pagerduty)] {
         if let Some(url) = url {
             small.extend([word(" · "), Piece::Link { words, url }]);
         }

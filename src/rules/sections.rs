@@ -240,7 +240,8 @@ impl Check<'_> {
     pub fn mode(&mut self, written: Option<&Located<file::ModeWord>>) -> Option<Mode> {
         let written = written?;
         let mode = Mode::from(written.value);
-        if mode != Mode::Shadow && !self.context.alertmanager {
+        let asks = self.context.alertmanager || self.context.pagerduty.is_some_and(|pagerduty| pagerduty.asks);
+        if mode != Mode::Shadow && !asks {
             let what =
                 format!("mode {} needs alertmanager.urls: nothing acts on an alert that may be over", mode.word());
             self.hinted(&written.place, what, "set alertmanager.urls in nightshift.yaml, or `mode: shadow` here");

@@ -147,7 +147,7 @@ impl Night {
         let clock = FakeClock::at(next_moment(&setup.rung().action));
         let (journal, damage) = open::journal(&setup.settings).await.unwrap();
         let http = Client::build(&ClientSettings::default()).unwrap();
-        let real = world::build(&setup.settings, &setup.abilities, &http.raw(), &journal);
+        let real = world::build(&setup.settings, &setup.abilities, &http.raw(), None, &journal);
         let options = StartOptions {
             journal,
             clock: Arc::new(clock.clone()),
@@ -315,6 +315,10 @@ impl World for Watched {
         let active = |alert: &AskedAlert| (alert.fingerprint.clone(), Firing::Active { starts_at: alert.starts_at });
         let answer = FiringAnswer::Answered { at: now, alerts: alerts.iter().map(active).collect() };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn peer_keys<'a>(&'a self, _: &'a str, _: Duration) -> Boxed<'a, Result<Vec<String>, String>> {
+        Box::pin(std::future::ready(Err("there is no PagerDuty".to_owned())))
     }
 
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {

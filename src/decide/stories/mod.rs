@@ -21,5 +21,6 @@ mod restrained;
 mod rollback;
 mod storms;
 mod switches;
+mod two_sources;
 mod unattended;
 mod verifying;

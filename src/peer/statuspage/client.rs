@@ -11,7 +11,10 @@ use crate::{
 use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep_until, timeout_at},
@@ -52,7 +55,7 @@ pub struct StatuspageClient {
     http: Client,
     /// `https://api.statuspage.io/v1/pages/PAGE`
     base: String,
-    key: SecretString,
+    key: RwLock<SecretString>,
     /// When the next request may begin; held while one is under way.
     turn: Mutex<Instant>,
 }
@@ -63,7 +66,12 @@ impl StatuspageClient {
     pub fn new(http: Client, api_url: &str, page: &str, key: SecretString) -> StatuspageClient {
         let base = format!("{}/pages/{page}", api_url.trim_end_matches('/'));
         // A process before this one may just have asked.
-        StatuspageClient { http, base, key, turn: Mutex::new(Instant::now() + EVERY) }
+        StatuspageClient { http, base, key: RwLock::new(key), turn: Mutex::new(Instant::now() + EVERY) }
+    }
+
+    /// The key was replaced.
+    pub fn replace_key(&self, key: SecretString) {
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
     /// One incident.
@@ -130,7 +138,7 @@ impl StatuspageClient {
         let mut request = self
             .http
             .request(method, &format!("{}/{path}", self.base))
-            .header(header::AUTHORIZATION, format!("OAuth {}", self.key.expose_secret()))
+            .header(header::AUTHORIZATION, self.authorization())
             .header(header::ACCEPT, "application/json")
             .timeout(deadline.saturating_duration_since(Instant::now()));
         if let Some(body) = body {
@@ -148,6 +156,13 @@ impl StatuspageClient {
             Err(error) if error.kind == ClientErrorKind::Request => Err(Failure::permanent(error.reason)),
             Err(error) => Err(Failure::transient(error.reason)),
         }
+    }
+}
+
+impl StatuspageClient {
+    fn authorization(&self) -> String {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
+        format!("OAuth {}", key.expose_secret())
     }
 }
 
