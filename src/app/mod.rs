@@ -24,8 +24,11 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, pagerduty::PagerDuty},
-    peer::pagerduty::{events::EventsClient, rest::PagerDutyApi},
+    notify::{Notifiers, pagerduty::PagerDuty, statuspage::Statuspage},
+    peer::{
+        pagerduty::{events::EventsClient, rest::PagerDutyApi},
+        statuspage::client::StatuspageClient,
+    },
     telemetry::{
         metrics::{Metrics, Words},
         notices::Notices,
@@ -150,6 +153,7 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
+        let mut status_page = None;
         let notices = Notices::default();
         let doors = match &settings.slack {
             Some(slack) => {
@@ -159,6 +163,13 @@ impl App {
             }
             None => None,
         };
+        if let Some(page) = &settings.statuspage {
+            let client = StatuspageClient::new(http.clone(), &page.api_url, &page.page, page.api_key.clone());
+            let client = Arc::new(client);
+            status_page = Some(Arc::clone(&client));
+            let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
+            notifiers.add("statuspage", Arc::new(Statuspage::new(client, ids, page.notify_subscribers)));
+        }
         let (notifier, pagerduty) = pagerduty(&settings, &http);
         notifiers.add("pagerduty", notifier);
         let posting = engine.clone();
@@ -192,7 +203,7 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()));
+        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()), status_page);
         let reload =
             Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());

@@ -22,6 +22,7 @@ use crate::{
     },
     journal,
     model::problem::Problem,
+    peer::statuspage::client::StatuspageClient,
     source::{
         self,
         alertmanager::route::{self, AlertmanagerRoute},
@@ -101,6 +102,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (settings.pages_through_pagerduty() || settings.pagerduty.token.is_some(), "pagerduty"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
+        (settings.statuspage.is_some(), "statuspage"),
     ];
     peers.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect()
 }
@@ -149,8 +151,12 @@ impl Servers {
     }
 
     /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
-    /// a problem. `callers`: who speaks to Slack.
-    pub fn secrets(&self, callers: Option<Callers>) -> impl Fn() -> Reread + Send + Sync + 'static {
+    /// a problem. `callers`: who speaks to Slack. `page`: who speaks to Statuspage.
+    pub fn secrets(
+        &self,
+        callers: Option<Callers>,
+        page: Option<Arc<StatuspageClient>>,
+    ) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
         let (slack, pagerduty) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
@@ -167,6 +173,9 @@ impl Servers {
                     }
                     slack.replace(slack_keys(&fresh));
                     pagerduty.replace(SigningKeys::new(&fresh.pagerduty_secrets));
+                    if let (Some(page), Some(fresh)) = (&page, &fresh.statuspage) {
+                        page.replace_key(fresh.api_key.clone());
+                    }
                     if let (Some(callers), Some(slack)) = (&callers, &fresh.slack) {
                         callers.replace_tokens(slack);
                     }

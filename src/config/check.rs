@@ -128,6 +128,7 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            statuspage: self.statuspage(file.statuspage.unwrap_or_default()),
             pagerduty,
             pagerduty_secrets,
             alertmanager,

@@ -5,8 +5,8 @@ use super::{
     packed::Packed,
     records::Disarm,
     state::{
-        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
-        Timer, WatchedFreeze, same_start,
+        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, Publication,
+        State, Step, Timer, WatchedFreeze, same_start,
     },
     step::may_last,
 };
@@ -556,6 +556,7 @@ impl State {
                     owed.external.clone_from(external);
                 }
                 self.settle_letter(letter);
+                self.end_publication(letter);
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
@@ -572,6 +573,18 @@ impl State {
                     incident.channel_refused = true;
                 }
                 self.settle_letter(letter);
+                self.end_publication(letter);
+            }
+
+            Event::StatusDue { component, incident, joined, status, shows, waits } => {
+                let due = Publication { status: *status, shows: *shows, ..Publication::begun(*incident, *waits) };
+                self.status_due(component, due, *joined);
+            }
+            Event::StatusPublished { component, by, .. } => {
+                let known = self.publications.get_mut(component);
+                let known = known.ok_or_else(|| illegal(event, "nothing of it is to be published"))?;
+                known.waits = false;
+                known.published_by = Some(by.clone());
             }
         }
         Ok(())
@@ -849,6 +862,7 @@ impl State {
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
         self.pages_owed.retain(|letter| letter.incident != id);
+        self.forget_published(id);
         self.pages.retain(|(incident, _), _| *incident != id);
         self.peers.forget(id);
         self.lift_bars(id);

@@ -31,6 +31,7 @@ mod instances;
 mod letters;
 mod paging;
 mod played;
+mod published;
 mod reloading;
 mod settling;
 mod stopping;

@@ -23,6 +23,7 @@ mod people;
 mod rollback;
 mod socket;
 mod stage;
+mod statuspage;
 mod storm;
 mod story;
 mod switches;

@@ -27,6 +27,10 @@ const APPROVERS: &str = "approvers";
 /// ... and whose incidents have a channel of their own, where some have.
 const INCIDENT_CHANNELS: &str = "incident-channels";
 const PAGERDUTY: &str = "pagerduty";
+/// ... and what the settings say of the status page.
+const STATUSPAGE: &str = "statuspage";
+const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
+                         monitoring: We watch it.\nresolved: It works.\n";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -201,11 +205,13 @@ impl Stage {
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
         let pagerduty = std::fs::read_to_string(self.file(PAGERDUTY)).unwrap_or_default();
+        let statuspage = std::fs::read_to_string(self.file(STATUSPAGE)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n{approvers}{pagerduty}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n\
+             {approvers}{pagerduty}{statuspage}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
              people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
@@ -234,6 +240,20 @@ impl Stage {
     pub fn takes_clicks_by_socket(&self, approvers: &str) {
         write_secret(&self.file(APP), APP_TOKEN);
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Tells customers of one component, from now on. Before nightshift starts.
+    pub fn publishes(&self, api_url: &str, component: &str, publish: &str) {
+        write_secret(&self.file("statuspage-key"), crate::support::statuspage::KEY);
+        std::fs::write(self.file("claims.yaml"), SENTENCES).expect("written");
+        let settings = format!(
+            "statuspage: {{api_key_file: {}, page: {}, api_url: '{api_url}', publish: {publish}, \
+             components: {{claims: {{id: {component}, sentences_file: {}}}}}}}\n",
+            self.file("statuspage-key").display(),
+            crate::support::statuspage::PAGE,
+            self.file("claims.yaml").display(),
+        );
+        std::fs::write(self.file(STATUSPAGE), settings).expect("written");
     }
 
     /// What the settings name as the bot's token, from now on.

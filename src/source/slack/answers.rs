@@ -109,6 +109,7 @@ impl Answers {
             Button::Approve { step, plan_hash } => Command::Approve { step, plan_hash },
             Button::Reject { step } => Command::Reject { step },
             Button::Undo { step } => Command::Undo { step },
+            Button::Publish { incident } => Command::Publish { incident },
         };
         self.command(&asker, command).await.map(|()| None)
     }
@@ -308,7 +309,7 @@ impl Answers {
 fn needs_approver(button: &Button) -> bool {
     match button {
         Button::Approve { .. } | Button::Reject { .. } | Button::Undo { .. } => true,
-        Button::Acknowledge { .. } | Button::Why { .. } => false,
+        Button::Acknowledge { .. } | Button::Publish { .. } | Button::Why { .. } => false,
     }
 }
 

@@ -3,6 +3,7 @@
 mod alerts;
 mod callings;
 mod colours;
+mod customers;
 mod databases;
 mod landing;
 mod ledger;
