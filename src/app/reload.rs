@@ -87,7 +87,10 @@ impl Reload {
         self.notices.set("settings", vec![format!("settings changed and are not used before a restart: {keys}")]);
         let file = self.settings.read_from.as_ref().map_or(DEFAULT_FILE.to_owned(), |path| path.display().to_string());
         let what = format!("changed since the start and not used: {keys}");
-        Some(Problem::warning(file, 0, 0, what).hint("restart nightshift to use it: a reload takes rules and secrets only"))
+        Some(
+            Problem::warning(file, 0, 0, what)
+                .hint("restart nightshift to use it: a reload takes rules and secrets only"),
+        )
     }
 
     async fn take(&self, loaded: LoadedPolicy, by: &str) -> Result<Reloaded, Vec<Problem>> {

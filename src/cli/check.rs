@@ -66,7 +66,10 @@ fn lowered(policy: &Policy) -> Option<String> {
     }
     let all_shadow = !acting.is_empty() && acting.iter().all(|rule| rule.mode == Mode::Shadow);
     (most > Mode::Shadow && all_shadow).then(|| {
-        format!("the settings say `mode: {}`, and every rule is shadow: nothing acts until a rule says so too", most.word())
+        format!(
+            "the settings say `mode: {}`, and every rule is shadow: nothing acts until a rule says so too",
+            most.word()
+        )
     })
 }
 

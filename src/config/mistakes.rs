@@ -74,7 +74,8 @@ pub(super) fn explained(text: &str, said: &str, place: &Place) -> Problem {
         return place.error(format!("a `{bracket}` is never closed")).hint(hint);
     }
     if is_flow {
-        let hint = "write `[A, B]` and `{KEY: VALUE, KEY: VALUE}`, and put values with `: `, ` #` or brackets in quotes";
+        let hint =
+            "write `[A, B]` and `{KEY: VALUE, KEY: VALUE}`, and put values with `: `, ` #` or brackets in quotes";
         return place.error("a `[` or `{` before this is not closed, or a comma is missing").hint(hint);
     }
     if said.contains("mapping values are not allowed") && line.match_indices(": ").count() > 1 {
@@ -103,7 +104,11 @@ fn comment_in_brackets(text: &str, place: &Place) -> Option<Problem> {
         (open('{', '}') || open('[', ']')).then_some((row, line, at, name))
     })?;
     let place = Place { line: u32::try_from(row + 1).ok()?, column: column_of(line, at), ..place.clone() };
-    Some(place.error(format!("`{name}` is a comment here, which hides the end of the bracket before it")).hint(IN_QUOTES))
+    Some(
+        place
+            .error(format!("`{name}` is a comment here, which hides the end of the bracket before it"))
+            .hint(IN_QUOTES),
+    )
 }
 
 #[cfg(test)]

@@ -234,7 +234,8 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 4] = ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 4] =
+    ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -384,7 +385,8 @@ mod tests {
             let secrets = text.replace("ONE", &one).replace("TWO", &two);
             Settings::from_layers(Some(("n.yaml", &secrets)), std::iter::empty()).unwrap().0
         };
-        let before = read("slack: {channel: '#a', bot_token_file: ONE}\nsources: {alertmanager: {bearer_token_file: ONE}}\n");
+        let before =
+            read("slack: {channel: '#a', bot_token_file: ONE}\nsources: {alertmanager: {bearer_token_file: ONE}}\n");
         assert_eq!(before.waiting_since(&before), Vec::<String>::new());
         let after = read(
             "mode: shadow\ntimezone: Europe/Berlin\nprometheus: {url: 'http://p:1'}\nslack: {channel: '#b', bot_token_file: TWO}\n\

@@ -53,7 +53,8 @@ impl Check {
             let whole = format!("http://{}", written.value);
             let meant = reqwest::Url::parse(&whole).is_ok_and(|url| url.host_str().is_some_and(|host| host.len() > 1));
             let meant = meant && !written.value.contains("//");
-            let hint = if meant { format!("did you mean {whole}?") } else { "such as http://prometheus:9090".to_owned() };
+            let hint =
+                if meant { format!("did you mean {whole}?") } else { "such as http://prometheus:9090".to_owned() };
             return refuse("a peer's URL begins with http:// or https:// and names a host", &hint);
         }
         if !url.username().is_empty() || url.password().is_some() {

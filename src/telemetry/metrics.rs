@@ -186,7 +186,8 @@ impl Metrics {
                 "What a receiver refuses until somebody sets it right: a token, channels",
                 [("receiver", Receiver::WORDS.to_vec())],
             ),
-            settings_waiting: make.plain("settings_waiting", "Keys of the settings that changed and wait for a restart"),
+            settings_waiting: make
+                .plain("settings_waiting", "Keys of the settings that changed and wait for a restart"),
             letters_failed: make.closed(
                 "letters_failed",
                 "Deliveries that failed, by receiver and reason",

@@ -6,9 +6,10 @@
 //! so a third writer's change in between makes it fail instead of being overwritten.
 
 use super::{
+    NotSent,
     amount::{self, Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
-    NotSent, deadline, dry_run, own, ownership,
+    deadline, dry_run, own, ownership,
     rollout::{self, Rollout},
     setting::{Precondition, Setting, patch, precondition},
     unknown_keys,
@@ -124,7 +125,10 @@ impl Scale {
         let look = async |until| {
             let now = self.value_of(named, &to, until).await?;
             if now.uid != uid {
-                return Err(NotSent { why: format!("{} was deleted and made anew", named.words()), changed_since: true });
+                return Err(NotSent {
+                    why: format!("{} was deleted and made anew", named.words()),
+                    changed_since: true,
+                });
             }
             let why = format!("{} changed since: {}, not {}", from.words(), now.value, from.value());
             match now.value {

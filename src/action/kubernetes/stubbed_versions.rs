@@ -42,7 +42,8 @@ async fn server(web: &Arc<Mutex<Web>>) -> Stub {
         let mut web = web.lock().unwrap();
         match asked.method.as_str() {
             "GET" if asked.path == WEB => {
-                let metadata = json!({"name": "web", "uid": "u1", "generation": 3, "resourceVersion": web.version.to_string()});
+                let metadata =
+                    json!({"name": "web", "uid": "u1", "generation": 3, "resourceVersion": web.version.to_string()});
                 (200, json!({"metadata": metadata, "spec": {"replicas": web.replicas}}).to_string())
             }
             "GET" => (200, json!({"metadata": {}, "items": []}).to_string()),

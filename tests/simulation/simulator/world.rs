@@ -138,7 +138,9 @@ impl ModelWorld {
         // An eviction of a pod that is going is taken once more.
         match second.filter(|_| is_done && plan.action != "delete_pod" && model.random.chance(50)) {
             None => first,
-            Some(Outcome::NotApplied { why, changed_since: true }) if model.without != Some(Without::RefusedButDone) => {
+            Some(Outcome::NotApplied { why, changed_since: true })
+                if model.without != Some(Without::RefusedButDone) =>
+            {
                 Outcome::Unknown { why }
             }
             Some(second) => second,
