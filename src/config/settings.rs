@@ -299,9 +299,10 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 6] = [
+const RELOADED: [&str; 7] = [
     "sources.alertmanager.",
     "sources.pagerduty.",
+    "slack.app_token_file",
     "slack.bot_token_file",
     "slack.signing_secret_file",
     "statuspage.api_key_file",
