@@ -134,6 +134,8 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::PageReleased { incident, .. }
         | Event::PageOwed { incident, .. }
         | Event::PageWanted { incident, .. }
+        | Event::StatusDue { incident, .. }
+        | Event::StatusPublished { incident, .. }
         | Event::PageSeen { incident, .. }
         | Event::PeerJoined { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
@@ -152,7 +154,9 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         Input::Gathered { incident, .. } => Some(*incident),
         Input::Told { letter, .. } => Some(letter.incident),
         Input::Command { command, .. } => match command {
-            Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+            Command::Acknowledge { incident } | Command::Resolve { incident } | Command::Publish { incident } => {
+                Some(*incident)
+            }
             Command::Approve { step, .. }
             | Command::Reject { step }
             | Command::Undo { step }

@@ -21,6 +21,7 @@ pub(in crate::decide) mod harness;
 mod leasing;
 mod paging;
 mod people;
+mod public;
 mod restrained;
 mod rollback;
 mod storms;

@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::{callings::Callings, restraints::Restraints};
+use super::{callings::Callings, pagerduty::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -41,6 +41,7 @@ pub struct Ledger {
     pub starts_of_process: u64,
     pub posts_owed: BTreeSet<u64>,
     pub posts_failed: BTreeSet<u64>,
+    pub pages: Pages,
     pub wakes: u64,
     pub restraints: Restraints,
     pub callings: Callings,
@@ -128,6 +129,7 @@ impl Ledger {
         }
         self.restraints.follow(at, input, event);
         self.callings.follow(at, event);
+        self.pages.follow(at, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {

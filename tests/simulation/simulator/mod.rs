@@ -3,6 +3,7 @@
 mod alerts;
 mod callings;
 mod colours;
+mod customers;
 mod databases;
 mod landing;
 mod ledger;
@@ -10,6 +11,7 @@ mod model;
 mod nature;
 mod objects;
 mod oracle;
+mod pagerduty;
 mod pods;
 mod policies;
 mod process;
