@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Everything that decisions depend on and that a file or setting says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,41 @@ pub struct Severity {
     pub aliases: Vec<String>,
     /// Slack users and groups a page of this severity mentions (`U…`, `S…`, `@here` is not one).
     pub mentions: Vec<String>,
+    /// How soon somebody answers its page. None: nothing is known, and no page of it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond_within: Option<RespondWithin>,
+    /// How often those who follow an incident are told where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_every: Option<Span>,
+}
+
+/// `15m`, or `1 business day`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RespondWithin {
+    Span(Span),
+    BusinessDays(u32),
+}
+
+impl RespondWithin {
+    /// A business day is a day at least: the next one may be Monday.
+    #[must_use]
+    pub fn at_least(self) -> Span {
+        match self {
+            RespondWithin::Span(span) => span,
+            RespondWithin::BusinessDays(days) => Span::hours(24 * i64::from(days)),
+        }
+    }
+}
+
+impl fmt::Display for RespondWithin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RespondWithin::Span(span) => span.fmt(f),
+            RespondWithin::BusinessDays(1) => f.write_str("1 business day"),
+            RespondWithin::BusinessDays(days) => write!(f, "{days} business days"),
+        }
+    }
 }
 
 /// A listed target.
@@ -120,6 +155,9 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// `for`.
     pub fires_for: Span,
+    /// How long after its start a labelled alert's page is held, while its ladder goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_page: Option<Span>,
     pub mode: Mode,
     pub limits: Vec<Limit>,
     pub cooldown: Span,

@@ -52,6 +52,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         cooldown: Span::minutes(10),
         quiet: Span::minutes(10),
         flapping: None,
+        hold_page: None,
         canary: 0,
         undo_within: Span::hours(1),
         evidence: Vec::new(),
@@ -66,6 +67,8 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         title: "urgent".to_owned(),
         aliases: vec!["critical".to_owned()],
         mentions: Vec::new(),
+        respond_within: None,
+        update_every: None,
     };
     let target = TargetSpec { choice: Choice::One { object: Object::Nothing }, bounds: None };
     let spec = PolicySpec {

@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{self, PolicySpec, TargetSpec},
+    decide::policy::{self, PolicySpec, RespondWithin, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -184,6 +184,8 @@ pub(super) struct Known<'a> {
     pub defaults: Defaults,
     /// Canonical names by every lower-case name and alias. None: they are not known, and nobody is blamed.
     pub severities: Option<BTreeMap<String, String>>,
+    /// By canonical name; one that is not here says nothing.
+    pub respond_within: BTreeMap<String, RespondWithin>,
     /// None: listed, but wrong.
     pub targets: BTreeMap<&'a str, Option<TargetSpec>>,
     /// A target that is not here may stand in a file that could not be read.
@@ -223,6 +225,7 @@ impl Check<'_> {
         let known = Known {
             defaults,
             severities: severities.as_ref().map(|all| sections::words(all)),
+            respond_within: sections::respond_within_by_name(severities.as_deref().unwrap_or_default()),
             incomplete: written.incomplete,
             targets,
         };
@@ -309,11 +312,16 @@ impl Check<'_> {
 
     /// A duration, or the stand-in.
     pub fn span(&mut self, written: Option<&Located<String>>, absent: Span) -> Span {
+        self.span_hinted(written, absent, "write a number and a unit: `90s`, `5m`, `1h30m`, `2d`")
+    }
+
+    /// A duration, with what may be written there.
+    pub fn span_hinted(&mut self, written: Option<&Located<String>>, absent: Span, hint: &str) -> Span {
         let Some(written) = written else { return absent };
         match Span::parse(&written.value) {
             Ok(span) if span <= LONGEST_SPAN => return span,
             Ok(_) => self.error(&written.place, format!("{} is longer than {LONGEST_SPAN}", written.value)),
-            Err(what) => self.hinted(&written.place, what, "write a number and a unit: `90s`, `5m`, `1h30m`, `2d`"),
+            Err(what) => self.hinted(&written.place, what, hint),
         }
         absent
     }

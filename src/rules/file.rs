@@ -68,6 +68,11 @@ pub struct Severity {
     pub title: Option<Located<String>>,
     /// Other words for it, as they stand in the alerts' label `severity`.
     pub aliases: Option<Located<Vec<Located<String>>>>,
+    /// How soon somebody answers its page: `15m`, `1 business day`. No rule holds a page for longer. Without it `0s` for the
+    /// most severe; for others nothing is known, and no page is held.
+    pub respond_within: Option<Located<String>>,
+    /// How often those who follow an incident are told where it stands: `15m`.
+    pub update_every: Option<Located<String>>,
 }
 
 /// One object, or a set of which a label picks one member. Exactly one of `kubernetes`, `postgres` and `noop`.
@@ -268,6 +273,9 @@ pub struct Rule {
     /// How long it must fire, counted from when it was first seen, before anything is done. Without it `0s`.
     #[serde(rename = "for")]
     pub fires_for: Option<Located<String>>,
+    /// How long after its start an alert labelled `nightshift_hold="true"` may wait for the first rung's verdict before
+    /// people are woken. At most the severity's `respond_within`.
+    pub hold_page: Option<Located<String>>,
     /// What is collected for people.
     pub evidence: Option<Located<Vec<Evidence>>>,
     /// How far the rule may go.

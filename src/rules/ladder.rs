@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
-    file, restraints,
+    file, holding, restraints,
 };
 use crate::{
     config::{
@@ -62,16 +62,29 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         check.problems.push(remediate.action.warning(what).hint(hint));
     }
     namespaces(check, rungs, &matchers, known);
-    let remediate = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
+    let remediate: Vec<RungSpec> = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
     let limits = check.bounded(written.limits.as_ref(), MOST_ENTRIES, "limits").to_vec();
+    let severity = written.severity.as_ref().and_then(|severity| self::severity(check, severity, known));
+    let fires_for = check.span(written.fires_for.as_ref(), Span::ZERO);
+    // Where a rung is wrong, which one is the first is not known.
+    let all_read = remediate.len() == rungs.len();
+    let held = holding::Held {
+        mode,
+        matchers: &matchers,
+        severity: severity.as_deref(),
+        fires_for,
+        remediate: all_read.then_some(&remediate),
+    };
+    let hold_page = holding::hold_page(check, &written, known, &held);
     Rule {
         name: written.name.value.clone(),
         matchers,
-        severity: written.severity.as_ref().and_then(|severity| self::severity(check, severity, known)),
+        severity,
         service: check.text(written.service.as_ref(), LONGEST_WORD_BYTES),
         runbook: runbook(check, written.runbook.as_ref()),
         group_by: group_by(check, &written, rungs, known),
-        fires_for: check.span(written.fires_for.as_ref(), Span::ZERO),
+        fires_for,
+        hold_page,
         mode,
         limits: check.limits(&limits),
         cooldown: check.span(written.cooldown.as_ref(), known.defaults.cooldown),

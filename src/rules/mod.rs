@@ -8,6 +8,7 @@ pub mod blue_green;
 mod check;
 pub mod file;
 mod files;
+mod holding;
 mod ladder;
 mod reach;
 mod restraints;

@@ -11,7 +11,7 @@ use crate::{
         suggest,
         yaml::{Located, OneOrMany},
     },
-    decide::policy::{Limit, Severity},
+    decide::policy::{Limit, RespondWithin, Severity},
     model::{mode::Mode, time::Span},
 };
 use std::collections::BTreeMap;
@@ -25,12 +25,16 @@ const DEFAULT_LIMIT_ALL: Limit = Limit { count: 20, within: Span::hours(1) };
 const MOST_CONCURRENT: u32 = 100;
 /// No limit that is counted over entries of the journal needs more.
 const MOST_PER_WINDOW: u32 = 10_000;
+/// A longer time to answer is none.
+const MOST_BUSINESS_DAYS: u32 = 20;
+const SHORTEST_UPDATE: Span = Span::minutes(1);
+const HOW_TO_RESPOND: &str = "write it like `15m` or `1 business day`";
 /// Used where no file has `severities`: name, title, aliases.
-const SHIPPED_SEVERITIES: [(&str, &str, [&str; 2]); 4] = [
-    ("P0", "Critical", ["SEV-1", "critical"]),
-    ("P1", "High", ["SEV-2", "error"]),
-    ("P2", "Medium", ["SEV-3", "warning"]),
-    ("P3", "Low", ["SEV-4", "info"]),
+const SHIPPED_SEVERITIES: [(&str, &str, [&str; 2], RespondWithin); 4] = [
+    ("P0", "Critical", ["SEV-1", "critical"], RespondWithin::Span(Span::ZERO)),
+    ("P1", "High", ["SEV-2", "error"], RespondWithin::Span(Span::minutes(15))),
+    ("P2", "Medium", ["SEV-3", "warning"], RespondWithin::Span(Span::hours(1))),
+    ("P3", "Low", ["SEV-4", "info"], RespondWithin::BusinessDays(1)),
 ];
 
 /// What a rule uses where it says nothing itself.
@@ -85,11 +89,13 @@ pub(super) fn severities(check: &mut Check<'_>, written: &Written) -> Option<Vec
         let given = written.section::<Located<Vec<file::Severity>>>(check, "severities")?;
         listed(check, &given)
     } else {
-        let shipped = SHIPPED_SEVERITIES.iter().map(|(name, title, aliases)| Severity {
+        let shipped = SHIPPED_SEVERITIES.iter().map(|(name, title, aliases, respond_within)| Severity {
             name: (*name).to_owned(),
             title: (*title).to_owned(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             mentions: Vec::new(),
+            respond_within: Some(*respond_within),
+            update_every: None,
         });
         shipped.collect()
     };
@@ -116,14 +122,42 @@ fn listed(check: &mut Check<'_>, given: &Located<Vec<file::Severity>>) -> Vec<Se
             }
         }
         let title = check.text(severity.title.as_ref(), LONGEST_NAME_BYTES);
+        let respond_within = respond_within(check, severity.respond_within.as_ref());
+        let update_every = severity.update_every.as_ref().map(|every| check.span(Some(every), SHORTEST_UPDATE));
+        if let (Some(written), Some(every)) = (&severity.update_every, update_every)
+            && every < SHORTEST_UPDATE
+        {
+            check.error(&written.place, format!("`update_every` is at least {SHORTEST_UPDATE}"));
+        }
         listed.push(Severity {
             name: severity.name.value.clone(),
             title: title.unwrap_or_else(|| severity.name.value.clone()),
             aliases: aliases.iter().map(|alias| alias.value.clone()).collect(),
             mentions: Vec::new(),
+            respond_within,
+            update_every,
         });
     }
+    // Somebody must come at once for the worst, whether or not it is said.
+    if let Some(worst) = listed.first_mut() {
+        worst.respond_within = worst.respond_within.or(Some(RespondWithin::Span(Span::ZERO)));
+    }
     listed
+}
+
+/// `15m`, `1 business day`.
+fn respond_within(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<RespondWithin> {
+    let written = written?;
+    let days = written.value.strip_suffix(" business day").or_else(|| written.value.strip_suffix(" business days"));
+    let Some(days) = days else {
+        return Some(RespondWithin::Span(check.span_hinted(Some(written), Span::ZERO, HOW_TO_RESPOND)));
+    };
+    let days = days.parse().ok().filter(|days| (1..=MOST_BUSINESS_DAYS).contains(days));
+    if days.is_none() {
+        let what = format!("`{}` is no number of business days from 1 to {MOST_BUSINESS_DAYS}", written.value);
+        check.hinted(&written.place, what, HOW_TO_RESPOND);
+    }
+    days.map(RespondWithin::BusinessDays)
 }
 
 /// Canonical names by lower-case name and alias.
@@ -135,6 +169,10 @@ pub(super) fn words(severities: &[Severity]) -> BTreeMap<String, String> {
         }
     }
     words
+}
+
+pub(super) fn respond_within_by_name(severities: &[Severity]) -> BTreeMap<String, RespondWithin> {
+    severities.iter().filter_map(|severity| Some((severity.name.clone(), severity.respond_within?))).collect()
 }
 
 /// Only the level at once is there yet: it mentions people in the page. Later levels need an escalation that waits.

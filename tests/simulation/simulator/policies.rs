@@ -4,7 +4,9 @@ use super::{random::Random, scenario::BEGIN};
 use nightshift::{
     decide::{
         Policy,
-        policy::{Brake, Choice, CollectorSpec, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{
+            Brake, Choice, CollectorSpec, Limit, PolicySpec, RespondWithin, Rule, RungSpec, Severity, TargetSpec,
+        },
     },
     model::{
         freeze::{Freeze, Window},
@@ -37,15 +39,17 @@ pub fn member(place: u64) -> String {
 pub fn draw(random: &mut Random) -> PolicySpec {
     let rules = 1 + random.below(4) as usize;
     let asks_alertmanager = random.chance(90);
-    let severity = |name: &str| Severity {
+    let severity = |name: &str, respond_within| Severity {
         name: name.to_owned(),
         title: name.to_owned(),
         aliases: Vec::new(),
         mentions: vec!["S1".to_owned()],
+        respond_within: Some(RespondWithin::Span(respond_within)),
+        update_every: None,
     };
     PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
-        severities: vec![severity("P0"), severity("P1"), severity("P2")],
+        severities: vec![severity("P0", Span::ZERO), severity("P1", Span::minutes(15)), severity("P2", Span::hours(1))],
         targets: draw_targets(random),
         rules: (0..rules).map(|place| draw_rule(random, place, asks_alertmanager)).collect(),
         max_concurrent: random.pick(&[1, 1, 1, 2, 3]),
@@ -161,6 +165,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
             count: 2 + random.below(3) as u32,
             within: random.pick(&[Span::minutes(10), Span::minutes(30)]),
         }),
+        hold_page: None,
         canary: random.pick(&[0, 0, 0, 0, 0, 1, 2]),
         undo_within: Span::hours(1),
         evidence: if place == 1 {
