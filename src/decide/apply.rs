@@ -16,6 +16,7 @@ use crate::model::{
     id::{Fingerprint, IncidentId, StepId},
     input::{Gathered, Input, Via},
     letter::Slot,
+    page::dedup_key,
     reason::Reason,
     step::{self, Answer, Phase, Purpose},
     target::TargetKey,
@@ -424,7 +425,10 @@ impl State {
                 self.unclean_starts = 0;
                 self.clear_timer(&Timer::Steady);
             }
-            Event::Started { unclean, .. } => {
+            Event::Started { replica, unclean } => {
+                if self.identity.is_empty() {
+                    self.identity = format!("{replica} {}", at.0);
+                }
                 self.unclean_starts = unclean.unwrap_or_default();
                 self.clear_timer(&Timer::Steady);
                 if self.unclean_starts > 0 {
@@ -440,6 +444,8 @@ impl State {
                     self.incident_mut(*incident, event)?.pages += 1;
                 }
             }
+            Event::PageOwed { .. } => self.page_owed(at, event),
+            Event::PageWanted { incident, page, state } => self.page_wanted(*incident, *page, *state, event)?,
             Event::Tell { letter, note } => {
                 self.last_wish += 1;
                 let wish = self.last_wish;
@@ -459,7 +465,7 @@ impl State {
                 owed.want = wish;
                 owed.note.clone_from(note);
                 self.owed.insert(letter.clone());
-                if note.as_ref().is_some_and(|note| note.page) {
+                if letter.is_page() || note.as_ref().is_some_and(|note| note.page) {
                     self.pages_owed.insert(letter.clone());
                 }
                 self.letters_version += 1;
@@ -615,6 +621,8 @@ impl State {
         let fired = AlertState {
             held: Held::Firing,
             doubtful,
+            source: alert.source,
+            group: (!alert.group_key.is_empty()).then(|| dedup_key(&alert.group_key)),
             starts_at: alert.starts_at,
             ends_at: None,
             seen_at: at,
@@ -728,6 +736,7 @@ impl State {
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
         self.pages_owed.retain(|letter| letter.incident != id);
+        self.pages.retain(|(incident, _), _| *incident != id);
         self.lift_bars(id);
         self.clear_timer(&Timer::ForgetIncident(id));
     }
@@ -791,9 +800,10 @@ impl State {
         if letter.told >= letter.want {
             self.owed.remove(key);
             self.pages_owed.remove(key);
-            if key.slot != Slot::Card {
+            if matches!(key.slot, Slot::Post(_)) {
                 self.letters.remove(key);
             }
+            self.page_told(key);
         }
         self.letters_version += 1;
     }
@@ -849,7 +859,7 @@ fn alert_of<'a>(input: &'a Input, event: &Event) -> Result<&'a Alert, Illegal> {
     }
 }
 
-fn illegal(event: &Event, why: &str) -> Illegal {
+pub(super) fn illegal(event: &Event, why: &str) -> Illegal {
     let word = format!("{event:?}");
     let end = word.find([' ', '{']).unwrap_or(word.len());
     Illegal { event: word.get(..end).unwrap_or_default().to_owned(), why: why.to_owned() }

@@ -135,7 +135,8 @@ impl Decider<'_> {
         let owed = self.state.owed.iter().any(|letter| letter.incident == id);
         let locked = self.state.locks.values().any(|lock| lock.incident == id);
         let closed = self.is_closed_while_it_fires(id);
-        if leased || owed || locked || closed || !self.state.live_steps_of(id).is_empty() {
+        let paged = self.state.pages_of(id).any(|(_, page)| page.ours && page.is_open());
+        if leased || owed || locked || closed || paged || !self.state.live_steps_of(id).is_empty() {
             let forget_at = self.now + Span::hours(1);
             return self.emit(Event::IncidentKept { incident: id, forget_at });
         }

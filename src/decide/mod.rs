@@ -2,7 +2,7 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`view`] shows the state to people.
+//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`paging`] those to PagerDuty, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
@@ -13,8 +13,11 @@ pub mod guard;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
+pub mod letters;
 mod locks;
 mod packed;
+pub mod pages;
+pub mod paging;
 pub mod people;
 pub mod policy;
 pub mod records;
@@ -41,6 +44,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     let mut decider = Decider { policy, state, input, now, events: Vec::new(), touched: BTreeSet::new() };
     decider.answer()?;
     decider.admit()?;
+    decider.owe_pages()?;
     decider.owe_cards()?;
     Ok(decider.events)
 }

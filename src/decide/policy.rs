@@ -53,6 +53,40 @@ pub struct PolicySpec {
     /// Slack users and groups that may approve, by the severity's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvers: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "PagerDutyUse::is_none")]
+    pub pagerduty: PagerDutyUse,
+}
+
+/// The service of `pagerduty.routing_key_file`. Nobody in `people` may have this name.
+pub const DEFAULT_SERVICE: &str = "default";
+
+/// What PagerDuty is used for. Its keys and tokens stand elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagerDutyUse {
+    /// Pages go to the service [`DEFAULT_SERVICE`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pages: bool,
+    /// The severities, by name, whose pages go to somebody's own service: the name in `people`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pages_to: BTreeMap<String, String>,
+    /// It is asked whether its incidents still fire.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
+    /// What was done is noted on its incidents.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notes: bool,
+}
+
+impl PagerDutyUse {
+    fn is_none(&self) -> bool {
+        *self == PagerDutyUse::default()
+    }
+
+    /// The service that is paged for a severity. None: nobody is paged there.
+    #[must_use]
+    pub fn service(&self, severity: &str) -> Option<&str> {
+        self.pages_to.get(severity).map(String::as_str).or(self.pages.then_some(DEFAULT_SERVICE))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

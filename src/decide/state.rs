@@ -6,16 +6,18 @@ use super::{
     Policy,
     fleet::Fleet,
     packed::Packed,
+    pages::Page,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
 };
 use crate::model::{
-    alert::{Alert, Status},
+    alert::{Alert, Source, Status},
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, Receiver, Slot},
+    letter::{External, LetterKey, Note, Receiver},
     observation::{Ended, Facts},
+    page::DedupKey,
     pairs,
     person::SlackPerson,
     plan::Plan,
@@ -40,7 +42,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 7;
+pub const STATE_VERSION: u32 = 8;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -52,6 +54,9 @@ pub struct State {
     pub(super) last_incident: u64,
     pub(super) last_post: u64,
     pub(super) last_wish: u64,
+    pub(super) last_page: u32,
+    /// Tells this journal from every other: its first start.
+    pub(super) identity: String,
     pub(super) alerts: BTreeMap<Fingerprint, AlertState>,
     pub(super) confirming: BTreeSet<Fingerprint>,
     pub(super) incidents: BTreeMap<IncidentId, Incident>,
@@ -71,6 +76,9 @@ pub struct State {
     pub(super) owed: BTreeSet<LetterKey>,
     /// Those of them that wake people.
     pub(super) pages_owed: BTreeSet<LetterKey>,
+    /// What PagerDuty was told of an incident, or has of it: a page by its number.
+    #[serde(with = "pairs")]
+    pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -111,6 +119,9 @@ pub(super) enum Held {
 pub(super) struct AlertState {
     pub held: Held,
     pub doubtful: bool,
+    pub source: Source,
+    /// Of the group that Alertmanager sent it in.
+    pub group: Option<DedupKey>,
     pub starts_at: Micros,
     pub ends_at: Option<Micros>,
     /// When this firing was first seen: `for` counts from here.
@@ -283,18 +294,6 @@ pub struct PauseView {
     pub since: Micros,
 }
 
-/// A letter that is due, with everything that the courier needs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DueLetter {
-    pub key: LetterKey,
-    /// The wish's number: goes back in `Told { up_to }`.
-    pub want: u64,
-    /// For a post: what it says. For the card: None (render the view).
-    pub note: Option<Note>,
-    /// Where the incident's card is, once it was sent.
-    pub card: Option<External>,
-}
-
 /// Counts for metrics and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -312,9 +311,13 @@ pub struct Counts {
     /// Where the brake is on: sets by name; None: everything.
     pub braked: Vec<Option<String>>,
     pub letters_owed: u64,
+    /// ... by the word of their receiver.
+    pub letters_owed_to: BTreeMap<&'static str, u64>,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
 }
+
+pub use super::letters::DueLetter;
 
 impl State {
     /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
@@ -348,37 +351,6 @@ impl State {
     #[must_use]
     pub fn letters_version(&self) -> u64 {
         self.letters_version
-    }
-
-    /// The first owed letter of each (receiver, incident), at most `most`: its card before its posts, posts in order.
-    /// Incidents that owe a page go first.
-    #[must_use]
-    pub fn letters_due(&self, most: usize) -> Vec<DueLetter> {
-        let of = |key: &LetterKey| (key.receiver.clone(), key.incident);
-        let first_of = |page: &LetterKey| {
-            let first = LetterKey { slot: Slot::Card, ..page.clone() };
-            self.owed.range(first..).next()
-        };
-        let urgent = self.pages_owed.iter().filter_map(first_of);
-        let mut chosen = BTreeSet::new();
-        let mut due: Vec<DueLetter> = Vec::new();
-        for key in urgent.chain(&self.owed) {
-            if due.len() >= most {
-                break;
-            }
-            if !chosen.insert(of(key)) {
-                continue;
-            }
-            let Some(letter) = self.letters.get(key) else { continue };
-            let card = LetterKey { slot: Slot::Card, ..key.clone() };
-            due.push(DueLetter {
-                key: key.clone(),
-                want: letter.want,
-                note: letter.note.clone(),
-                card: self.letters.get(&card).and_then(|card| card.external.clone()),
-            });
-        }
-        due
     }
 
     #[must_use]
@@ -443,6 +415,9 @@ impl State {
                 .min(),
             ..Counts::default()
         };
+        for letter in &self.owed {
+            *counts.letters_owed_to.entry(letter.receiver.word()).or_default() += 1;
+        }
         let mut incidents: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
         for incident in self.incidents.values() {
             let word = match (incident.phase, &incident.acknowledged_by) {

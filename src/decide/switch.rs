@@ -152,7 +152,8 @@ impl Decider<'_> {
                 self.emit(Event::LetterTold { letter: letter.clone(), up_to, external: external.clone() })
             }
             Told::Failed { reason } => {
-                self.emit(Event::LetterFailed { letter: letter.clone(), reason: reason.clone() })
+                self.emit(Event::LetterFailed { letter: letter.clone(), reason: reason.clone() })?;
+                self.page_was_refused(letter, reason)
             }
         }
     }

@@ -38,6 +38,7 @@ impl Decider<'_> {
         let receiver = incident.receiver.clone();
         self.touched.insert(id);
         self.emit(Event::PageReleased { incident: id, reason, mentions: mentions.clone() })?;
+        self.page_in_pagerduty(id, &says)?;
         self.owe_page(receiver, id, format!("Page: {says}. This needs a person."), mentions)
     }
 
@@ -48,7 +49,21 @@ impl Decider<'_> {
 
     /// As [`Decider::tell_all`], and wakes people.
     pub(super) fn page_all(&mut self, text: String, mentions: Vec<String>) -> Decided {
+        let note = Note { at: self.now, text: text.clone(), mentions: mentions.clone(), page: true };
+        self.page_itself_in_pagerduty(&note)?;
         self.owe_page(self.default_receiver(), IncidentId::ITSELF, text, mentions)
+    }
+
+    /// Wakes an incident's people, or those of the most severe, where PagerDuty could not.
+    pub(super) fn page_in_slack(&mut self, id: IncidentId, text: String) -> Decided {
+        let incident = self.state.incidents.get(&id);
+        let severity = match incident {
+            Some(incident) => self.policy.severity(&incident.severity).map(|(_, severity)| severity),
+            None => self.policy.spec.severities.first(),
+        };
+        let mentions = severity.map(|severity| severity.mentions.clone()).unwrap_or_default();
+        let receiver = incident.map_or_else(|| self.default_receiver(), |incident| incident.receiver.clone());
+        self.owe_page(receiver, id, text, mentions)
     }
 
     fn default_receiver(&self) -> Option<Receiver> {

@@ -44,7 +44,7 @@ impl State {
             steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect(),
             evidence: incident.evidence.clone(),
             pages: incident.pages,
-            external: card.and_then(|card| self.letters.get(&card)).and_then(|letter| letter.external.clone()),
+            posted: card.and_then(|card| self.letters.get(&card)?.external.as_ref()?.posted().cloned()),
             note: None,
         })
     }

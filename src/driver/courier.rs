@@ -42,13 +42,16 @@ const LOOK_AGAIN: Span = Span::millis(20);
 /// While the engine cannot be asked.
 const ASK_AGAIN: Span = Span::seconds(1);
 
-type Line = (Receiver, IncidentId);
+/// One letter at a time. Pages in PagerDuty go by themselves: nothing that is noted there delays one.
+type Line = (Receiver, IncidentId, bool);
+/// What backs off together: a receiver's pages, and everything else that it gets.
+type Lane = (Receiver, bool);
 
 struct Courier {
     engine: EngineHandle,
     notifiers: Notifiers,
     tasks: TaskSet<Line, Sent>,
-    back_off: BTreeMap<Receiver, BackOff>,
+    back_off: BTreeMap<Lane, BackOff>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,27 +106,27 @@ impl Courier {
             return Some(now + ASK_AGAIN);
         };
         let mut next: Option<Micros> = None;
-        let mut in_flight: BTreeMap<Receiver, usize> = BTreeMap::new();
+        let mut in_flight: BTreeMap<Lane, usize> = BTreeMap::new();
         let mut lines: BTreeSet<Line> = BTreeSet::new();
         for letter in &owed {
-            let line = (letter.key.receiver.clone(), letter.key.incident);
+            let line = line_of(&letter.key);
             if self.tasks.is_in_flight(&line) && lines.insert(line) {
-                *in_flight.entry(letter.key.receiver.clone()).or_default() += 1;
+                *in_flight.entry(lane_of(&letter.key)).or_default() += 1;
             }
         }
         for letter in owed {
-            let receiver = letter.key.receiver.clone();
-            let line = (receiver.clone(), letter.key.incident);
+            let (line, lane) = (line_of(&letter.key), lane_of(&letter.key));
             if !lines.insert(line.clone()) {
                 continue;
             }
-            if let Some(at) = self.back_off.get(&receiver).map(|back_off| back_off.not_before).filter(|at| *at > now) {
+            if let Some(at) = self.back_off.get(&lane).map(|back_off| back_off.not_before).filter(|at| *at > now) {
                 next = Some(next.map_or(at, |next| next.min(at)));
                 continue;
             }
-            let busy = in_flight.entry(receiver).or_default();
-            // While a receiver fails, one letter at a time finds out whether it is back.
-            let most = if self.back_off.contains_key(&line.0) { 1 } else { IN_FLIGHT };
+            // While a receiver fails, one letter at a time finds out whether it is back. Pages of two incidents may have
+            // one key, and of them what is wanted last must come last.
+            let most = if lane.1 || self.back_off.contains_key(&lane) { 1 } else { IN_FLIGHT };
+            let busy = in_flight.entry(lane).or_default();
             if *busy >= most {
                 continue;
             }
@@ -133,24 +136,25 @@ impl Courier {
         next
     }
 
-    fn ended(&mut self, (receiver, _): Line, end: End<Sent>, now: Micros) {
+    fn ended(&mut self, (receiver, _, is_page): Line, end: End<Sent>, now: Micros) {
+        let lane = (receiver, is_page);
         let (failure, seed) = match end {
             End::Done(Sent { result: Ok(()), .. }) => {
-                self.back_off.remove(&receiver);
+                self.back_off.remove(&lane);
                 return;
             }
             End::Done(Sent { key, result: Err(failure) }) => (failure, format!("{key:?}")),
             End::Panicked(said) => {
-                tracing::error!(%receiver, said, "a notifier panicked");
+                tracing::error!(receiver = %lane.0, said, "a notifier panicked");
                 (Transient { reason: "panic", retry_after: None }, said)
             }
         };
-        let failures = self.back_off.get(&receiver).map_or(0, |back_off| back_off.failures).saturating_add(1);
+        let failures = self.back_off.get(&lane).map_or(0, |back_off| back_off.failures).saturating_add(1);
         let wait = wait_after(failures, failure.retry_after, &seed);
         if failures == 1 {
-            tracing::warn!(%receiver, reason = failure.reason, "a letter was not taken; it is tried again");
+            tracing::warn!(receiver = %lane.0, reason = failure.reason, "a letter was not taken; it is tried again");
         }
-        self.back_off.insert(receiver, BackOff { failures, not_before: now + wait });
+        self.back_off.insert(lane, BackOff { failures, not_before: now + wait });
     }
 
     async fn finish(mut self, until: Micros) {
@@ -163,6 +167,14 @@ impl Courier {
         }
         self.tasks.let_go();
     }
+}
+
+fn line_of(key: &LetterKey) -> Line {
+    (key.receiver.clone(), key.incident, key.is_page())
+}
+
+fn lane_of(key: &LetterKey) -> Lane {
+    (key.receiver.clone(), key.is_page())
 }
 
 /// The receiver's own word counts; else it doubles. Jitter comes from the letter, so that no two follow in step.
@@ -230,7 +242,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
-        external: None,
+        posted: None,
         note: None,
     }
 }

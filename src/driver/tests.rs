@@ -24,7 +24,7 @@ use crate::{
         firing::{Firing, FiringAnswer},
         id::Fingerprint,
         input::{Command, Gathered},
-        letter::{External, LetterKey, Slot, Told},
+        letter::{External, LetterKey, Posted, Receiver, Slot, Told},
         mode::Mode,
         observation::{DryRun, Facts, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Effect, Plan, Proposal},
@@ -370,7 +370,7 @@ impl Notifier for Post {
         view: &'a IncidentView,
         _: Duration,
     ) -> Boxed<'a, Result<Told, Transient>> {
-        let crate::model::letter::Receiver::Slack { channel } = &letter.key.receiver;
+        let Receiver::Slack { channel } = &letter.key.receiver else { panic!("{:?}", letter.key) };
         if self.down.borrow().as_ref() == Some(channel) {
             self.tries.lock().unwrap().extend(self.clock.as_ref().map(Clock::now));
             return now(Err(Transient { reason: "unreachable", retry_after: None }));
@@ -378,7 +378,7 @@ impl Notifier for Post {
         let note = view.note.as_ref().map(|note| note.text.clone());
         self.sent.lock().unwrap().push((letter.key.clone(), note, view.title.clone()));
         let ts = format!("{}", self.sent.lock().unwrap().len());
-        now(Ok(Told::Sent { external: Some(External { channel: channel.clone(), ts }) }))
+        now(Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts })) }))
     }
 }
 

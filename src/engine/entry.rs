@@ -120,7 +120,9 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::LadderBegan { incident, .. }
         | Event::LadderEnded { incident, .. }
         | Event::Barred { incident, .. }
-        | Event::PageReleased { incident, .. } => Some(*incident),
+        | Event::PageReleased { incident, .. }
+        | Event::PageOwed { incident, .. }
+        | Event::PageWanted { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
             Some(letter.incident)
         }

@@ -62,6 +62,9 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Clicked { .. }
             | Event::CommandRefused { .. }
             | Event::Poisoned { .. } => itself(policy, seq, event),
+            Event::LetterFailed { letter, reason } if letter.is_page() => {
+                error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page for good");
+            }
             Event::LetterFailed { letter, reason } => {
                 warn!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "a letter was refused for good");
             }

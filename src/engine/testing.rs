@@ -89,6 +89,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         asks_prometheus: false,
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     };
     Arc::new(Policy::new(spec).unwrap())
 }

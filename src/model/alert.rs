@@ -20,6 +20,8 @@ pub fn asks_to_hold(labels: &Labels) -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     Alertmanager,
+    #[serde(rename = "pagerduty")]
+    PagerDuty,
 }
 
 impl Source {
@@ -27,6 +29,7 @@ impl Source {
     pub fn word(self) -> &'static str {
         match self {
             Source::Alertmanager => "alertmanager",
+            Source::PagerDuty => "pagerduty",
         }
     }
 }

@@ -4,8 +4,9 @@
 
 use super::{
     id::{Fingerprint, IncidentId, StepId},
-    letter::{External, LetterKey, Note, Receiver},
+    letter::{External, LetterKey, Note, PageState, Receiver},
     observation::{Ended, Facts},
+    page::DedupKey,
     plan::Plan,
     reason::Reason,
     rung::{Collector, Rung},
@@ -312,6 +313,26 @@ pub enum Event {
         incident: IncidentId,
         reason: Reason,
         mentions: Vec<String>,
+    },
+    /// A page of it is owed to a PagerDuty service, or one that is there already is watched from here on: then it is not
+    /// `ours`, and is only ever acknowledged.
+    PageOwed {
+        incident: IncidentId,
+        page: u32,
+        service: String,
+        dedup_key: DedupKey,
+        /// It is over once nothing of this group fires. None: once nothing of the incident does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<DedupKey>,
+        ours: bool,
+        /// Why people are woken, a sentence without a full stop.
+        why: String,
+    },
+    /// How PagerDuty is to have it from now on.
+    PageWanted {
+        incident: IncidentId,
+        page: u32,
+        state: PageState,
     },
     /// A letter is owed. `note`: for a post.
     Tell {

@@ -9,6 +9,12 @@ use std::fmt;
 pub enum Receiver {
     /// A Slack channel, as configured (`#incidents` or an id).
     Slack { channel: String },
+    /// The incident's own Slack channel, by the name that it is made with.
+    IncidentChannel { name: String },
+    /// A PagerDuty service: `default`, or the name of the people whose routing key it is.
+    PagerDuty { service: String },
+    /// A component of the status page, as the settings name it.
+    Statuspage { component: String },
 }
 
 impl Receiver {
@@ -16,7 +22,9 @@ impl Receiver {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Receiver::Slack { .. } => "slack",
+            Receiver::Slack { .. } | Receiver::IncidentChannel { .. } => "slack",
+            Receiver::PagerDuty { .. } => "pagerduty",
+            Receiver::Statuspage { .. } => "statuspage",
         }
     }
 }
@@ -25,6 +33,9 @@ impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Receiver::Slack { channel } => write!(f, "slack:{channel}"),
+            Receiver::IncidentChannel { name } => write!(f, "channel:{name}"),
+            Receiver::PagerDuty { service } => write!(f, "pagerduty:{service}"),
+            Receiver::Statuspage { component } => write!(f, "statuspage:{component}"),
         }
     }
 }
@@ -40,17 +51,24 @@ impl<'de> Deserialize<'de> for Receiver {
         let text = String::deserialize(deserializer)?;
         match text.split_once(':') {
             Some(("slack", channel)) => Ok(Receiver::Slack { channel: channel.to_owned() }),
+            Some(("channel", name)) => Ok(Receiver::IncidentChannel { name: name.to_owned() }),
+            Some(("pagerduty", service)) => Ok(Receiver::PagerDuty { service: service.to_owned() }),
+            Some(("statuspage", component)) => Ok(Receiver::Statuspage { component: component.to_owned() }),
             _ => Err(D::Error::custom(format!("`{text}` is not a receiver"))),
         }
     }
 }
 
-/// Which message of an incident.
+/// Which message of an incident. The order is the order in which what is owed goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slot {
-    /// The one message per incident, updated in place. The newest wish supersedes; rendered from the state when sent.
+    /// What the receiver shows of the incident, updated in place: a message, a status page's incident. The newest wish
+    /// supersedes; rendered from the state when sent.
     Card,
+    /// A PagerDuty alert of the incident, by its number in [`crate::decide::state`]: triggered, acknowledged, resolved.
+    /// The newest wish supersedes.
+    Page(u32),
     /// One line that follows it in the thread. Never superseded; sent in order. The number is the state's counter.
     Post(u64),
 }
@@ -60,6 +78,14 @@ pub struct LetterKey {
     pub receiver: Receiver,
     pub incident: IncidentId,
     pub slot: Slot,
+}
+
+impl LetterKey {
+    /// A page in PagerDuty: it waits for no other letter.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        matches!(self.slot, Slot::Page(_))
+    }
 }
 
 /// What a post says, in plain text: the notifier escapes it.
@@ -75,11 +101,69 @@ pub struct Note {
     pub page: bool,
 }
 
-/// Where the receiver keeps what it was sent: a Slack channel id and message time.
+/// Where the receiver keeps what it was sent, and what it was last told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct External {
+#[serde(untagged)]
+pub enum External {
+    Posted(Posted),
+    Paged(Paged),
+    Published(Published),
+}
+
+/// A Slack channel id and message time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
     pub channel: String,
     pub ts: String,
+}
+
+/// A PagerDuty alert, and how it was last told to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paged {
+    pub dedup_key: String,
+    pub page: PageState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    Triggered,
+    Acknowledged,
+    Resolved,
+}
+
+/// A status page's incident, and the status it was last given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub status_incident: String,
+    pub status: PublicStatus,
+}
+
+/// What customers read of an incident, in the order it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicStatus {
+    Investigating,
+    Identified,
+    Monitoring,
+    Resolved,
+}
+
+impl External {
+    #[must_use]
+    pub fn posted(&self) -> Option<&Posted> {
+        if let External::Posted(posted) = self { Some(posted) } else { None }
+    }
+
+    #[must_use]
+    pub fn paged(&self) -> Option<&Paged> {
+        if let External::Paged(paged) = self { Some(paged) } else { None }
+    }
+
+    #[must_use]
+    pub fn published(&self) -> Option<&Published> {
+        if let External::Published(published) = self { Some(published) } else { None }
+    }
 }
 
 /// The answer to sending one letter.
@@ -93,4 +177,27 @@ pub enum Told {
     Failed {
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_and_what_they_hold_come_back_as_they_went_also_from_old_journals() {
+        for text in ["slack:#incidents", "channel:incident-2026-03-01-0214", "pagerduty:default", "statuspage:claims"] {
+            let receiver: Receiver = serde_json::from_value(text.into()).unwrap();
+            assert_eq!(serde_json::to_value(&receiver).unwrap(), text);
+        }
+        assert!(serde_json::from_value::<Receiver>("carrier-pigeon:home".into()).is_err());
+        let posted = Posted { channel: "C024BE91L".to_owned(), ts: "1.000001".to_owned() };
+        let paged = Paged { dedup_key: "0af1".to_owned(), page: PageState::Acknowledged };
+        let published = Published { status_incident: "p31zjtct2jer".to_owned(), status: PublicStatus::Monitoring };
+        for external in [External::Posted(posted), External::Paged(paged), External::Published(published)] {
+            let text = serde_json::to_string(&external).unwrap();
+            assert_eq!(serde_json::from_str::<External>(&text).unwrap(), external);
+        }
+        let old: External = serde_json::from_str(r#"{"channel":"C024BE91L","ts":"1.000001"}"#).unwrap();
+        assert_eq!(old.posted().map(|posted| posted.ts.as_str()), Some("1.000001"));
+    }
 }

@@ -13,6 +13,7 @@ pub mod letter;
 pub mod matcher;
 pub mod mode;
 pub mod observation;
+pub mod page;
 pub mod pairs;
 pub mod person;
 pub mod plan;

@@ -2,7 +2,7 @@
 
 use super::{
     id::{Fingerprint, IncidentId, StepId},
-    letter::{External, Note},
+    letter::{Note, Posted},
     reason::Reason,
     step::GuardLine,
     time::Micros,
@@ -40,7 +40,8 @@ pub struct IncidentView {
     pub steps: Vec<StepView>,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
-    pub external: Option<External>,
+    /// Where its message is in Slack.
+    pub posted: Option<Posted>,
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,

@@ -256,6 +256,7 @@ impl Check<'_> {
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
+            pagerduty: self.context.pagerduty.cloned().unwrap_or_default(),
             severities: severities.unwrap_or_default(),
         }
     }

@@ -21,7 +21,7 @@ mod tests;
 use crate::{
     action::Registry,
     config::settings::{Approvers, RulesFrom},
-    decide::policy::PolicySpec,
+    decide::policy::{PagerDutyUse, PolicySpec},
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -66,6 +66,8 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    /// None: it is not set up.
+    pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.
     pub timezone: &'a str,
     pub lost_after: Span,

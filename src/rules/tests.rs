@@ -86,6 +86,7 @@ impl World {
             alertmanager: self.configured,
             prometheus: self.configured,
             slack_channel: self.slack.then_some("#incidents"),
+            pagerduty: None,
             timezone: "UTC",
             unclean_starts: 0,
             lost_after: Span::minutes(30),

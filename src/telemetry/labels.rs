@@ -10,6 +10,9 @@ macro_rules! closed {
         pub enum $name { $($variant),+ }
 
         impl $name {
+            /// Every one, in the order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
             /// Every word, in the order of declaration.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
@@ -53,7 +56,7 @@ closed! {
     Verdict { Allow = "allow", Ask = "ask", Hold = "hold", Deny = "deny" }
 
     /// Kinds of receivers of letters. Log: nobody else is configured.
-    Receiver { Slack = "slack", Log = "log" }
+    Receiver { Slack = "slack", Pagerduty = "pagerduty", Statuspage = "statuspage", Log = "log" }
 
     /// Why a letter did not arrive this time.
     LetterFailure {
@@ -67,5 +70,18 @@ closed! {
     /// Why nothing may act now.
     Restraint {
         Paused = "paused", Settling = "settling", Brake = "brake", Shadow = "shadow", Journal = "journal", Other = "other",
+    }
+}
+
+impl Receiver {
+    /// The kind of a letter's receiver.
+    #[must_use]
+    pub fn of(receiver: &crate::model::letter::Receiver) -> Receiver {
+        use crate::model::letter::Receiver as Of;
+        match receiver {
+            Of::Slack { .. } | Of::IncidentChannel { .. } => Receiver::Slack,
+            Of::PagerDuty { .. } => Receiver::Pagerduty,
+            Of::Statuspage { .. } => Receiver::Statuspage,
+        }
     }
 }

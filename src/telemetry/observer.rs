@@ -129,11 +129,12 @@ impl MetricsObserver {
             }
             Event::LetterTold { letter, .. } => {
                 let wanted = self.live().wanted.remove(letter);
-                self.metrics.letter_sent(Receiver::Slack, wanted.map_or(Span::ZERO, |wanted| at - wanted));
+                self.metrics
+                    .letter_sent(Receiver::of(&letter.receiver), wanted.map_or(Span::ZERO, |wanted| at - wanted));
             }
             Event::LetterFailed { letter, .. } => {
                 self.live().wanted.remove(letter);
-                self.metrics.letter_failed(Receiver::Slack, super::labels::LetterFailure::Refused);
+                self.metrics.letter_failed(Receiver::of(&letter.receiver), super::labels::LetterFailure::Refused);
             }
             Event::PolicyKept { .. } => self.metrics.rules_refused(),
             // The rest changes gauges, which are read from the state, or nothing that is counted.
@@ -262,7 +263,10 @@ fn set_counts(metrics: &Metrics, counts: &Counts, now: Micros) {
     metrics.set_leases_active(number(counts.leases));
     metrics.set_disarmed(number(counts.disarmed));
     metrics.set_brakes_on(counts.braked.len());
-    metrics.set_letters_owed(Receiver::Slack, number(counts.letters_owed));
+    for receiver in Receiver::ALL.iter().copied() {
+        let owed = counts.letters_owed_to.get(receiver.word()).copied().unwrap_or(0);
+        metrics.set_letters_owed(receiver, number(owed));
+    }
     metrics.set_oldest_letter(counts.oldest_letter.map(|wanted| now - wanted));
 }
 

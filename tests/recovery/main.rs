@@ -27,6 +27,7 @@ mod dice;
 mod duplicates;
 mod full_disk;
 mod instances;
+mod letters;
 mod played;
 mod reloading;
 mod settling;

@@ -27,7 +27,8 @@ pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 pub const TEAM: &str = "T0TESTS";
 pub const APP: &str = "A0TESTS";
 
-const READ: [&str; 3] = ["users.info", "bots.info", "usergroups.users.list"];
+const READ: [&str; 5] =
+    ["users.info", "bots.info", "usergroups.users.list", "conversations.history", "conversations.replies"];
 
 #[derive(Clone, Debug)]
 pub enum Behaviour {
@@ -70,6 +71,8 @@ pub struct Message {
     pub thread_ts: Option<String>,
     pub text: String,
     pub blocks: Vec<Value>,
+    /// `{event_type, event_payload}`, or null.
+    pub metadata: Value,
     pub updates: usize,
 }
 
@@ -425,6 +428,7 @@ impl State {
                 kept.whispers.push(Whisper { user, text: texts.join("\n") });
                 Ok(json!({"ok": true, "message_ts": "1790000002.000001"}))
             }
+            "conversations.history" | "conversations.replies" => Ok(history(&kept, body)),
             "chat.postMessage" => self.post(&mut kept, body),
             "chat.update" => self.update(&mut kept, body),
             _ => Err(vec![Broken { error: "unknown_method", what: method.to_owned() }]),
@@ -464,6 +468,7 @@ impl State {
             thread_ts,
             text: body["text"].as_str().unwrap_or_default().to_owned(),
             blocks: body["blocks"].as_array().cloned().unwrap_or_default(),
+            metadata: body["metadata"].clone(),
             updates: 0,
         });
         Ok(
@@ -490,6 +495,17 @@ impl State {
         message.updates += 1;
         Ok(json!({"ok": true, "channel": channel, "ts": ts, "text": body["text"]}))
     }
+}
+
+/// The messages of a channel, or of one thread of it (`ts`).
+fn history(kept: &Kept, asked: &Value) -> Value {
+    let thread = asked["ts"].as_str();
+    let fits = |message: &&Message| {
+        asked["channel"] == message.channel && (message.thread_ts.as_deref() == thread || thread == Some(&message.ts))
+    };
+    let show = |message: &Message| json!({"type": "message", "ts": message.ts, "metadata": message.metadata});
+    let messages: Vec<Value> = kept.messages.iter().filter(fits).map(show).collect();
+    json!({"ok": true, "messages": messages, "has_more": false})
 }
 
 fn one<T>(error: &'static str, what: &str) -> Result<T, Vec<Broken>> {

@@ -23,6 +23,7 @@ fn said(source: &RulesSource) -> Vec<String> {
         alertmanager: false,
         prometheus: false,
         slack_channel: None,
+        pagerduty: None,
         timezone: "UTC",
         unclean_starts: 3,
         lost_after: Span::minutes(30),

@@ -95,6 +95,7 @@ pub fn spec() -> PolicySpec {
         asks_prometheus: true,
         slack_channel: Some("#incidents".into()),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     }
 }
 

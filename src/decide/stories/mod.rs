@@ -14,6 +14,7 @@ mod eviction;
 mod flipping;
 pub(in crate::decide) mod harness;
 mod leasing;
+mod paging;
 mod people;
 mod restrained;
 mod rollback;

@@ -21,7 +21,7 @@ use crate::{
     decide::state::DueLetter,
     model::{
         id::IncidentId,
-        letter::{External, LetterKey, Note, Receiver, Slot, Told},
+        letter::{External, LetterKey, Note, Posted, Receiver, Slot, Told},
         time::{Micros, Span},
         view::IncidentView,
     },
@@ -52,6 +52,8 @@ const CHANNELS: usize = 1024;
 const SKEW: Span = Span::minutes(2);
 /// A letter without a note: a mistake of ours.
 const NO_NOTE: &str = "no_note";
+/// A letter that belongs to another receiver: a mistake of ours.
+const NOT_FOR_SLACK: &str = "not_for_slack";
 
 pub struct Slack {
     client: Arc<SlackClient>,
@@ -75,6 +77,7 @@ impl Notifier for Slack {
             let deadline = Instant::now() + within;
             let sent = match letter.key.slot {
                 Slot::Card => self.send_card(letter, view, deadline).await,
+                Slot::Page(_) => Err(Failure::Permanent { reason: NOT_FOR_SLACK }),
                 Slot::Post(_) => match letter.note.as_ref().or(view.note.as_ref()) {
                     Some(note) => self.send_post(letter, view, note, deadline).await,
                     None => Err(Failure::Permanent { reason: NO_NOTE }),
@@ -112,11 +115,11 @@ impl Slack {
         letter: &DueLetter,
         view: &IncidentView,
         deadline: Instant,
-    ) -> Result<Option<External>, Failure> {
-        let Receiver::Slack { channel } = &letter.key.receiver;
+    ) -> Result<Option<Posted>, Failure> {
+        let channel = channel_of(letter)?;
         let message = message::card(view, &self.zone);
         let place = Place { channel, thread: None, broadcast: false };
-        let known = match &letter.card {
+        let known = match card_of(letter) {
             Some(card) => Some(card.clone()),
             None => self.find(&letter.key, &place, view.opened_at, deadline).await?,
         };
@@ -139,10 +142,10 @@ impl Slack {
         view: &IncidentView,
         note: &Note,
         deadline: Instant,
-    ) -> Result<Option<External>, Failure> {
-        let Receiver::Slack { channel } = &letter.key.receiver;
+    ) -> Result<Option<Posted>, Failure> {
+        let channel = channel_of(letter)?;
         let message = message::post(view, note, &self.zone);
-        let card = letter.card.as_ref().filter(|_| letter.key.incident != IncidentId::ITSELF);
+        let card = card_of(letter).filter(|_| letter.key.incident != IncidentId::ITSELF);
         let place = match card {
             Some(card) => {
                 let broadcast = note.page;
@@ -169,7 +172,7 @@ impl Slack {
         place: &Place<'_>,
         message: &Message,
         deadline: Instant,
-    ) -> Result<Option<External>, Failure> {
+    ) -> Result<Option<Posted>, Failure> {
         let rendered = blocks::render(message, self.seal.as_ref());
         let mut body = json!({
             "channel": place.channel,
@@ -192,11 +195,11 @@ impl Slack {
         match answer {
             Ok(answer) => {
                 self.set_in_doubt(key, false);
-                let external = external(&answer);
-                if let Some(external) = &external {
-                    self.learn(place.channel, &external.channel);
+                let posted = posted(&answer);
+                if let Some(posted) = &posted {
+                    self.learn(place.channel, &posted.channel);
                 }
-                Ok(external)
+                Ok(posted)
             }
             Err(failure) => {
                 // A refusal says nothing about an earlier try that is still in doubt.
@@ -208,7 +211,7 @@ impl Slack {
         }
     }
 
-    async fn update(&self, card: &External, message: &Message, deadline: Instant) -> Result<(), Failure> {
+    async fn update(&self, card: &Posted, message: &Message, deadline: Instant) -> Result<(), Failure> {
         let rendered = blocks::render(message, self.seal.as_ref());
         let body = json!({
             "channel": card.channel,
@@ -228,7 +231,7 @@ impl Slack {
         place: &Place<'_>,
         since: Micros,
         deadline: Instant,
-    ) -> Result<Option<External>, Failure> {
+    ) -> Result<Option<Posted>, Failure> {
         if !lock(&self.in_doubt).contains(key) || !self.may_look.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -249,7 +252,7 @@ impl Slack {
             None => Call::History,
         };
         match self.client.read(call, &channel, &query, deadline).await {
-            Ok(answer) => Ok(ours(&answer, key).map(|ts| External { channel, ts })),
+            Ok(answer) => Ok(ours(&answer, key).map(|ts| Posted { channel, ts })),
             Err(failure @ Failure::Transient { .. }) => Err(failure),
             Err(failure) => {
                 tracing::debug!(?failure, "cannot look for a message whose answer was lost; it is posted again");
@@ -286,6 +289,17 @@ impl Slack {
     }
 }
 
+fn channel_of(letter: &DueLetter) -> Result<&str, Failure> {
+    match &letter.key.receiver {
+        Receiver::Slack { channel } => Ok(channel),
+        _ => Err(Failure::Permanent { reason: NOT_FOR_SLACK }),
+    }
+}
+
+fn card_of(letter: &DueLetter) -> Option<&Posted> {
+    letter.card.as_ref().and_then(External::posted)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -294,14 +308,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn payload(key: &LetterKey) -> Value {
     let slot = match key.slot {
         Slot::Card => "card".to_owned(),
+        Slot::Page(number) => format!("page-{number}"),
         Slot::Post(number) => format!("post-{number}"),
     };
     json!({"incident": key.incident.to_string(), "slot": slot})
 }
 
-fn external(answer: &Value) -> Option<External> {
+fn posted(answer: &Value) -> Option<Posted> {
     let text = |name| answer.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some(External { channel: text("channel")?, ts: text("ts")? })
+    Some(Posted { channel: text("channel")?, ts: text("ts")? })
 }
 
 /// The time of the message that carries this letter's metadata.
@@ -314,9 +329,9 @@ fn ours(answer: &Value, key: &LetterKey) -> Option<String> {
     })
 }
 
-fn told(sent: Result<Option<External>, Failure>) -> Result<Told, Transient> {
+fn told(sent: Result<Option<Posted>, Failure>) -> Result<Told, Transient> {
     match sent {
-        Ok(external) => Ok(Told::Sent { external }),
+        Ok(posted) => Ok(Told::Sent { external: posted.map(External::Posted) }),
         Err(Failure::Permanent { reason }) => Ok(Told::Failed { reason: reason.to_owned() }),
         // A post that has neither a message to change nor a thread cannot miss one.
         Err(Failure::Gone) => Ok(Told::Failed { reason: "message_not_found".to_owned() }),

@@ -28,13 +28,13 @@ fn notifier(url: &str) -> Slack {
     Slack::new(Arc::new(client), TimeZone::UTC, None)
 }
 
-fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<External>) -> DueLetter {
+fn letter(incident: u64, slot: Slot, note: Option<Note>, card: Option<Posted>) -> DueLetter {
     let receiver = Receiver::Slack { channel: "#incidents".to_owned() };
     let key = LetterKey { receiver, incident: IncidentId(incident), slot };
-    DueLetter { key, want: 7, note, card }
+    DueLetter { key, want: 7, note, external: None, card: card.map(External::Posted), page: None }
 }
 
-fn card_letter(card: Option<External>) -> DueLetter {
+fn card_letter(card: Option<Posted>) -> DueLetter {
     letter(1042, Slot::Card, None, card)
 }
 
@@ -48,9 +48,9 @@ fn note(text: &str, mentions: &[&str]) -> Option<Note> {
     })
 }
 
-fn place(told: Result<Told, Transient>) -> External {
+fn place(told: Result<Told, Transient>) -> Posted {
     match told {
-        Ok(Told::Sent { external: Some(external) }) => external,
+        Ok(Told::Sent { external: Some(External::Posted(posted)) }) => posted,
         other => panic!("not sent: {other:?}"),
     }
 }
@@ -63,7 +63,7 @@ fn transient(told: Result<Told, Transient>) -> Transient {
 async fn one_card_is_posted_once_and_then_updated_in_place() {
     let (fake, slack) = a_slack().await;
     let card = place(slack.send(&card_letter(None), &views::waiting_for_approval(), WITHIN).await);
-    assert_eq!(card, External { channel: CHANNEL.to_owned(), ts: "1772330000.000001".to_owned() });
+    assert_eq!(card, Posted { channel: CHANNEL.to_owned(), ts: "1772330000.000001".to_owned() });
     let again = place(slack.send(&card_letter(Some(card.clone())), &views::helped(), WITHIN).await);
     assert_eq!(again, card);
     assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);
@@ -100,7 +100,7 @@ async fn without_a_card_a_page_goes_to_the_channel() {
     let (fake, slack) = a_slack().await;
     let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), None);
     place(slack.send(&page, &views::handed_over(), WITHIN).await);
-    let gone = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let gone = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
     let page = letter(1042, Slot::Post(2), note("Page.", &["S0123ABC"]), Some(gone));
     place(slack.send(&page, &views::handed_over(), WITHIN).await);
     let kept = fake.kept();
@@ -112,7 +112,7 @@ async fn without_a_card_a_page_goes_to_the_channel() {
 async fn a_card_that_is_gone_is_posted_anew_once() {
     for error in ["message_not_found", "cant_update_message", "edit_window_closed"] {
         let (fake, slack) = a_slack().await;
-        let old = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        let old = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
         fake.next(Trouble::Error(error));
         let new = place(slack.send(&card_letter(Some(old.clone())), &views::acting(), WITHIN).await);
         assert_ne!(new, old);
@@ -194,7 +194,7 @@ async fn after_a_429_slack_is_left_alone_for_as_long_as_it_asks() {
     let told = transient(slack.send(&card_letter(None), &view, WITHIN).await);
     assert!(told.retry_after.is_some_and(|wait| wait > Duration::from_secs(25)), "{told:?}");
     assert_eq!(fake.kept().calls.len(), 1, "the second never left");
-    let other = External { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+    let other = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
     let told = transient(slack.send(&card_letter(Some(other)), &view, WITHIN).await);
     assert_eq!(told.reason, "paced", "an update may be tried; only the new card has to wait");
     assert_eq!(fake.methods(), ["chat.postMessage", "chat.update"]);

@@ -12,7 +12,7 @@ use crate::{
         button::Button,
         id::IncidentId,
         input::{Command, Input, Via},
-        letter::External,
+        letter::Posted,
     },
     peer::slack::{
         client::{Call, SlackClient},
@@ -55,7 +55,7 @@ pub struct Answers {
 
 /// What the engine is asked of a button before anything else.
 struct Place {
-    card: Option<External>,
+    card: Option<Posted>,
     is_known: bool,
     approvers: Vec<String>,
 }
@@ -214,7 +214,7 @@ impl Answers {
             let severity = view.as_ref().map(|view| view.severity.clone()).unwrap_or_default();
             Place {
                 is_known: view.is_some(),
-                card: view.and_then(|view| view.external),
+                card: view.and_then(|view| view.posted),
                 approvers: seen.policy.spec.approvers.get(&severity).cloned().unwrap_or_default(),
             }
         })

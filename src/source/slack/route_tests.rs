@@ -12,7 +12,7 @@ use crate::{
         button::Button,
         id::IncidentId,
         input::Input,
-        letter::{External, Told},
+        letter::{External, Posted, Told},
         mode::Mode,
         plan::hex,
         time::Span,
@@ -84,7 +84,7 @@ impl Room {
         let bench = Bench::with(policy(vec![rule("everything", Mode::Shadow, None)])).await;
         bench.handle.intake(vec![firing("Slow", MORNING)]).await.unwrap();
         let due = bench.handle.read(|seen| seen.state.letters_due(1)).await.unwrap();
-        let external = External { channel: CARD.0.to_owned(), ts: CARD.1.to_owned() };
+        let external = External::Posted(Posted { channel: CARD.0.to_owned(), ts: CARD.1.to_owned() });
         let result = Told::Sent { external: Some(external) };
         let letter = due[0].key.clone();
         bench.handle.result(Input::Told { letter, up_to: due[0].want, result }).await.unwrap();

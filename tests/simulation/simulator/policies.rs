@@ -65,6 +65,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
         approvers: BTreeMap::new(),
+        pagerduty: Default::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use nightshift::{
     model::{
         firing::{Firing, FiringAnswer},
         input::Gathered,
-        letter::{External, Receiver, Slot, Told},
+        letter::{External, Posted, Receiver, Slot, Told},
         observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Plan, Proposal},
         rung::{Collector, Rung},
@@ -332,7 +332,7 @@ impl Notifier for ModelWorld {
         within: Duration,
     ) -> Boxed<'a, Result<Told, Transient>> {
         Box::pin(async move {
-            let Receiver::Slack { channel } = &letter.key.receiver;
+            let Receiver::Slack { channel } = &letter.key.receiver else { return Ok(Told::Sent { external: None }) };
             locked(&self.shared).moment(Moment::Sending);
             self.wait(Span::ZERO).await;
             let (down, limits, permanent) = {
@@ -359,7 +359,7 @@ impl Notifier for ModelWorld {
             model.slack.sent += 1;
             let line = (channel.clone(), letter.key.incident.0);
             match letter.key.slot {
-                Slot::Card => *model.slack.cards.entry(line).or_default() += 1,
+                Slot::Card | Slot::Page(_) => *model.slack.cards.entry(line).or_default() += 1,
                 Slot::Post(number) => {
                     let last = model.slack.last_post.insert(line, number).unwrap_or(0);
                     if number < last {
@@ -368,7 +368,7 @@ impl Notifier for ModelWorld {
                     model.slack.posts.insert(number);
                 }
             }
-            Ok(Told::Sent { external: Some(External { channel: channel.clone(), ts: "1".to_owned() }) })
+            Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts: "1".to_owned() })) })
         })
     }
 }

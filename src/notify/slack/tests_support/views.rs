@@ -107,7 +107,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         steps,
         evidence: Vec::new(),
         pages: 0,
-        external: None,
+        posted: None,
         note: None,
     }
 }

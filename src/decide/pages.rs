@@ -1,0 +1,113 @@
+//! Pages in PagerDuty, as the state keeps them: each under its key, and how it is to be.
+//!
+//! What the state wants is compared with what PagerDuty was last told by the notifier, when the letter is sent: so
+//! nothing has to be sent in the order in which it was wished for. When one is wanted is told in [`super::paging`].
+
+use super::{State, apply::illegal, state::Illegal};
+use crate::model::{
+    event::Event,
+    id::IncidentId,
+    letter::{LetterKey, PageState, Receiver, Slot},
+    page::DedupKey,
+    time::Micros,
+};
+use serde::{Deserialize, Serialize};
+
+/// One page of one incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Page {
+    pub service: String,
+    pub dedup_key: DedupKey,
+    /// It is over once nothing of this group fires. None: once nothing of the incident does.
+    pub group: Option<DedupKey>,
+    /// We triggered it. Else it is only acknowledged.
+    pub ours: bool,
+    pub wants: PageState,
+    pub at: Micros,
+    pub why: String,
+}
+
+/// How a page is to be, when its letter is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageWish {
+    pub dedup_key: DedupKey,
+    /// None: a later page has the same key, and says how it is to be.
+    pub wants: Option<PageState>,
+    pub ours: bool,
+    /// When people were woken, and why.
+    pub at: Micros,
+    pub why: String,
+}
+
+impl Page {
+    pub fn letter(&self, incident: IncidentId, number: u32) -> LetterKey {
+        let receiver = Receiver::PagerDuty { service: self.service.clone() };
+        LetterKey { receiver, incident, slot: Slot::Page(number) }
+    }
+
+    /// People are to see it in PagerDuty.
+    pub fn is_open(&self) -> bool {
+        self.wants != PageState::Resolved
+    }
+}
+
+impl State {
+    /// The pages of an incident, by number.
+    pub(super) fn pages_of(&self, id: IncidentId) -> impl Iterator<Item = (u32, &Page)> {
+        self.pages.range((id, 0)..=(id, u32::MAX)).map(|((_, number), page)| (*number, page))
+    }
+
+    pub(super) fn page_wish(&self, key: &LetterKey) -> Option<PageWish> {
+        let Slot::Page(number) = key.slot else { return None };
+        let page = self.pages.get(&(key.incident, number))?;
+        // Numbers count up over all incidents.
+        let is_newer = |(other, later): (&(IncidentId, u32), &Page)| {
+            other.1 > number && later.dedup_key == page.dedup_key && later.service == page.service
+        };
+        let superseded = self.pages.iter().any(is_newer);
+        Some(PageWish {
+            dedup_key: page.dedup_key,
+            wants: (!superseded).then_some(page.wants),
+            ours: page.ours,
+            at: page.at,
+            why: page.why.clone(),
+        })
+    }
+
+    pub(super) fn page_owed(&mut self, at: Micros, event: &Event) {
+        let Event::PageOwed { incident, page: number, service, dedup_key, group, ours, why } = event else { return };
+        self.last_page = self.last_page.max(*number);
+        let page = Page {
+            service: service.clone(),
+            dedup_key: *dedup_key,
+            group: *group,
+            ours: *ours,
+            wants: if *ours { PageState::Triggered } else { PageState::Acknowledged },
+            at,
+            why: why.clone(),
+        };
+        self.pages.insert((*incident, *number), page);
+    }
+
+    pub(super) fn page_wanted(
+        &mut self,
+        incident: IncidentId,
+        number: u32,
+        state: PageState,
+        event: &Event,
+    ) -> Result<(), Illegal> {
+        let page = self.pages.get_mut(&(incident, number)).ok_or_else(|| illegal(event, "no such page"))?;
+        page.wants = state;
+        Ok(())
+    }
+
+    /// nightshift's own trouble: once PagerDuty has it, it is people's.
+    pub(super) fn page_told(&mut self, key: &LetterKey) {
+        if let Slot::Page(number) = key.slot
+            && key.incident == IncidentId::ITSELF
+        {
+            self.pages.remove(&(key.incident, number));
+            self.letters.remove(key);
+        }
+    }
+}
