@@ -176,6 +176,21 @@ pub(super) struct Incident {
     pub steps: u32,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    pub woken: Woken,
+    /// An alert that joined it asks to hold its page.
+    pub asks_to_hold: bool,
+}
+
+/// Whether people were woken since it began to fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Woken {
+    No,
+    /// Not before then, unless nightshift has to give it up.
+    Held {
+        until: Micros,
+    },
+    Yes,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -284,6 +299,8 @@ pub enum Timer {
     /// Is it calm again? None: the brake for everything.
     Brake(Option<String>),
     Steady,
+    /// Its page is held no longer.
+    HoldEnds(IncidentId),
 }
 
 /// Who switched acting off, and why.
@@ -310,6 +327,8 @@ pub struct Counts {
     pub disarmed: u64,
     /// Where the brake is on: sets by name; None: everything.
     pub braked: Vec<Option<String>>,
+    /// Pages that wait for a verdict.
+    pub pages_held: u64,
     pub letters_owed: u64,
     /// ... by the word of their receiver.
     pub letters_owed_to: BTreeMap<&'static str, u64>,
@@ -406,6 +425,7 @@ impl State {
             locks: self.locks.values().filter(|lock| !lock.unknown).count() as u64,
             letters_owed: self.owed.len() as u64,
             disarmed: self.records.disarmed_count(),
+            pages_held: self.held_pages().len() as u64,
             braked: self.fleet.scopes().map(|set| set.map(str::to_owned)).collect(),
             oldest_letter: self
                 .owed

@@ -44,6 +44,7 @@ impl State {
             steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect(),
             evidence: incident.evidence.clone(),
             pages: incident.pages,
+            page_held_until: self.page_held_until(id),
             posted: card.and_then(|card| self.letters.get(&card)?.external.as_ref()?.posted().cloned()),
             note: None,
         })

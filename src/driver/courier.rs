@@ -242,6 +242,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
+        page_held_until: None,
         posted: None,
         note: None,
     }

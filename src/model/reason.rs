@@ -247,6 +247,14 @@ pub enum Reason {
     },
     /// Another step took its place.
     Superseded,
+    /// A page can't be held.
+    NotHeld {
+        why: String,
+    },
+    /// A page was held until then.
+    HoldOver {
+        until: Micros,
+    },
 }
 
 impl Reason {
@@ -315,6 +323,8 @@ impl Reason {
             Reason::NotUndoable { .. } => "not_undoable",
             Reason::LeaseExtendedOut { .. } => "lease_extended_out",
             Reason::Superseded => "superseded",
+            Reason::NotHeld { .. } => "not_held",
+            Reason::HoldOver { .. } => "hold_over",
         }
     }
 
@@ -432,6 +442,10 @@ impl Reason {
             Reason::NotUndoable { why } => format!("it cannot be undone: {why}"),
             Reason::LeaseExtendedOut { times } => format!("its lease was extended {times} times"),
             Reason::Superseded => "another step took its place".into(),
+            Reason::NotHeld { why } => why.clone(),
+            Reason::HoldOver { until } => {
+                format!("the page was held until {}, and whether it helped is not known", time(until))
+            }
         }
     }
 

@@ -40,6 +40,9 @@ pub struct IncidentView {
     pub steps: Vec<StepView>,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    /// Until when nobody is woken, unless nightshift gives up before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_held_until: Option<Micros>,
     /// Where its message is in Slack.
     pub posted: Option<Posted>,
     /// A post that is being sent, for the notifier.

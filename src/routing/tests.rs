@@ -34,6 +34,7 @@ fn policy() -> Policy {
         actions: &abilities.actions,
         collectors: &collectors,
         databases: None,
+        pagerduty: None,
     };
     let loaded = load(&RulesSource::Path(folder().join("rules.yaml")), &context).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

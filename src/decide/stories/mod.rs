@@ -13,6 +13,7 @@ mod crossing;
 mod eviction;
 mod flipping;
 pub(in crate::decide) mod harness;
+mod holding;
 mod leasing;
 mod paging;
 mod people;

@@ -107,6 +107,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         steps,
         evidence: Vec::new(),
         pages: 0,
+        page_held_until: None,
         posted: None,
         note: None,
     }
