@@ -6,6 +6,8 @@
 mod eviction;
 #[path = "actions/flip.rs"]
 mod flip;
+#[path = "actions/replayed.rs"]
+mod replayed;
 #[path = "actions/rollback.rs"]
 mod rollback;
 mod support;

@@ -184,3 +184,48 @@ fn a_journal_is_verified_decided_anew_and_exported() {
     fs::write(folder.path().join("forged.jsonl"), forged).unwrap();
     nightshift(folder.path(), &["journal", "verify", "forged.jsonl"]).assert().code(1);
 }
+
+#[test]
+fn check_notes_where_the_lesser_of_two_modes_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = |mode: &str| {
+        let text = format!("rules: a.yaml\nmode: {mode}\nalertmanager: {{urls: 'http://127.0.0.1:1'}}\n");
+        fs::write(folder.path().join("nightshift.yaml"), text).unwrap();
+    };
+    let rules = |mode: &str| {
+        let text = concat!(
+            "targets: {drill: {noop: {}}}\nrules:\n  - {name: one, match: ['alertname = \"A\"'], mode: MODE, ",
+            "remediate: [{action: noop, target: drill}]}\n  - {name: rest, match: []}\n",
+        );
+        fs::write(folder.path().join("a.yaml"), text.replace("MODE", mode)).unwrap();
+    };
+    let says = || text(&nightshift(folder.path(), &["check"]).assert().code(0).get_output().stdout);
+    for (most, rule, note) in [
+        ("shadow", "auto", Some("1 rule that goes further is shadow too (one)")),
+        ("ask", "auto", Some("1 rule that goes further is ask too (one)")),
+        ("auto", "shadow", Some("the settings say `mode: auto`, and every rule is shadow")),
+        ("auto", "ask", None),
+        ("shadow", "shadow", None),
+    ] {
+        settings(most);
+        rules(rule);
+        let said = says();
+        assert!(said.starts_with("ok: 2 rules"), "{said}");
+        assert_eq!(said.contains("note: "), note.is_some(), "{said}");
+        assert!(note.is_none_or(|note| said.contains(note)), "{said}");
+    }
+}
+
+#[test]
+fn the_daemon_is_looked_for_where_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let asks = |line: &[&str]| text(&nightshift(folder.path(), line).assert().code(1).get_output().stderr);
+    // Nobody listens there.
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (first, second) = (free(), free());
+    fs::write(folder.path().join("nightshift.yaml"), format!("listen: {{admin: '{first}'}}\n")).unwrap();
+    fs::write(folder.path().join("other.yaml"), format!("listen: {{admin: '{second}'}}\n")).unwrap();
+    assert!(asks(&["status"]).contains(&format!("http://{first}")));
+    assert!(asks(&["status", "--config", "other.yaml"]).contains(&format!("http://{second}")));
+    assert!(asks(&["status", "--url", &format!("http://{second}")]).contains(&format!("http://{second}")));
+}

@@ -107,6 +107,9 @@ fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
             load::percentile_of(&micros, 99.0)
         );
     }
+    if wanted("outage") {
+        outage(disk, plan);
+    }
     if wanted("cluster") && plan.real_reactions > 0 && !support::hermetic() {
         let micros = reaction::measure_real(disk, plan.real_reactions);
         println!(
@@ -119,6 +122,30 @@ fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
     if wanted("memory") {
         memory(disk, plan);
     }
+}
+
+/// What a remediation waits for people's services: none configured, and all of them taking calls and never answering,
+/// in turns.
+fn outage(disk: &Path, plan: &Plan) {
+    let (address, _listener) = reaction::hanging();
+    let (mut without, mut hanging) = (Vec::new(), Vec::new());
+    for _ in 0..plan.turns {
+        without.extend(reaction::measure_telling(disk, plan.reactions, None));
+        hanging.extend(reaction::measure_telling(disk, plan.reactions, Some(address)));
+    }
+    let [alone, down] =
+        [&without, &hanging].map(|micros| [50.0, 99.0].map(|percent| load::percentile_of(micros, percent)));
+    println!(
+        "webhook to PATCH at 10/s, {} times each: nobody to tell p50 {:.1}, p99 {:.1} ms; Slack, PagerDuty and status page \
+         hanging p50 {:.1}, p99 {:.1} ms: {:+.1} and {:+.1} ms\n",
+        without.len(),
+        alone[0],
+        alone[1],
+        down[0],
+        down[1],
+        down[0] - alone[0],
+        down[1] - alone[1]
+    );
 }
 
 /// One cell: bare and nightshift take turns, each on an empty database.

@@ -126,6 +126,11 @@ fn wall_clock() -> Micros {
 
 /// Microseconds from each webhook's first byte to its PATCH.
 pub fn measure(disk: &Path, alerts: usize) -> Vec<u32> {
+    measure_telling(disk, alerts, None)
+}
+
+/// The same where everything is told to Slack, PagerDuty and a status page, all at this address.
+pub fn measure_telling(disk: &Path, alerts: usize, people: Option<std::net::SocketAddr>) -> Vec<u32> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (patched, patches) = mpsc::unbounded_channel();
     let peers = runtime.block_on(peers::start(patched));
@@ -137,9 +142,43 @@ pub fn measure(disk: &Path, alerts: usize) -> Vec<u32> {
         "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
     });
     std::fs::write(cluster.path(), kubeconfig.to_string()).unwrap();
-    let more = settings(cluster.path(), peers);
-    let served = Served::nightshift(disk, &rules(alerts + WARM, "production"), &more);
+    let secrets = tempfile::tempdir_in(disk).unwrap();
+    let mut more = settings(cluster.path(), peers);
+    let mut rules = rules(alerts + WARM, "production");
+    if let Some(people) = people {
+        more.push_str(&telling(secrets.path(), people));
+        rules = rules
+            .replace("    mode: auto\n", "    mode: auto\n    notify: {statuspage: {component: web, when: P0..P3}}\n");
+    }
+    let served = Served::nightshift(disk, &rules, &more);
     runtime.block_on(send_and_wait(served.webhooks, alerts + WARM, patches))
+}
+
+/// Settings for the three whom people read.
+fn telling(folder: &Path, address: std::net::SocketAddr) -> String {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let sentences = "title: We are looking into it\ninvestigating: We are looking into it.\nidentified: We know what it is.\n\
+                     monitoring: It works again.\nresolved: It is over.\n";
+    format!(
+        "slack: {{channel: '#incidents', bot_token_file: '{}', api_url: 'http://{address}/api'}}\n\
+         pagerduty: {{routing_key_file: '{}', events_url: 'http://{address}'}}\n\
+         statuspage: {{api_key_file: '{}', page: page, api_url: 'http://{address}/v1', publish: auto, \
+         components: {{web: {{id: component, sentences_file: '{}'}}}}}}\n",
+        file("slack", "xoxb-of-the-bench-1234567890"),
+        file("pagerduty", "0123456789abcdef0123456789abcdef"),
+        file("statuspage", "key-of-the-bench"),
+        file("sentences", sentences),
+    )
+}
+
+/// Takes every connection and never answers, for as long as the listener lives.
+pub fn hanging() -> (std::net::SocketAddr, std::net::TcpListener) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener.local_addr().unwrap(), listener)
 }
 
 async fn send_and_wait(

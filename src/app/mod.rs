@@ -9,6 +9,7 @@ pub mod policy;
 pub mod reload;
 pub mod servers;
 pub mod signals;
+mod slack_token;
 pub mod tasks;
 pub mod world;
 
@@ -22,10 +23,12 @@ use crate::{
     },
     model::problem::Problem,
     notify::{Notifiers, slack::Slack},
-    peer::slack::{client::SlackClient, directory::Directory, seal::Seal},
+    peer::slack::{client::SlackClient, directory::Directory, seal::Seal, standing::Standing},
     source::slack::{answers::Answers, desk::Desk},
     telemetry::{
+        labels::Receiver,
         metrics::{Metrics, Words},
+        notices::Notices,
         observer::{MetricsObserver, keep_gauges},
     },
 };
@@ -147,7 +150,8 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
-        let mut desk = None;
+        let (mut desk, mut bot) = (None, None);
+        let notices = Notices::default();
         if let Some(slack) = &settings.slack {
             let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
             // Buttons are shown where a click can reach us.
@@ -164,7 +168,19 @@ impl App {
                 });
                 desk = Some(door);
             }
-            notifiers.add("slack", Arc::new(Slack::new(client, settings.timezone.clone(), seal)));
+            bot = Some(Arc::clone(&client));
+            let (shown, counted) = (notices.clone(), metrics.clone());
+            let standing = Arc::new(Standing::new(move |lines| {
+                counted.set_receiver_refuses(Receiver::Slack, lines.len());
+                shown.set("slack", lines);
+            }));
+            let (asking, told) = (Arc::clone(&client), Arc::clone(&standing));
+            tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
+                slack_token::watch(asking, told, stop).await;
+                Ok(())
+            });
+            let slack = Slack::new(client, settings.timezone.clone(), seal).watched_by(standing);
+            notifiers.add("slack", Arc::new(slack));
         }
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
@@ -197,8 +213,9 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets();
-        let reload = Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), secrets);
+        let secrets = servers.secrets(bot);
+        let reload =
+            Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
         let facts = Facts {
             version: VERSION.to_owned(),
@@ -213,7 +230,7 @@ impl App {
         servers.spawn(
             &mut tasks,
             ports,
-            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, reload: &reload, desk },
+            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, notices, reload: &reload, desk },
         );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());

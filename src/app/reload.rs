@@ -5,12 +5,12 @@ use super::{
     world::Abilities,
 };
 use crate::{
-    config::Settings,
+    config::{Settings, settings::DEFAULT_FILE},
     decide::policy::short_hash,
     engine::EngineHandle,
     http::api::Reloaded,
     model::{input::Input, problem::Problem},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, notices::Notices},
 };
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -21,9 +21,18 @@ pub struct Reload {
     engine: EngineHandle,
     metrics: Metrics,
     /// Certificates and tokens, which are files too.
-    secrets: Box<dyn Fn() -> Vec<Problem> + Send + Sync>,
+    secrets: Box<dyn Fn() -> Reread + Send + Sync>,
+    notices: Notices,
     /// One at a time, in the order of asking.
     turn: Mutex<()>,
+}
+
+/// What reading the settings once more brought.
+#[derive(Debug, Default)]
+pub struct Reread {
+    pub problems: Vec<Problem>,
+    /// Keys that have changed, and that only a restart takes. None: the settings could not be read.
+    pub waiting: Option<Vec<String>>,
 }
 
 impl Reload {
@@ -32,10 +41,11 @@ impl Reload {
         abilities: Abilities,
         engine: EngineHandle,
         metrics: Metrics,
-        secrets: impl Fn() -> Vec<Problem> + Send + Sync + 'static,
+        notices: Notices,
+        secrets: impl Fn() -> Reread + Send + Sync + 'static,
     ) -> Arc<Reload> {
         let secrets = Box::new(secrets);
-        Arc::new(Reload { settings, abilities, engine, metrics, secrets, turn: Mutex::new(()) })
+        Arc::new(Reload { settings, abilities, engine, metrics, secrets, notices, turn: Mutex::new(()) })
     }
 
     /// Whether there is a cluster to act on.
@@ -47,15 +57,40 @@ impl Reload {
     /// Reads everything that can be reloaded. `Err`: every problem; the old rules run on.
     pub async fn run(&self, by: &str) -> Result<Reloaded, Vec<Problem>> {
         let _turn = self.turn.lock().await;
-        let mut problems = (self.secrets)();
+        let Reread { mut problems, waiting } = (self.secrets)();
+        let waits = waiting.and_then(|keys| self.waits(&keys));
         match policy::load(&self.settings, &self.abilities) {
-            Ok(loaded) if problems.is_empty() => self.take(loaded, by).await,
-            Ok(_) => self.keep(problems, by).await,
+            Ok(mut loaded) if problems.is_empty() => {
+                loaded.warnings.extend(waits);
+                self.take(loaded, by).await
+            }
+            Ok(_) => {
+                problems.extend(waits);
+                self.keep(problems, by).await
+            }
             Err(more) => {
                 problems.extend(more);
+                problems.extend(waits);
                 self.keep(problems, by).await
             }
         }
+    }
+
+    /// Whoever changed more than a reload takes must not think that it is in force.
+    fn waits(&self, keys: &[String]) -> Option<Problem> {
+        self.metrics.set_settings_waiting(keys.len());
+        if keys.is_empty() {
+            self.notices.set("settings", Vec::new());
+            return None;
+        }
+        let keys = keys.join(", ");
+        self.notices.set("settings", vec![format!("settings changed and are not used before a restart: {keys}")]);
+        let file = self.settings.read_from.as_ref().map_or(DEFAULT_FILE.to_owned(), |path| path.display().to_string());
+        let what = format!("changed since the start and not used: {keys}");
+        Some(
+            Problem::warning(file, 0, 0, what)
+                .hint("restart nightshift to use it: a reload takes rules and secrets only"),
+        )
     }
 
     async fn take(&self, loaded: LoadedPolicy, by: &str) -> Result<Reloaded, Vec<Problem>> {
@@ -79,7 +114,11 @@ impl Reload {
         self.metrics.rules_refused();
         tracing::error!(by, problems = problems.len(), "the reload was refused: the old rules run on");
         for problem in &problems {
-            tracing::error!("{}", problem.in_one_line());
+            if problem.warning {
+                tracing::warn!("{}", problem.in_one_line());
+            } else {
+                tracing::error!("{}", problem.in_one_line());
+            }
         }
         let input = Input::PolicyRefused { problems: problems.clone(), by: by.to_owned() };
         if let Err(refused) = self.engine.command(input).await {

@@ -1,7 +1,7 @@
 //! The two listeners, with their authentication: who may send alerts, who may ask and command.
 
 use super::{
-    reload::Reload,
+    reload::{Reload, Reread},
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     },
     journal,
     model::problem::Problem,
+    peer::slack::client::SlackClient,
     source::{
         self,
         alertmanager::route::{self, AlertmanagerRoute},
@@ -29,7 +30,7 @@ use crate::{
             route::{self as slack_route, SlackRoute},
         },
     },
-    telemetry::{labels::Listener, metrics::Metrics},
+    telemetry::{labels::Listener, metrics::Metrics, notices::Notices},
 };
 use anyhow::{Context as _, anyhow};
 use std::{
@@ -82,6 +83,7 @@ pub struct Admin<'a> {
     pub journal: &'a journal::Handle,
     pub metrics: &'a Metrics,
     pub facts: Facts,
+    pub notices: Notices,
     pub reload: &'a Arc<Reload>,
     /// Where clicks and commands can be taken and answered.
     pub desk: Option<Desk>,
@@ -140,13 +142,14 @@ impl Servers {
         })
     }
 
-    /// Reads tokens, passwords and certificates anew. What can't be read keeps the old, and is a problem.
-    pub fn secrets(&self) -> impl Fn() -> Vec<Problem> + Send + Sync + 'static {
+    /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
+    /// a problem. `bot`: who speaks to Slack.
+    pub fn secrets(&self, bot: Option<Arc<SlackClient>>) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
         let slack = Arc::clone(&self.slack_keys);
         move || {
-            let mut problems = Vec::new();
+            let (mut problems, mut waiting) = (Vec::new(), None);
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
                 Err(more) => problems.extend(more),
                 Ok((fresh, _)) => {
@@ -157,6 +160,10 @@ impl Servers {
                         }
                     }
                     slack.replace(slack_keys(&fresh));
+                    if let (Some(bot), Some(slack)) = (&bot, &fresh.slack) {
+                        bot.replace_token(slack.bot_token.clone());
+                    }
+                    waiting = Some(fresh.waiting_since(&settings));
                     match api_auth(&fresh) {
                         Ok(auth) => shown.replace(auth),
                         Err(problem) => problems.push(Problem::error("api.tokens", 0, 0, problem.to_string())),
@@ -166,7 +173,7 @@ impl Servers {
             if let Some(Err(problem)) = tls.as_ref().map(|tls| tls.reload()) {
                 problems.push(Problem::error("listen.tls", 0, 0, problem.to_string()));
             }
-            problems
+            Reread { problems, waiting }
         }
     }
 
@@ -200,6 +207,7 @@ impl Servers {
             }),
             pause_file: self.settings.pause_file.clone(),
             facts: Arc::new(shown.facts),
+            notices: shown.notices,
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
         let limits = ServerLimits { ..ServerLimits::default() };

@@ -11,13 +11,17 @@ use crate::{
         world::Abilities,
     },
     config::{RefusedSettings, Settings, process_variables, show::counted, yaml},
-    model::problem::Problem,
+    decide::{Policy, policy::Rule},
+    model::{mode::Mode, problem::Problem},
     routing::{self, Checked},
     source::alertmanager::route::auth_of,
     telemetry::text::plain,
 };
 use clap::Args;
 use std::path::{Path, PathBuf};
+
+/// Rules that a note names; the rest is left to the reader.
+const RULES_NAMED: usize = 5;
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -45,6 +49,9 @@ impl Check {
                 let rules = counted(loaded.policy.spec.rules.len(), "rule");
                 let mode = loaded.policy.spec.mode.word();
                 output.text(&format!("ok: {rules} from {}, mode {mode}\n", loaded.files.join(", ")))?;
+                if let Some(note) = lowered(&loaded.policy) {
+                    output.text(&format!("note: {note}\n"))?;
+                }
             }
             if let Some((file, routes)) = self.alertmanager.as_ref().zip(routes) {
                 for found in routes.found {
@@ -61,6 +68,30 @@ fn routes(file: &Path, loaded: Option<&LoadedPolicy>) -> Checked {
         Ok(text) => routing::check(&file.display().to_string(), &text, loaded.map(|loaded| &*loaded.policy)),
         Err(problems) => Checked { problems, found: Vec::new() },
     }
+}
+
+/// `mode` stands in two places, and the lesser counts: that is no problem, and easily not seen.
+fn lowered(policy: &Policy) -> Option<String> {
+    let most = policy.spec.mode;
+    let acting: Vec<&Rule> = policy.spec.rules.iter().filter(|rule| !rule.remediate.is_empty()).collect();
+    let further: Vec<&str> = acting.iter().filter(|rule| rule.mode > most).map(|rule| rule.name.as_str()).collect();
+    if !further.is_empty() {
+        let named = further.get(..RULES_NAMED).unwrap_or(&further).join(", ");
+        let more = if further.len() > RULES_NAMED { ", …" } else { "" };
+        let (would, is) = if further.len() == 1 { ("goes", "is") } else { ("go", "are") };
+        let rules = counted(further.len(), "rule");
+        let most = most.word();
+        return Some(format!(
+            "`mode: {most}` of the settings is the most that any rule may do: {rules} that {would} further {is} {most} too ({named}{more})"
+        ));
+    }
+    let all_shadow = !acting.is_empty() && acting.iter().all(|rule| rule.mode == Mode::Shadow);
+    (most > Mode::Shadow && all_shadow).then(|| {
+        format!(
+            "the settings say `mode: {}`, and every rule is shadow: nothing acts until a rule says so too",
+            most.word()
+        )
+    })
 }
 
 fn found(config: &ConfigArgs) -> (Vec<Problem>, Option<LoadedPolicy>) {

@@ -1,7 +1,8 @@
 //! Talks to the running daemon: its API, with the caller's token or, on loopback, the caller's name.
 
-use super::output::Told;
+use super::{ConfigArgs, output::Told};
 use crate::{
+    config::{Settings, process_variables},
     http::{
         api::answer::ErrorBody,
         api_auth::{MAX_NAME, USER_HEADER},
@@ -15,14 +16,21 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+const USUAL_URL: &str = "http://127.0.0.1:9394";
 
 /// Where the daemon is, and who asks.
 #[derive(Debug, Clone, Args)]
 pub struct Daemon {
-    /// The daemon's admin listener
-    #[arg(long, env = "NIGHTSHIFT_URL", default_value = "http://127.0.0.1:9394", hide_env_values = true)]
-    url: String,
+    /// The daemon's admin listener [default: listen.admin of the settings, else http://127.0.0.1:9394]
+    #[arg(long, env = "NIGHTSHIFT_URL", hide_env_values = true)]
+    url: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// A file that holds an API token
     #[arg(long, value_name = "FILE", env = "NIGHTSHIFT_TOKEN_FILE", hide_env_values = true)]
     token_file: Option<PathBuf>,
@@ -56,8 +64,27 @@ impl Daemon {
         };
         // With a token its name counts, and nobody needs another.
         let user = self.user.clone().filter(|name| token.is_none() && is_sendable(name));
-        Ok(Connection { client, base: self.url.trim_end_matches('/').to_owned(), token, user })
+        Ok(Connection { client, base: self.base(), token, user })
     }
+
+    fn base(&self) -> String {
+        if let Some(url) = &self.url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let listens = Settings::admin_listener(self.config.config.as_deref(), process_variables());
+        listens.and_then(|(address, tls)| url_of(address, tls)).unwrap_or_else(|| USUAL_URL.to_owned())
+    }
+}
+
+/// Where a listener is reached from its own machine. None: its port is known to the running daemon alone.
+fn url_of(address: SocketAddr, tls: bool) -> Option<String> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let scheme = if tls { "https" } else { "http" };
+    (address.port() != 0).then(|| format!("{scheme}://{}", SocketAddr::new(ip, address.port())))
 }
 
 impl Connection {
@@ -122,5 +149,19 @@ fn refused(status: u16, body: &[u8]) -> Told {
             }
         }
         Err(_) => Told::new(format!("the daemon answered {status}")).hint("does --url name the admin listener?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_reached_on_loopback() {
+        let url = |address: &str, tls| url_of(address.parse().unwrap(), tls);
+        assert_eq!(url("0.0.0.0:7000", false).as_deref(), Some("http://127.0.0.1:7000"));
+        assert_eq!(url("[::]:7000", true).as_deref(), Some("https://[::1]:7000"));
+        assert_eq!(url("10.0.0.7:9394", false).as_deref(), Some("http://10.0.0.7:9394"));
+        assert_eq!(url("127.0.0.1:0", false), None);
     }
 }

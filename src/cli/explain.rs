@@ -37,6 +37,8 @@ use std::{
     path::PathBuf,
 };
 
+/// The first line: it must not look like news of what happens.
+const DRY: &str = "a dry computation: nobody is asked, nothing is written or sent, and what a running nightshift remembers is not known here";
 /// Why an offline observation says nothing.
 const OFFLINE: &str = "explain asks nobody";
 /// Timers waited for: `for` is the first of them.
@@ -88,15 +90,13 @@ pub(super) fn explained(policy: &Policy, body: &[u8], now: Micros) -> Result<Str
     let started =
         Input::Started { replica, version: String::new(), policy: policy.hash.clone(), clean: true, damage: None };
     decide(policy, &mut state, &started, now).map_err(ours)?;
-    let mut text = String::new();
+    let mut text = format!("{DRY}\n");
     if alerts.is_empty() {
         text.push_str("no alerts: it would be answered 200, and nothing would happen\n");
     }
     for input in &alerts {
         let Input::Alert(alert) = input else { continue };
-        if !text.is_empty() {
-            text.push('\n');
-        }
+        text.push('\n');
         let _ = writeln!(text, "alert {}  {}", alert.fingerprint, plain(&name_of(alert)));
         if state.knows(policy, input) {
             text.push_str("  resolved, and never seen firing: nothing would happen\n");

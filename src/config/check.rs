@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -93,7 +93,8 @@ impl Check {
             && alertmanager.urls.is_empty()
         {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
-            self.problems.push(mode.error(what).hint("set alertmanager.urls, or `mode: shadow`"));
+            let hint = "set `alertmanager: {urls: ['http://alertmanager:9093']}`, or `mode: shadow`";
+            self.problems.push(mode.error(what).hint(hint));
         }
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
@@ -101,6 +102,7 @@ impl Check {
         let (timezone, timezone_name) = self.timezone(file.timezone);
         Settings {
             read_from: None,
+            written: BTreeMap::new(),
             mode: file.mode.map_or(Mode::Shadow, |mode| mode.value),
             journal: self.journal(file.journal),
             journal_keep: self.duration(file.journal_keep.as_ref()),
@@ -270,7 +272,8 @@ impl Check {
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
         match (channel, written.bot_token_file) {
-            (Some((channel, _)), Some(_)) => {
+            (Some((channel, _)), Some(file)) => {
+                self.is_bot_token(&file, bot_token.as_ref()?);
                 Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
             }
             (None, None) if self.complete => {
@@ -290,6 +293,24 @@ impl Check {
             }
             _ => None,
         }
+    }
+
+    /// A token of another kind is refused by Slack at the first message. It is never shown.
+    fn is_bot_token(&mut self, file: &Located<String>, token: &SecretString) {
+        let token = token.expose_secret();
+        // With token rotation they begin with `xoxe.`.
+        if token.strip_prefix("xoxe.").unwrap_or(token).starts_with("xoxb-") {
+            return;
+        }
+        let hint = if token.starts_with("xapp-") {
+            "it is an app-level token (`xapp-`): the bot token is under \"OAuth & Permissions\" of the app"
+        } else if token.starts_with("xoxp-") {
+            "it is a user's token (`xoxp-`): take the bot's, under \"OAuth & Permissions\" of the app"
+        } else {
+            "copy the \"Bot User OAuth Token\" of the app, under \"OAuth & Permissions\""
+        };
+        let what = format!("`{}` holds no bot token: those begin with `xoxb-`", file.value);
+        self.problems.push(file.error(what).hint(hint));
     }
 
     fn tokens(&mut self, written: Vec<file::Token>) -> Vec<Token> {
@@ -500,6 +521,8 @@ mod tests {
             std::fs::write(&path, format!("postgres://{name}\n")).unwrap();
             path.display().to_string()
         };
+        let bot_token = file("slack");
+        std::fs::write(&bot_token, "xoxb-1-2-three\n").unwrap();
         let text = format!(
             "mode: auto\njournal: {{postgres: {{url_file: '{journal}'}}}}\ntimezone: America/New_York\n\
              listen: {{webhooks: '[::1]:0', admin: '127.0.0.1:0'}}\n\
@@ -515,7 +538,7 @@ mod tests {
             journal = file("journal"),
             claims = file("claims"),
             basic = file("basic"),
-            slack = file("slack"),
+            slack = bot_token,
             token = file("token"),
         );
         let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();

@@ -8,6 +8,7 @@ mod check;
 mod databases;
 pub mod file;
 pub mod layers;
+mod mistakes;
 pub mod node;
 mod refusal;
 pub mod settings;

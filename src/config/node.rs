@@ -6,7 +6,7 @@
 use crate::model::problem::Problem;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Where a value was written. `line` and `column` count from 1; 0 means unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +51,42 @@ impl Place {
 pub struct Node {
     pub place: Place,
     pub kind: Kind,
+}
+
+impl Node {
+    /// Every value by its keys (`listen.admin`), as text, without what is left empty.
+    #[must_use]
+    pub fn by_key(&self) -> BTreeMap<String, String> {
+        fn add(node: &Node, key: &str, all: &mut BTreeMap<String, String>) {
+            match &node.kind {
+                Kind::Map(entries) => {
+                    for (inner, value) in entries {
+                        let key = if key.is_empty() { inner.text.clone() } else { format!("{key}.{}", inner.text) };
+                        add(value, &key, all);
+                    }
+                }
+                Kind::Null => {}
+                _ => {
+                    all.insert(key.to_owned(), text(node));
+                }
+            }
+        }
+        fn text(node: &Node) -> String {
+            match &node.kind {
+                Kind::Null => "null".to_owned(),
+                Kind::Bool(value) => value.to_string(),
+                Kind::Number(text) | Kind::Text(text) => text.clone(),
+                Kind::List(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", ")),
+                Kind::Map(entries) => {
+                    let entries = entries.iter().map(|(key, value)| format!("{}: {}", key.text, text(value)));
+                    format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+                }
+            }
+        }
+        let mut all = BTreeMap::new();
+        add(self, "", &mut all);
+        all
+    }
 }
 
 /// A key of a mapping and its place.

@@ -14,7 +14,7 @@ use crate::model::{problem::Problem, time::Span};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -32,6 +32,8 @@ pub const DEFAULTS_NAME: &str = "built-in defaults";
 pub struct Settings {
     /// The file that was read, where there was one.
     pub read_from: Option<PathBuf>,
+    /// What the layers below the command line say, by key, as text: to see what has changed since.
+    pub written: BTreeMap<String, String>,
     pub mode: Mode,
     pub journal: Journal,
     pub journal_keep: Span,
@@ -231,6 +233,39 @@ impl Settings {
     }
 }
 
+/// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
+const RELOADED: [&str; 4] =
+    ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+
+impl Settings {
+    /// The keys that say something else than `before`, and that only a restart takes.
+    #[must_use]
+    pub fn waiting_since(&self, before: &Settings) -> Vec<String> {
+        let keys: BTreeSet<&String> = before.written.keys().chain(self.written.keys()).collect();
+        let changed = keys.into_iter().filter(|key| before.written.get(*key) != self.written.get(*key));
+        changed.filter(|key| !RELOADED.iter().any(|taken| key.starts_with(taken))).cloned().collect()
+    }
+
+    /// Where the admin listener of these layers is, and whether it speaks TLS, for whoever asks it: as much as can be read, and
+    /// nothing of what else is wrong.
+    #[must_use]
+    pub fn admin_listener(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Option<(SocketAddr, bool)> {
+        let usual = || Some(PathBuf::from(DEFAULT_FILE)).filter(|usual| usual.exists());
+        let path = path.map(Path::to_path_buf).or_else(usual);
+        let text = path.as_deref().and_then(|path| text_of(path).ok());
+        let (defaults, _) = yaml::tree(DEFAULTS_NAME, DEFAULTS).ok()?;
+        let above = text.and_then(|text| yaml::tree(DEFAULT_FILE, &text).ok()).map(|(node, _)| node);
+        let (variables, _) = layers::environment(environment);
+        let layers: Vec<&Node> = std::iter::once(&defaults).chain(&above).chain(std::iter::once(&variables)).collect();
+        let by_key = layers::merged(&layers).ok()?.by_key();
+        let tls = by_key.keys().any(|key| key.starts_with("listen.tls."));
+        Some((by_key.get("listen.admin")?.parse().ok()?, tls))
+    }
+}
+
 fn layered(
     written: Option<(&str, &str)>,
     environment: impl Iterator<Item = (String, String)>,
@@ -257,11 +292,14 @@ fn layered(
         problems.extend(as_written(node).1);
     }
     let layers: Vec<&Node> = std::iter::once(&defaults).chain(above.iter().map(|(node, _)| node)).collect();
+    let below_flags = layers.split_last().map_or(Vec::new(), |(_, below)| below.to_vec());
+    let by_key = layers::merged(&below_flags).map_err(unread)?.by_key();
     let (file, more) = as_written(&layers::merged(&layers).map_err(unread)?);
     if problems.is_empty() {
         problems = more;
     }
     check::checked(file.unwrap_or_default(), problems)
+        .map(|(settings, warnings)| (Settings { written: by_key, ..settings }, warnings))
         .map_err(|refused| RefusedSettings { rules: refused.rules.filter(|_| all_read), ..refused })
 }
 
@@ -332,6 +370,44 @@ mod tests {
         .map(|(key, _)| key)
         .collect();
         assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_only_a_restart_takes_is_told_by_its_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("xoxb-{name}")).unwrap();
+            path.display().to_string()
+        };
+        let (one, two) = (file("one"), file("two"));
+        let read = |text: &str| {
+            let secrets = text.replace("ONE", &one).replace("TWO", &two);
+            Settings::from_layers(Some(("n.yaml", &secrets)), std::iter::empty()).unwrap().0
+        };
+        let before =
+            read("slack: {channel: '#a', bot_token_file: ONE}\nsources: {alertmanager: {bearer_token_file: ONE}}\n");
+        assert_eq!(before.waiting_since(&before), Vec::<String>::new());
+        let after = read(
+            "mode: shadow\ntimezone: Europe/Berlin\nprometheus: {url: 'http://p:1'}\nslack: {channel: '#b', bot_token_file: TWO}\n\
+             sources: {alertmanager: {bearer_token_file: [ONE, TWO]}}\n",
+        );
+        assert_eq!(after.waiting_since(&before), ["prometheus.url", "slack.channel", "timezone"]);
+        assert_eq!(before.waiting_since(&after), ["prometheus.url", "slack.channel", "timezone"]);
+    }
+
+    #[test]
+    fn the_admin_listener_is_found_whatever_else_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n.yaml");
+        let found = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Settings::admin_listener(Some(&path), std::iter::empty()).map(|(address, tls)| (address.to_string(), tls))
+        };
+        assert_eq!(found("mode: shadow\n"), Some(("127.0.0.1:9394".to_owned(), false)));
+        let text = "listen: {admin: '0.0.0.0:7000', tls: {cert_file: /none, key_file: /none}}\nmod: auto\n";
+        assert_eq!(found(text), Some(("0.0.0.0:7000".to_owned(), true)));
+        assert_eq!(found("listen: {admin: nowhere}\n"), None);
     }
 
     #[test]

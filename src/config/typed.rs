@@ -148,6 +148,16 @@ impl<'a> Typed<'a> {
         Refusal::Fresh(format!("expected {what}, found {}", self.node.kind.found()), None)
     }
 
+    fn no_list(self) -> Refusal {
+        let hint = match self.node.kind {
+            Kind::Map(_) => Some("each item of a list begins with `- `: put one before the first key"),
+            Kind::Text(_) | Kind::Number(_) | Kind::Bool(_) => Some("put it in brackets: `[VALUE]`"),
+            Kind::Null | Kind::List(_) => None,
+        };
+        let what = format!("expected a list, found {}", self.node.kind.found());
+        Refusal::Fresh(what, hint.map(str::to_owned))
+    }
+
     /// Reads a child; one that does not fit is told here, at its own place, and left out of the next pass.
     fn child<'de, S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refusal> {
         let refusal = match seed.deserialize(self) {
@@ -338,7 +348,7 @@ impl<'de> Deserializer<'de> for Typed<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         let Kind::List(items) = &self.node.kind else {
-            return Err(self.expected("a list"));
+            return Err(self.no_list());
         };
         let kept: Vec<&Node> = items.iter().filter(|item| !self.left_out(item)).collect();
         visitor.visit_seq(Items { kept: kept.into_iter(), notes: self.notes })

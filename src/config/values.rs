@@ -49,10 +49,13 @@ impl Check {
             return refuse("not a URL", "such as http://alertmanager:9093");
         };
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return refuse(
-                "a peer's URL begins with http:// or https:// and names a host",
-                "such as http://prometheus:9090",
-            );
+            // `alertmanager:9093` reads as a scheme and a path.
+            let whole = format!("http://{}", written.value);
+            let meant = reqwest::Url::parse(&whole).is_ok_and(|url| url.host_str().is_some_and(|host| host.len() > 1));
+            let meant = meant && !written.value.contains("//");
+            let hint =
+                if meant { format!("did you mean {whole}?") } else { "such as http://prometheus:9090".to_owned() };
+            return refuse("a peer's URL begins with http:// or https:// and names a host", &hint);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("a peer's URL holds no user or password", "secrets are only named by a file");
@@ -110,7 +113,7 @@ impl Check {
         };
         let secret = text.expose_secret().trim();
         if secret.is_empty() {
-            let hint = "an empty secret would let everybody in";
+            let hint = "write the secret into it, or take the key out of the settings";
             self.problems.push(written.error(format!("`{}` is empty", written.value)).hint(hint));
             return None;
         }

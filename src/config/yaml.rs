@@ -3,7 +3,10 @@
 //! The text becomes a tree ([`super::node`]), the tree the type ([`super::typed`]). A YAML 1.2 reading: `no` is a
 //! text, one document, no duplicate or merge keys. A text over 1 MiB is refused before it is looked at.
 
-use super::node::{Builder, Kind, Node, Place, Raw};
+use super::{
+    mistakes,
+    node::{Builder, Kind, Node, Place, Raw},
+};
 use crate::model::problem::Problem;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Spanned};
@@ -120,7 +123,9 @@ fn tree_with(file: &str, text: &str, merge_keys: MergeKeyPolicy) -> Result<(Node
     if node.kind == Kind::Null {
         return Err(vec![whole.error("the file is empty").hint("remove it, or write at least one key")]);
     }
-    Ok((node, builder.problems))
+    let mut problems = builder.problems;
+    mistakes::channels_lost(text, &node, &mut problems);
+    Ok((node, problems))
 }
 
 /// The problem of a file over [`LARGEST_TEXT_BYTES`], for readers that look at the size first.
@@ -218,7 +223,7 @@ fn explained(file: &str, text: &str, error: &Error) -> Vec<Problem> {
         })
         .take(MOST_TAB_PROBLEMS)
         .collect();
-    if tabs.is_empty() { vec![place.error(syntax(error))] } else { tabs }
+    if tabs.is_empty() { vec![mistakes::explained(text, &syntax(error), &place)] } else { tabs }
 }
 
 /// The line of the second `---`, or of the first one after content.
@@ -241,7 +246,7 @@ fn syntax(error: &Error) -> String {
         Some(end) => said.get(..end).unwrap_or(&said).to_owned(),
         None => said,
     };
-    format!("not valid YAML: {}", said.trim_end_matches('.'))
+    said.trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -14,8 +14,23 @@ use crate::model::{
     time::Micros,
     view::{ALERTS_SHOWN, AlertView, IncidentView, StepView},
 };
+use std::collections::BTreeSet;
 
 impl State {
+    /// The steps whose change is lent, and put back.
+    pub fn leased_steps(&self) -> impl Iterator<Item = StepId> {
+        self.leases.values().map(|lease| lease.step)
+    }
+
+    /// The targets that a rule is kept from until it is rearmed.
+    #[must_use]
+    pub fn waits_to_be_rearmed(&self, rule: &str) -> Vec<String> {
+        let barred = self.barred.keys().filter(|(of, _)| of == rule).map(|(_, key)| key.0.clone());
+        let disarmed = self.records.disarmed_of(rule).flatten().map(|key| key.0.clone());
+        let all: BTreeSet<String> = barred.chain(disarmed).collect();
+        all.into_iter().collect()
+    }
+
     /// One incident for people. `now`: what may no longer be done then is not offered.
     #[must_use]
     pub fn incident_view(&self, policy: &Policy, id: IncidentId, now: Micros) -> Option<IncidentView> {

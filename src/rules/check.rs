@@ -163,7 +163,8 @@ impl Written {
             match node.kind {
                 Kind::List(rules) => self.rules.extend(rules),
                 kind => {
-                    check.error(&node.place, format!("expected a list, found {}", kind.found()));
+                    let hint = "each rule begins with `- `: `rules:`, and below it `  - name: NAME`";
+                    check.hinted(&node.place, format!("expected a list, found {}", kind.found()), hint);
                     self.lacks_rules = true;
                 }
             }
@@ -172,6 +173,11 @@ impl Written {
 
     pub fn section<T: DeserializeOwned>(&self, check: &mut Check<'_>, key: &str) -> Option<T> {
         self.once.get(key).and_then(|node| check.read(node))
+    }
+
+    /// As it is written.
+    pub fn node(&self, key: &str) -> Option<&Node> {
+        self.once.get(key)
     }
 
     pub fn gives(&self, key: &str) -> bool {
@@ -186,6 +192,8 @@ pub(super) struct Known<'a> {
     pub severities: Option<BTreeMap<String, String>>,
     /// By canonical name; one that is not here says nothing.
     pub respond_within: BTreeMap<String, RespondWithin>,
+    /// The most severe one's name.
+    pub worst: Option<String>,
     /// None: listed, but wrong.
     pub targets: BTreeMap<&'a str, Option<TargetSpec>>,
     /// A target that is not here may stand in a file that could not be read.
@@ -226,6 +234,7 @@ impl Check<'_> {
             defaults,
             severities: severities.as_ref().map(|all| sections::words(all)),
             respond_within: sections::respond_within_by_name(severities.as_deref().unwrap_or_default()),
+            worst: severities.as_ref().and_then(|all| all.first()).map(|first| first.name.clone()),
             incomplete: written.incomplete,
             targets,
         };

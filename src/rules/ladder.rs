@@ -62,9 +62,10 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         check.problems.push(remediate.action.warning(what).hint(hint));
     }
     namespaces(check, rungs, &matchers, known);
+    let severity = written.severity.as_ref().and_then(|severity| self::severity(check, severity, known));
+    to_zero(check, rungs, severity.as_deref(), known);
     let remediate: Vec<RungSpec> = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
     let limits = check.bounded(written.limits.as_ref(), MOST_ENTRIES, "limits").to_vec();
-    let severity = written.severity.as_ref().and_then(|severity| self::severity(check, severity, known));
     let fires_for = check.span(written.fires_for.as_ref(), Span::ZERO);
     // Where a rung is wrong, which one is the first is not known.
     let all_read = remediate.len() == rungs.len();
@@ -124,6 +125,11 @@ fn matchers(check: &mut Check<'_>, written: &Located<Vec<Located<String>>>) -> V
                 }
                 matchers.push(matcher);
             }
+            Err(_) if doubled(&text.value) => {
+                let shown = crate::telemetry::text::shortened(&text.value, 60);
+                let what = format!("`{shown}` is not a matcher: `==` is not an operator");
+                check.hinted(&text.place, what, "write one `=`: 'alertname = \"HighLoad\"'");
+            }
             Err(error) => {
                 let shown = crate::telemetry::text::shortened(&text.value, 60);
                 let problem = text.error(format!("`{shown}` is not a matcher: {}", error.what()));
@@ -135,6 +141,34 @@ fn matchers(check: &mut Check<'_>, written: &Located<Vec<Located<String>>>) -> V
         }
     }
     matchers
+}
+
+/// A label, and `==` after it.
+fn doubled(matcher: &str) -> bool {
+    let rest = matcher.trim_start().trim_start_matches(|it: char| it.is_ascii_alphanumeric() || it == '_' || it == ':');
+    rest.trim_start().starts_with("==")
+}
+
+/// Isolating a target is for the most severe alone: of a rule that names another severity it would be refused each time.
+fn to_zero(check: &mut Check<'_>, rungs: &[file::Rung], severity: Option<&str>, known: &Known<'_>) {
+    let (Some(severity), Some(worst)) = (severity, &known.worst) else { return };
+    if severity == worst {
+        return;
+    }
+    for rung in rungs.iter().filter(|rung| rung.action.value == "kubernetes/scale") {
+        let Some(Node { kind: Kind::Map(entries), .. }) = &rung.with else { continue };
+        let zero = entries.iter().find(|(key, value)| {
+            let is_zero = matches!(&value.kind, Kind::Number(text) | Kind::Text(text) if text == "0");
+            key.text == "replicas" && is_zero
+        });
+        let Some((key, _)) = zero else { continue };
+        let allowed = |spec: &TargetSpec| spec.bounds.is_some_and(|bounds| bounds.may_scale_to_zero);
+        if known.targets.get(rung.target.as_str()).is_some_and(|target| target.as_ref().is_some_and(allowed)) {
+            let what = format!("`replicas: 0` is for incidents of {worst} alone, and this rule's are {severity}");
+            let hint = format!("write `severity: {worst}`, or another number: a guard refuses it for every other");
+            check.hinted(&key.place, what, hint);
+        }
+    }
 }
 
 fn severity(check: &mut Check<'_>, written: &Located<String>, known: &Known<'_>) -> Option<String> {

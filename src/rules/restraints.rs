@@ -6,7 +6,7 @@ use super::{
     sections::range,
 };
 use crate::{
-    config::yaml::Located,
+    config::{node::Kind, yaml::Located},
     decide::{
         policy::{Brake, Limit, Severity},
         records,
@@ -26,6 +26,13 @@ const LONGEST_BRAKE_WINDOW: Span = Span::hours(1);
 pub(super) const MOST_CANARY_RUNS: u32 = 100;
 
 pub(super) fn brake(check: &mut Check<'_>, written: &Written) -> Brake {
+    if let Some(node) = written.node("brake")
+        && matches!(&node.kind, Kind::Bool(_) | Kind::Null | Kind::Text(_))
+    {
+        let hint = "make it wider, as in `brake: {targets: 50%, at_least: 10, all: 20}`, or leave the key out";
+        check.hinted(&node.place, "the brake cannot be switched off", hint);
+        return DEFAULT_BRAKE;
+    }
     let Some(given) = written.section::<file::Brake>(check, "brake") else { return DEFAULT_BRAKE };
     let share_percent = given.targets.as_ref().map_or(DEFAULT_BRAKE.share_percent, |share| {
         let percent = share.value.strip_suffix('%').and_then(|number| number.trim().parse().ok());
@@ -101,9 +108,19 @@ fn window(check: &mut Check<'_>, freeze: &file::Freeze) -> Option<Window> {
                 }
             }
         }
-        _ => {
-            let hint = "write `from` and `to` as dates, or `weekly: Fri 18:00 - Mon 06:00`";
-            check.hinted(&freeze.name.place, format!("freeze `{}` does not say when", freeze.name.value), hint);
+        (from, to, weekly) => {
+            let name = &freeze.name.value;
+            let dates = "write `from` and `to` as dates, or `weekly: Fri 18:00 - Mon 06:00`";
+            let (what, hint) = match (from.is_some(), to.is_some(), weekly.is_some()) {
+                (true, _, true) | (_, true, true) => (
+                    format!("freeze `{name}` is by dates and by weekly hours at once"),
+                    "keep one of them, or make two freezes of it",
+                ),
+                (true, false, false) => (format!("freeze `{name}` begins and does not end"), "add `to`"),
+                (false, true, false) => (format!("freeze `{name}` ends and does not begin"), "add `from`"),
+                _ => (format!("freeze `{name}` does not say when"), dates),
+            };
+            check.hinted(&freeze.name.place, what, hint);
             None
         }
     }

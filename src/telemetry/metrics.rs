@@ -91,6 +91,8 @@ struct All {
     letters_failed: Closed<Counter, 2>,
     letter_delivery_seconds: Closed<Histogram, 1>,
     letter_oldest_seconds: FloatGauge,
+    receiver_refuses: Closed<Gauge, 1>,
+    settings_waiting: Gauge,
     rules: Family<Vec<(&'static str, String)>, Gauge>,
     rules_loaded: Gauge,
     rules_reload_successful: Gauge,
@@ -183,6 +185,13 @@ impl Metrics {
                 "Letters delivered, by receiver",
                 [("receiver", Receiver::WORDS.to_vec())],
             ),
+            receiver_refuses: make.closed(
+                "receiver_refuses",
+                "What a receiver refuses until somebody sets it right: a token, channels",
+                [("receiver", Receiver::WORDS.to_vec())],
+            ),
+            settings_waiting: make
+                .plain("settings_waiting", "Keys of the settings that changed and wait for a restart"),
             letters_failed: make.closed(
                 "letters_failed",
                 "Deliveries that failed, by receiver and reason",
@@ -335,6 +344,12 @@ impl Metrics {
     }
     pub fn set_letters_owed(&self, receiver: Receiver, letters: usize) {
         self.all.letters_owed.of([receiver.word()]).set(whole(letters));
+    }
+    pub fn set_receiver_refuses(&self, receiver: Receiver, refused: usize) {
+        self.all.receiver_refuses.of([receiver.word()]).set(whole(refused));
+    }
+    pub fn set_settings_waiting(&self, keys: usize) {
+        self.all.settings_waiting.set(whole(keys));
     }
     /// `None`: no letter is owed.
     pub fn set_oldest_letter(&self, age: Option<Span>) {

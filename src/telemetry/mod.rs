@@ -4,5 +4,6 @@ mod closed;
 pub mod labels;
 pub mod log;
 pub mod metrics;
+pub mod notices;
 pub mod observer;
 pub mod text;

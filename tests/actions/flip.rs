@@ -10,7 +10,7 @@ use nightshift::model::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-async fn flip(namespace: &TestNamespace<'_>, with: Value) -> Hand {
+pub async fn flip(namespace: &TestNamespace<'_>, with: Value) -> Hand {
     let object = Object::BlueGreen {
         namespace: namespace.name.clone(),
         service: "web".to_owned(),
@@ -27,7 +27,7 @@ async fn service(namespace: &TestNamespace<'_>, selector: Value) {
 }
 
 /// Two pods of blue, which has the traffic, and two of green.
-async fn blue_green<'a>(plane: &'a ControlPlane, name: &str) -> TestNamespace<'a> {
+pub async fn blue_green<'a>(plane: &'a ControlPlane, name: &str) -> TestNamespace<'a> {
     let namespace = plane.namespace(name).await;
     for color in ["blue", "green"] {
         let deployment = namespace.deployment(&format!("web-{color}"), 2);

@@ -206,6 +206,11 @@ impl Stage {
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
     }
 
+    /// What the settings name as the bot's token, from now on.
+    pub fn bot_token(&self, token: &str) {
+        write_secret(&self.file("slack-token"), token);
+    }
+
     /// `http://127.0.0.1:PORT`, where Slack's clicks come in.
     pub fn door(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])

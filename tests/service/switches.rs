@@ -131,7 +131,32 @@ fn a_rule_changed_in_mid_verification_is_verified_by_its_own_text_and_handed_ove
     });
 }
 
-async fn reload(night: &Nightshift) -> (u16, String) {
+#[test]
+fn a_reload_says_which_changed_settings_it_does_not_take() {
+    story(&["changed since the start and not used: mode, timezone"], async || {
+        let stage = Stage::set("waiting_settings").await;
+        let night = stage.nightshift(&Rules::default()).await;
+        let (status, said) = reload(&night).await;
+        assert!(status == 200 && !said.contains("not used"), "{said}");
+
+        let path = stage.file("nightshift.yaml");
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, before.replace("mode: auto", "mode: shadow\ntimezone: Europe/Berlin")).unwrap();
+        let (status, said) = reload(&night).await;
+        assert!(status == 200 && said.contains("changed since the start and not used: mode, timezone"), "{said}");
+        let status = night.does("ana", &["status"]).await;
+        assert!(status.contains("ATTENTION") && status.contains("before a restart: mode, timezone"), "{status}");
+        assert!(night.app.metrics.encode().contains("nightshift_settings_waiting 2\n"));
+
+        std::fs::write(&path, before).unwrap();
+        let (_, said) = reload(&night).await;
+        assert!(!said.contains("not used"), "{said}");
+        assert!(!night.does("ana", &["status"]).await.contains("ATTENTION"));
+        night.stop().await;
+    });
+}
+
+pub async fn reload(night: &Nightshift) -> (u16, String) {
     let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
     let answer = http.post(format!("{}/-/reload", night.admin_url())).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())

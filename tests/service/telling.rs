@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::stage::{Rules, Stage};
+use crate::stage::{Rules, SOON, Stage};
 use crate::story::story;
-use crate::support::slack::Behaviour;
+use crate::support::slack::{Behaviour, TOKEN};
+use crate::support::wait_until;
+use crate::switches::reload;
 
 /// The courier tries again after at most a minute.
 const DELIVERED: Duration = Duration::from_secs(80);
@@ -51,5 +53,42 @@ fn a_slack_that_never_answers_holds_nothing_up() {
         stage.assert_acts(1).await;
         assert_eq!(stage.cards().len(), 1);
         stage.slack.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn a_token_that_slack_refuses_is_said_at_the_start_and_loses_no_letter() {
+    story(&["Slack refuses the bot token (invalid_auth)", "a letter was not taken"], async || {
+        let stage = Stage::set("wrong_token").await;
+        stage.namespace.deployment("web", 2).ready().await;
+        stage.bot_token("xoxb-of-another-workspace");
+        let night = stage.nightshift(&Rules::default()).await;
+        // Before there is any letter.
+        wait_until("the status says so", SOON, async || {
+            let status = night.does("ana", &["status"]).await;
+            if status.contains("ATTENTION") && status.contains("slack.bot_token_file") { Ok(()) } else { Err(status) }
+        })
+        .await;
+        stage.load_rises();
+        stage.until_acted().await;
+        stage.namespace.until_rolled_out("web").await;
+        stage.load_falls();
+        night.until_state("resolved").await;
+        let shown = "nightshift_receiver_refuses{receiver=\"slack\"} ";
+        assert!(night.app.metrics.encode().contains(&format!("{shown}1")));
+        assert!(stage.slack.messages().is_empty());
+
+        stage.bot_token(TOKEN);
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        stage.until_card_within(DELIVERED, &["resolved", "Helped, verified"]).await;
+        stage.until_reply(&["Step 1.1: helped, verified"]).await;
+        let status = night.does("ana", &["status"]).await;
+        assert!(!status.contains("ATTENTION"), "{status}");
+        assert!(night.app.metrics.encode().contains(&format!("{shown}0")));
+        night.stop().await;
+        assert_eq!(stage.cards().len(), 1);
+        let broken = stage.slack.broken();
+        assert!(broken.iter().all(|one| one.error == "invalid_auth"), "{broken:#?}");
     });
 }

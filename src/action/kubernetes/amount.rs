@@ -69,10 +69,12 @@ impl Amount {
         }
         let number: u32 = digits.parse().map_err(|_| wrong())?;
         let most = if percent { MOST_PERCENT } else { MOST };
-        if number > most
-            || (number == 0 && (percent || sign.is_some()))
-            || (number >= 100 && percent && sign == Some(false))
-        {
+        if number >= 100 && percent && sign == Some(false) {
+            return Err(format!(
+                "`replicas: {value}` leaves nothing: write at most -99%, or `replicas: 0` with `down: true` to isolate the target"
+            ));
+        }
+        if number > most || (number == 0 && (percent || sign.is_some())) {
             return Err(wrong());
         }
         Ok(match (sign, percent) {
@@ -187,7 +189,6 @@ mod tests {
             json!("0%"),
             json!("+0"),
             json!("-0"),
-            json!("-100%"),
             json!("1001%"),
             json!("50 %"),
             json!(" 6"),
@@ -200,6 +201,10 @@ mod tests {
         ] {
             let problem = parse(value.clone()).unwrap_err();
             assert!(problem.contains("(50%, -50%)"), "{value}: {problem}");
+        }
+        for nothing_left in ["-100%", "-250%"] {
+            let problem = parse(json!(nothing_left)).unwrap_err();
+            assert!(problem.contains("leaves nothing") && problem.contains("`down: true`"), "{problem}");
         }
     }
 

@@ -24,9 +24,12 @@ mod stubbed;
 mod stubbed_partition;
 #[cfg(test)]
 mod stubbed_undo;
+#[cfg(test)]
+mod stubbed_versions;
 mod template;
 pub mod undo;
 mod undo_plan;
+mod versioned;
 pub mod workload;
 
 use self::{
@@ -68,6 +71,18 @@ fn last_look(within: Duration) -> Instant {
     deadline(within.min(LAST_LOOK_WITHIN))
 }
 
+/// Why nothing was sent.
+struct NotSent {
+    why: String,
+    changed_since: bool,
+}
+
+impl From<Problem> for NotSent {
+    fn from(problem: Problem) -> NotSent {
+        NotSent { changed_since: problem.is_changed_since(), why: problem.says }
+    }
+}
+
 /// What a write's answer means for the step.
 fn outcome(answer: Result<(), Problem>) -> Outcome {
     match answer {
@@ -76,6 +91,18 @@ fn outcome(answer: Result<(), Problem>) -> Outcome {
             Outcome::NotApplied { changed_since: problem.is_changed_since(), why: problem.says }
         }
         Err(problem) => Outcome::Unknown { why: problem.says },
+    }
+}
+
+/// A write that was refused because of a change since: a change that it may have made itself, where its request was sent
+/// twice and only the second answer came. "Changed since" would decide anew, and do it again.
+async fn unless_done(outcome: Outcome, read_back: impl Future<Output = Result<Outcome, String>>) -> Outcome {
+    match outcome {
+        Outcome::NotApplied { why, changed_since: true } => match read_back.await {
+            Ok(Outcome::Applied) => Outcome::Unknown { why },
+            Ok(_) | Err(_) => Outcome::NotApplied { why, changed_since: true },
+        },
+        other => other,
     }
 }
 

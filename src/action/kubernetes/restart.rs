@@ -5,11 +5,11 @@
 //! nothing to undo.
 
 use super::{
-    deadline, dry_run, no_workload, outcome, own, ownership,
+    deadline, dry_run, last_look, no_workload, outcome, own, ownership,
     rollout::{self, Rollout},
     strategy::certainly_ready,
     template::Template,
-    unknown_keys,
+    unknown_keys, unless_done,
     workload::{Itself, Named, Workload},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         target::{Kind, Object},
         time::Micros,
     },
-    peer::kubernetes::{Cluster, Problem},
+    peer::kubernetes::Cluster,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -92,15 +92,24 @@ impl Restart {
         Ok((facts, holds))
     }
 
-    async fn write(
-        &self,
-        target: &Object,
-        proposal: &Proposal,
-        dry: bool,
-        within: Duration,
-    ) -> Result<Result<(), Problem>, String> {
-        let named = Named::of(target)?;
-        Ok(self.cluster.patch(named.place(), patch(proposal)?, dry, deadline(within)).await)
+    /// `Err`: the plan could not be made into a request, and nothing was sent.
+    async fn write(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
+        let named = Named::of(&plan.target.object)?;
+        let ops = patch(&plan.proposal)?;
+        // Of what is refused later, it is known then that it was not so before.
+        let workload: Workload = match self.cluster.get(named.place(), last_look(within)).await {
+            Ok(workload) => workload,
+            Err(problem) => {
+                return Ok(Outcome::NotApplied { changed_since: problem.is_changed_since(), why: problem.says });
+            }
+        };
+        let (was, is) = (plan.proposal.generation, workload.metadata.generation);
+        if workload.metadata.uid != plan.proposal.uid || was != is {
+            let why = format!("it was changed since (generation {was} → {is})");
+            return Ok(Outcome::NotApplied { why, changed_since: true });
+        }
+        let answer = self.cluster.patch(named.place(), ops, false, deadline(within)).await;
+        Ok(unless_done(outcome(answer), self.was_applied(plan, within)).await)
     }
 
     async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
@@ -267,16 +276,16 @@ impl Action for Restart {
         proposal: &'a Proposal,
         within: Duration,
     ) -> Boxed<'a, Result<DryRun, String>> {
-        Box::pin(async move { dry_run(self.write(target, proposal, true, within).await?) })
+        Box::pin(async move {
+            let place = Named::of(target)?.place();
+            dry_run(self.cluster.patch(place, patch(proposal)?, true, deadline(within)).await)
+        })
     }
 
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            match self.write(&plan.target.object, &plan.proposal, false, within).await {
-                Ok(answer) => outcome(answer),
-                // The plan could not be made into a request: nothing was sent.
-                Err(why) => Outcome::NotApplied { why, changed_since: false },
-            }
+            let written = self.write(plan, within).await;
+            written.unwrap_or_else(|why| Outcome::NotApplied { why, changed_since: false })
         })
     }
 

@@ -6,12 +6,14 @@
 //! so a third writer's change in between makes it fail instead of being overwritten.
 
 use super::{
+    NotSent,
     amount::{self, Amount, Resolved},
     autoscaler::{self, Autoscaler, Owned},
-    deadline, dry_run, outcome, own, ownership,
+    deadline, dry_run, own, ownership,
     rollout::{self, Rollout},
     setting::{Precondition, Setting, patch, precondition},
     unknown_keys,
+    versioned::{self, Look},
     workload::{Itself, Named, Workload},
 };
 use crate::{
@@ -23,10 +25,11 @@ use crate::{
         target::{Kind, Object},
         time::{Micros, Span},
     },
-    peer::kubernetes::Cluster,
+    peer::kubernetes::{Cluster, Place, Problem, Resource},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const NAME: &str = "kubernetes/scale";
 const LEFT: &str = "nightshift left";
@@ -112,10 +115,48 @@ impl Scale {
         Ok((seen.facts, difference.map_or(Holds::Yes, |difference| Holds::Changed { difference })))
     }
 
-    async fn write(&self, target: &Object, proposal: &Proposal, dry: bool, within: Duration) -> Written {
-        let named = Named::of(target)?;
-        let (place, ops) = patch(named, proposal)?;
-        Ok(self.cluster.patch(place.at(named), ops, dry, deadline(within)).await)
+    /// `Err`: the plan could not be made into a request, and nothing was sent.
+    async fn write(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
+        let named = Named::of(&plan.target.object)?.by_name();
+        let (place, ops) = patch(named, &plan.proposal)?;
+        let (from, to) = (Setting::read(&plan.proposal.from)?, Setting::read(&plan.proposal.to)?);
+        let uid = precondition(&plan.proposal)?.uid;
+        let until = deadline(within);
+        let look = async |until| {
+            let now = self.value_of(named, &to, until).await?;
+            if now.uid != uid {
+                return Err(NotSent {
+                    why: format!("{} was deleted and made anew", named.words()),
+                    changed_since: true,
+                });
+            }
+            let why = format!("{} changed since: {}, not {}", from.words(), now.value, from.value());
+            match now.value {
+                value if value == from.value() => Ok(Look::AsPlanned { version: now.version }),
+                value if value == to.value() => Ok(Look::AsWanted { why }),
+                _ => Err(NotSent { why, changed_since: true }),
+            }
+        };
+        let send = |ops| self.cluster.patch(place.at(named), ops, false, until);
+        Ok(versioned::write(&ops, within, look, send).await)
+    }
+
+    /// What is written, as it is now.
+    async fn value_of(&self, named: Named<'_>, setting: &Setting, until: Instant) -> Result<Now, Problem> {
+        let (meta, value) = match setting {
+            Setting::Replicas { .. } => {
+                let workload: Workload = self.cluster.get(named.place(), until).await?;
+                let value = workload.replicas(named.kind).unwrap_or_default();
+                (workload.metadata, value)
+            }
+            Setting::Floor { hpa, .. } => {
+                let place = Place::one(Resource::HorizontalPodAutoscaler, named.namespace, hpa);
+                let hpa: Autoscaler = self.cluster.get(place, until).await?;
+                let value = hpa.min();
+                (hpa.metadata, value)
+            }
+        };
+        Ok(Now { uid: meta.uid, version: meta.resource_version, value })
     }
 
     async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {
@@ -172,7 +213,12 @@ impl Scale {
     }
 }
 
-type Written = Result<Result<(), crate::peer::kubernetes::Problem>, String>;
+/// The field that is written, and whose it is.
+struct Now {
+    uid: String,
+    version: String,
+    value: u32,
+}
 
 fn unknown(why: String) -> Outcome {
     Outcome::Unknown { why }
@@ -402,16 +448,17 @@ impl Action for Scale {
         proposal: &'a Proposal,
         within: Duration,
     ) -> Boxed<'a, Result<DryRun, String>> {
-        Box::pin(async move { dry_run(self.write(target, proposal, true, within).await?) })
+        Box::pin(async move {
+            let named = Named::of(target)?;
+            let (place, ops) = patch(named, proposal)?;
+            dry_run(self.cluster.patch(place.at(named), ops, true, deadline(within)).await)
+        })
     }
 
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            match self.write(&plan.target.object, &plan.proposal, false, within).await {
-                Ok(answer) => outcome(answer),
-                // The plan could not be made into a request: nothing was sent.
-                Err(why) => Outcome::NotApplied { why, changed_since: false },
-            }
+            let written = self.write(plan, within).await;
+            written.unwrap_or_else(|why| Outcome::NotApplied { why, changed_since: false })
         })
     }
 

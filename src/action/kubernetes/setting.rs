@@ -72,7 +72,7 @@ impl Where {
     }
 }
 
-/// The write: `test`s of what was seen, then the value.
+/// The write: `test`s of what was seen, then the value. The version is added when it is sent.
 pub fn patch(named: Named<'_>, proposal: &Proposal) -> Result<(Where, Value), String> {
     let (from, to) = (Setting::read(&proposal.from)?, Setting::read(&proposal.to)?);
     if !from.is_same_field(&to) {

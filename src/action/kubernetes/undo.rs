@@ -6,13 +6,13 @@
 //! put its own template back keep it away.
 
 use super::{
-    deadline, dry_run, last_look, no_workload, outcome, own, ownership,
+    NotSent, deadline, dry_run, last_look, no_workload, outcome, own, ownership,
     revision_choice::{choose, deployed_within_of, wanted_of},
     revisions::{Revision, Revisions},
     rollout::{self, Rollout},
     template::Template,
     undo_plan::{Version, made, patch},
-    unknown_keys,
+    unknown_keys, unless_done,
     workload::{Itself, Named, Workload},
 };
 use crate::{
@@ -59,12 +59,6 @@ impl Seen {
         let deployed_at = self.revisions.deployed_at(current);
         self.facts.rolls_back = Some(RollsBack { revision: current.number, deployed_at, forbidden });
     }
-}
-
-/// Why nothing was sent.
-struct NotSent {
-    why: String,
-    changed_since: bool,
 }
 
 pub struct Undo {
@@ -181,11 +175,7 @@ impl Undo {
     async fn prepare(&self, named: Named<'_>, proposal: &Proposal, until: Instant) -> Result<Value, NotSent> {
         let changed = |why: String| NotSent { why, changed_since: true };
         let failed = |why: String| NotSent { why, changed_since: false };
-        let workload: Workload = self
-            .cluster
-            .get(named.place(), until)
-            .await
-            .map_err(|problem| NotSent { changed_since: problem.is_changed_since(), why: problem.says })?;
+        let workload: Workload = self.cluster.get(named.place(), until).await?;
         let to = Version::read(&proposal.to).map_err(failed)?;
         let revisions = Revisions::read(&self.cluster, named, &workload, until).await.map_err(failed)?;
         let wanted = kept(&revisions, &to).map_err(changed)?;
@@ -349,7 +339,10 @@ impl Action for Undo {
                 Err(why) => return Outcome::NotApplied { why, changed_since: false },
             };
             match self.prepare(named, &plan.proposal, last_look(within)).await {
-                Ok(ops) => outcome(self.cluster.patch(named.place(), ops, false, until).await),
+                Ok(ops) => {
+                    let answer = self.cluster.patch(named.place(), ops, false, until).await;
+                    unless_done(outcome(answer), self.was_applied(plan, within)).await
+                }
                 Err(NotSent { why, changed_since }) => Outcome::NotApplied { why, changed_since },
             }
         })

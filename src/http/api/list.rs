@@ -91,6 +91,9 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
         words => format!("no: {}", words.join(", ")),
     };
     row("may act", may);
+    for line in &status.attention {
+        row("ATTENTION", plain(line));
+    }
     if let Some(state) = &status.state {
         if let Some(paused) = &state.paused {
             let since = paused.since.in_zone(zone);

@@ -21,7 +21,7 @@ use crate::{
     http::{api_auth::ApiAuth, limits::InFlight, reloadable::Reloadable},
     journal,
     model::{problem::Problem, time::Micros},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, notices::Notices},
 };
 use serde::{Deserialize, Serialize};
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
@@ -69,5 +69,6 @@ pub struct AdminState {
     pub reload: Reload,
     pub pause_file: Option<PathBuf>,
     pub facts: Arc<Facts>,
+    pub notices: Notices,
     pub in_flight: InFlight,
 }

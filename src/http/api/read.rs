@@ -82,6 +82,7 @@ pub(super) async fn status(state: &AdminState) -> Result<Response, NotDone> {
         journal_up: !health.journal_down,
         head_seq: health.seq,
         restraints: restraints.into_iter().map(|restraint| restraint.word().to_owned()).collect(),
+        attention: state.notices.lines(),
         state: known,
         text: String::new(),
     };

@@ -23,6 +23,9 @@ pub struct Status {
     pub head_seq: u64,
     /// Why nothing may act now; empty: it may. Words of a closed list.
     pub restraints: Vec<String>,
+    /// What somebody must look after, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<String>,
     /// None: the engine did not answer in time.
     pub state: Option<StateStatus>,
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -22,7 +22,10 @@ use crate::{
         target::{Kind, Object},
         time::{Micros, Span},
     },
-    telemetry::metrics::{Metrics, Words},
+    telemetry::{
+        metrics::{Metrics, Words},
+        notices::Notices,
+    },
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -81,6 +84,7 @@ pub(crate) fn admin(bench: &Bench, auth: ApiAuth) -> AdminState {
             admin: "127.0.0.1:9394".to_owned(),
             peers: Vec::new(),
         }),
+        notices: Notices::default(),
         in_flight: InFlight::new(IN_FLIGHT_BYTES),
     }
 }

@@ -146,6 +146,25 @@ async fn a_step_is_approved_by_the_hash_of_the_plan_that_was_seen() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_none_of_ours_gets_the_one_that_was_meant() {
+    let api = Api::open().await;
+    for (rule, hint) in [
+        ("slwo", "there is no rule `slwo`: did you mean `slow`?"),
+        ("banana", "there is no rule `banana`: known here: `quiet`, `slow`"),
+    ] {
+        let (status, body) = api.post("/api/v1/rearm", Some(json!({"rule": rule}))).await;
+        assert_eq!((status, &body["hint"]), (StatusCode::CONFLICT, &json!(hint)), "{body}");
+    }
+    let (status, body) = api.post("/api/v1/rearm", Some(json!({"rule": "slow"}))).await;
+    assert_eq!((status, &body["hint"]), (StatusCode::CONFLICT, &Value::Null), "{body}");
+    slow_fires(&api.bench).await;
+    let (status, body) = api.post("/api/v1/steps/1.1/lease/end", None).await;
+    assert_eq!((status, &body["hint"]), (StatusCode::CONFLICT, &json!("no step holds a lease now")), "{body}");
+    let (status, body) = api.post("/api/v1/steps/1.7/lease/end", None).await;
+    assert_eq!((status, &body["hint"]), (StatusCode::NOT_FOUND, &json!("`nightshift incident 1` lists its steps")));
+}
+
+#[tokio::test]
 async fn a_person_acknowledges_once_and_resolves_once() {
     let api = Api::open().await;
     slow_fires(&api.bench).await;

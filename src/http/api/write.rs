@@ -11,14 +11,15 @@ use super::{
     trace,
 };
 use crate::{
-    engine::{Refused, pause_file_present},
+    config::suggest,
+    engine::{Refused, Seen, pause_file_present},
     http::limits::parse_json,
     model::{
         id::{IncidentId, StepId},
         input::{Command, Input, Via},
         time::Span,
     },
-    telemetry::text::plain,
+    telemetry::text::{plain, shortened},
 };
 use axum::{
     Json,
@@ -26,6 +27,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+/// Names in a hint; more are read by nobody.
+const NAMED: usize = 5;
 /// A lease is lent for hours; longer is a change of its own.
 const LONGEST_EXTENSION: Span = Span::hours(7 * 24);
 
@@ -72,6 +75,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
         | Call::Rules
         | Call::Journal => return Err(NotDone::new(StatusCode::INTERNAL_SERVER_ERROR, "this is not a command")),
     };
+    let asked_for = command.clone();
     let resolved = if let Command::Resolve { incident } = &command { Some(*incident) } else { None };
     let input = Input::Command { by: asked.by.clone(), via: Via::Api, command };
     let answer = match state.engine.command(input).await {
@@ -80,7 +84,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
         Err(refused) => return Err(refused.into()),
     };
     match answer.refusal().map(str::to_owned) {
-        Some(reason) => Err(NotDone::new(StatusCode::CONFLICT, reason)),
+        Some(reason) => Err(refused(state, &asked_for, reason).await),
         None => {
             let note = match resolved {
                 Some(incident) => note_on_resolved(state, incident).await,
@@ -88,6 +92,42 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
             };
             Ok(Json(Done { seq: answer.seq, by: asked.by, note }).into_response())
         }
+    }
+}
+
+/// The engine's words, and where a name is none of ours, the one that was probably meant.
+async fn refused(state: &AdminState, command: &Command, reason: String) -> NotDone {
+    let not_done = NotDone::new(StatusCode::CONFLICT, reason);
+    let command = command.clone();
+    match state.engine.read(move |seen| hint(seen, &command)).await.ok().flatten() {
+        Some(hint) => not_done.hint(hint),
+        None => not_done,
+    }
+}
+
+fn hint(seen: &Seen<'_>, command: &Command) -> Option<String> {
+    match command {
+        Command::Rearm { rule, .. } if seen.policy.rule(rule).is_none() => {
+            let names: Vec<&str> = seen.policy.spec.rules.iter().map(|rule| rule.name.as_str()).collect();
+            let near = suggest::hint(rule, names.iter().copied()).unwrap_or_default();
+            let shown = shortened(rule, 60);
+            Some(format!("there is no rule `{shown}`: {near}").trim_end_matches([':', ' ']).to_owned())
+        }
+        Command::Rearm { rule, target } => {
+            let waiting = seen.state.waits_to_be_rearmed(rule);
+            let named = waiting.get(..NAMED).unwrap_or(&waiting).join(", ");
+            let meant = target.is_some() && !waiting.is_empty();
+            meant.then(|| format!("of this rule these wait for it: {named}"))
+        }
+        Command::ExtendLease { .. } | Command::EndLease { .. } => {
+            let held: Vec<String> = seen.state.leased_steps().take(NAMED).map(|step| step.to_string()).collect();
+            Some(if held.is_empty() {
+                "no step holds a lease now".to_owned()
+            } else {
+                format!("leases are held by {}: the step that changed it, not the incident", held.join(", "))
+            })
+        }
+        _ => None,
     }
 }
 
@@ -127,5 +167,10 @@ async fn known_step(state: &AdminState, asked: &Asked) -> Result<StepId, NotDone
     let id: StepId = asked.param("id")?;
     let view = state.engine.read(move |seen| seen.state.incident_view(seen.policy, id.incident, seen.now)).await?;
     let known = view.is_some_and(|view| view.steps.iter().any(|step| step.id == id));
-    if known { Ok(id) } else { Err(NotDone::unknown(format!("there is no step {id}"))) }
+    if known {
+        Ok(id)
+    } else {
+        let hint = format!("`nightshift incident {}` lists its steps", id.incident);
+        Err(NotDone::unknown(format!("there is no step {id}")).hint(hint))
+    }
 }

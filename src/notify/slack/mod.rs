@@ -27,7 +27,9 @@ use crate::{
     },
     peer::slack::{
         client::{Call, Failure, SlackClient},
+        errors::is_set_up_wrong,
         seal::Seal,
+        standing::Standing,
     },
 };
 use jiff::tz::TimeZone;
@@ -50,6 +52,8 @@ const IN_DOUBT: usize = 4096;
 const CHANNELS: usize = 1024;
 /// Slack's clock and ours differ by less.
 const SKEW: Span = Span::minutes(2);
+/// Until somebody has set the token or the channel right, letters wait, and one tries again so often.
+const SET_RIGHT: Duration = Duration::from_secs(30);
 /// A letter without a note: a mistake of ours.
 const NO_NOTE: &str = "no_note";
 /// A letter that belongs to another receiver: a mistake of ours.
@@ -59,6 +63,7 @@ pub struct Slack {
     client: Arc<SlackClient>,
     zone: TimeZone,
     seal: Option<Seal>,
+    standing: Option<Arc<Standing>>,
     in_doubt: Mutex<BTreeSet<LetterKey>>,
     /// From a channel's name, as configured, to its id, as Slack answered.
     channel_ids: Mutex<BTreeMap<String, String>>,
@@ -83,6 +88,7 @@ impl Notifier for Slack {
                     None => Err(Failure::Permanent { reason: NO_NOTE }),
                 },
             };
+            self.stands(letter, &sent);
             told(sent)
         })
     }
@@ -104,9 +110,25 @@ impl Slack {
             client,
             zone,
             seal,
+            standing: None,
             in_doubt: Mutex::default(),
             channel_ids: Mutex::default(),
             may_look: AtomicBool::new(true),
+        }
+    }
+
+    /// Who shows what Slack refuses.
+    #[must_use]
+    pub fn watched_by(self, standing: Arc<Standing>) -> Slack {
+        Slack { standing: Some(standing), ..self }
+    }
+
+    fn stands(&self, letter: &DueLetter, sent: &Result<Option<Posted>, Failure>) {
+        let (Some(standing), Ok(channel)) = (&self.standing, channel_of(letter)) else { return };
+        match sent {
+            Ok(_) => standing.takes(Some(channel)),
+            Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => standing.refuses(channel, reason),
+            Err(_) => {}
         }
     }
 
@@ -332,6 +354,9 @@ fn ours(answer: &Value, key: &LetterKey) -> Option<String> {
 fn told(sent: Result<Option<Posted>, Failure>) -> Result<Told, Transient> {
     match sent {
         Ok(posted) => Ok(Told::Sent { external: posted.map(External::Posted) }),
+        Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => {
+            Err(Transient { reason, retry_after: Some(SET_RIGHT) })
+        }
         Err(Failure::Permanent { reason }) => Ok(Told::Failed { reason: reason.to_owned() }),
         // A post that has neither a message to change nor a thread cannot miss one.
         Err(Failure::Gone) => Ok(Told::Failed { reason: "message_not_found".to_owned() }),

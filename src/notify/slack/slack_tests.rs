@@ -129,13 +129,6 @@ async fn each_of_slacks_errors_is_tried_again_or_not() {
         ("request_timeout", None),
         ("team_added_to_org", None),
         ("message_limit_exceeded", None),
-        ("invalid_auth", Some("invalid_auth")),
-        ("token_revoked", Some("token_revoked")),
-        ("missing_scope", Some("missing_scope")),
-        ("channel_not_found", Some("channel_not_found")),
-        ("not_in_channel", Some("not_in_channel")),
-        ("is_archived", Some("is_archived")),
-        ("restricted_action_of_tomorrow", Some("restricted_action")),
         ("invalid_blocks", Some("invalid_blocks")),
         ("msg_blocks_too_long", Some("msg_blocks_too_long")),
         ("no_such_word_yet", Some("unknown_error")),
@@ -153,6 +146,35 @@ async fn each_of_slacks_errors_is_tried_again_or_not() {
     assert_eq!(errors::kind("invalid_auth"), (Kind::Auth, "invalid_auth"));
     assert_eq!(errors::kind("is_archived"), (Kind::Target, "is_archived"));
     assert_eq!(errors::kind("msg_too_long"), (Kind::Payload, "msg_too_long"));
+}
+
+#[tokio::test]
+async fn no_letter_is_given_up_for_the_tokens_or_the_channels_sake() {
+    for word in [
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+        "channel_not_found",
+        "not_in_channel",
+        "is_archived",
+        "restricted_action_of_tomorrow",
+    ] {
+        let (fake, slack) = a_slack().await;
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let slack = slack.watched_by(Arc::new(Standing::new(move |lines| *heard.lock().unwrap() = lines)));
+        fake.next(Trouble::Error(word));
+        let told = transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+        assert_eq!((told.reason, told.retry_after), (errors::kind(word).1, Some(SET_RIGHT)), "{word}");
+        let lines = said.lock().unwrap().clone();
+        assert!(lines.len() == 1 && lines[0].contains("wait"), "{lines:?}");
+        // Mended, and nothing was lost.
+        place(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+        assert!(said.lock().unwrap().is_empty());
+    }
 }
 
 #[tokio::test]

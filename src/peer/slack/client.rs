@@ -12,8 +12,11 @@ use crate::http::client::{Answer, Client, ClientErrorKind};
 use reqwest::{Method, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::{sync::Mutex, time::Duration};
-use tokio::time::Instant;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
 
 /// An answer that lists messages with their blocks takes the most.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -77,7 +80,8 @@ impl Failure {
 pub struct SlackClient {
     http: Client,
     base: String,
-    token: SecretString,
+    token: Mutex<SecretString>,
+    replaced: Notify,
     pace: Mutex<Pace>,
 }
 
@@ -85,7 +89,19 @@ impl SlackClient {
     /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`.
     #[must_use]
     pub fn new(http: Client, api_url: &str, token: SecretString) -> SlackClient {
-        SlackClient { http, base: api_url.trim_end_matches('/').to_owned(), token, pace: Mutex::default() }
+        let (token, replaced) = (Mutex::new(token), Notify::new());
+        SlackClient { http, base: api_url.trim_end_matches('/').to_owned(), token, replaced, pace: Mutex::default() }
+    }
+
+    /// The token, read anew. Calls that have begun keep the one that they have.
+    pub fn replace_token(&self, token: SecretString) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+        self.replaced.notify_one();
+    }
+
+    /// Ends once the token was replaced.
+    pub async fn token_replaced(&self) {
+        self.replaced.notified().await;
     }
 
     /// Posts or updates; the body is the method's own. Waits for its turn, all within `deadline`.
@@ -125,7 +141,8 @@ impl SlackClient {
             }
         }
         let within = deadline.saturating_duration_since(Instant::now());
-        let request = request.bearer_auth(self.token.expose_secret()).timeout(within);
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let request = request.bearer_auth(token.expose_secret()).timeout(within);
         match self.http.exchange(request, MAX_ANSWER).await {
             Ok(answer) => self.judge(call, &answer),
             Err(error) if error.kind == ClientErrorKind::Request => Err(Failure::Permanent { reason: error.reason }),
@@ -169,6 +186,6 @@ impl SlackClient {
     }
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -100,6 +100,12 @@ const LIST: &[(&str, Kind)] = &[
     ("invalid_thread_ts", Kind::NoThread),
 ];
 
+/// Nothing is wrong with what was sent: once somebody has set the token or the channel right, it will be taken.
+#[must_use]
+pub fn is_set_up_wrong(reason: &str) -> bool {
+    matches!(kind(reason).0, Kind::Auth | Kind::Target)
+}
+
 /// What an error is, and the word of ours for it.
 #[must_use]
 pub fn kind(error: &str) -> (Kind, &'static str) {

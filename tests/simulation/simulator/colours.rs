@@ -216,10 +216,15 @@ impl Thing for Colours {
         }
     }
 
-    fn write(&mut self, plan: &Plan, _: Micros, without: Option<Without>) -> Written {
+    fn version(&self) -> u64 {
+        self.resource_version
+    }
+
+    fn write(&mut self, plan: &Plan, version: u64, _: Micros, without: Option<Without>) -> Written {
         let same = self.uid == plan.proposal.uid && self.live == pin(&plan.proposal.from);
-        if !same && without != Some(Without::Precondition) {
-            return Written::refused("its selector is another", true);
+        let fresh = self.resource_version == version || without == Some(Without::FlipVersion);
+        if !(same && fresh) && without != Some(Without::Precondition) {
+            return Written::refused("422: its selector or its version is another", true);
         }
         self.live = pin(&plan.proposal.to);
         self.resource_version += 1;

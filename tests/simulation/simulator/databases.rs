@@ -195,7 +195,7 @@ impl Thing for Database {
         Err(NotSent { why: "the server was started anew".to_owned(), changed_since: true })
     }
 
-    fn write(&mut self, plan: &Plan, now: Micros, without: Option<Without>) -> Written {
+    fn write(&mut self, plan: &Plan, _: u64, now: Micros, without: Option<Without>) -> Written {
         let (mut ended, mut with_session) = (Vec::new(), 0);
         let listed = listed(plan);
         for one in &listed {

@@ -111,8 +111,12 @@ pub struct Call {
     pub began_at: Micros,
     /// What the action's last look said would be left ready.
     pub left_ready: Option<u32>,
+    /// What its request rests on.
+    pub version: u64,
     /// What it came to, once it has landed.
     pub landed: Option<Outcome>,
+    /// ... and the same request once more.
+    pub again: Option<Outcome>,
     pub took_effect: bool,
     /// Sessions as they were when they, or their queries, were ended.
     pub ended: Vec<Session>,
@@ -376,12 +380,12 @@ impl Model {
 
     /// The write reaches its peer, which compares what it rests on. A request may be delivered twice.
     pub fn lands(&mut self, call: usize) {
-        let plan = self.calls[call].plan.clone();
+        let (plan, version) = (self.calls[call].plan.clone(), self.calls[call].version);
         let (step, target) = (self.calls[call].step, plan.target.key().0);
         let (now, without) = (self.now(), self.without);
         let Model { things, random, .. } = self;
         let Some(thing) = things.get_mut(&target) else { return };
-        let written = thing.write(&plan, now, without);
+        let written = thing.write(&plan, version, now, without);
         let ready_after = random.seconds(1, 40);
         let aftermath = if written.effect { thing.aftermath(random) } else { None };
         let generation = thing.facts(now).generation;
@@ -395,7 +399,11 @@ impl Model {
             self.cures(step);
         }
         let of = &mut self.calls[call];
-        of.landed.get_or_insert(written.outcome);
+        if of.landed.is_some() {
+            of.again = Some(written.outcome);
+        } else {
+            of.landed = Some(written.outcome);
+        }
         if !of.took_effect {
             of.ended = written.ended;
         }

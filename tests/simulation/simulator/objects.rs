@@ -230,7 +230,7 @@ impl Thing for Workload {
         }
     }
 
-    fn write(&mut self, plan: &Plan, _: Micros, without: Option<Without>) -> Written {
+    fn write(&mut self, plan: &Plan, _: u64, _: Micros, without: Option<Without>) -> Written {
         match plan.action.as_str() {
             "scale" | "restart" => self.write_field(plan, without),
             "undo" => revisions::write(self, plan, without),

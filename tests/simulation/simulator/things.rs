@@ -44,6 +44,10 @@ pub enum Without {
     Precondition,
     /// An eviction does not look whether other pods are ready.
     LastReadyPod,
+    /// ... but not the version of a Service, as long as its selector is what it was.
+    FlipVersion,
+    /// Who is refused does not look whether it is done.
+    RefusedButDone,
     /// A flip does not look whether the other colour is there in full.
     OtherColour,
     /// The statement that ends a session goes by its pid alone.
@@ -58,6 +62,8 @@ impl std::str::FromStr for Without {
     fn from_str(word: &str) -> Result<Without, ()> {
         Ok(match word {
             "precondition" => Without::Precondition,
+            "flip-version" => Without::FlipVersion,
+            "refused-but-done" => Without::RefusedButDone,
             "last-ready-pod" => Without::LastReadyPod,
             "other-colour" => Without::OtherColour,
             "session-check" => Without::SessionCheck,
@@ -117,7 +123,13 @@ pub trait Thing: Send {
     /// The action's own look before it writes: the pods that its write leaves ready, where that can be counted.
     fn last_look(&self, plan: &Plan, without: Option<Without>) -> Result<Option<u32>, NotSent>;
 
-    fn write(&mut self, plan: &Plan, now: Micros, without: Option<Without>) -> Written;
+    /// What the action reads with its last look, and its request names.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// `version`: what the request names.
+    fn write(&mut self, plan: &Plan, version: u64, now: Micros, without: Option<Without>) -> Written;
 
     fn read_back(&self, plan: &Plan) -> Outcome;
 

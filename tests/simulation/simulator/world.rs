@@ -3,7 +3,7 @@
 use super::{
     landing,
     model::{Broken, Call, Happening, Moment, Shared, locked},
-    things::NotSent,
+    things::{NotSent, Without},
 };
 use nightshift::{
     action::Boxed,
@@ -128,6 +128,26 @@ impl ModelWorld {
     }
 }
 
+impl ModelWorld {
+    /// A proxy may hand on either answer. What a write was refused for since it looked may be its own doing.
+    fn told_twice(&self, call: usize, plan: &Plan, first: Outcome) -> Outcome {
+        let mut model = locked(&self.shared);
+        let second = model.calls[call].again.clone();
+        let thing = model.things.get(&plan.target.key().0);
+        let is_done = thing.is_some_and(|thing| thing.read_back(plan) == Outcome::Applied);
+        // An eviction of a pod that is going is taken once more.
+        match second.filter(|_| is_done && plan.action != "delete_pod" && model.random.chance(50)) {
+            None => first,
+            Some(Outcome::NotApplied { why, changed_since: true })
+                if model.without != Some(Without::RefusedButDone) =>
+            {
+                Outcome::Unknown { why }
+            }
+            Some(second) => second,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Hears {
     TheAnswer,
@@ -215,9 +235,12 @@ impl World for ModelWorld {
             let call = {
                 let mut model = locked(&self.shared);
                 let thing = model.things.get(&plan.target.key().0);
-                let left_ready = match thing.map(|thing| thing.last_look(plan, model.without)) {
-                    Some(Ok(left_ready)) => left_ready,
-                    Some(Err(NotSent { why, changed_since })) => return Outcome::NotApplied { why, changed_since },
+                let look = thing.map(|thing| (thing.last_look(plan, model.without), thing.version()));
+                let (left_ready, version) = match look {
+                    Some((Ok(left_ready), version)) => (left_ready, version),
+                    Some((Err(NotSent { why, changed_since }), _)) => {
+                        return Outcome::NotApplied { why, changed_since };
+                    }
                     None => return Outcome::NotApplied { why: "it is gone".to_owned(), changed_since: false },
                 };
                 let plan = plan.clone();
@@ -226,7 +249,9 @@ impl World for ModelWorld {
                     plan,
                     began_at,
                     left_ready,
+                    version,
                     landed: None,
+                    again: None,
                     took_effect: false,
                     ended: Vec::new(),
                 });
@@ -236,9 +261,9 @@ impl World for ModelWorld {
                     Some(after) => model.later(after, Happening::Lands { call }),
                     None => {}
                 }
-                // Statements of a session are not sent again by anybody; a selector may be flipped back in between.
-                let counts_writes = matches!(model.calls[call].plan.target.object, Object::Workload { .. });
-                if hears == Hears::TheAnswerTwice && counts_writes {
+                // Statements of a session are not sent again by anybody.
+                let is_request = !matches!(model.calls[call].plan.target.object, Object::Database { .. });
+                if hears == Hears::TheAnswerTwice && is_request {
                     let after = model.random.span(Span::ZERO, answers);
                     model.later(after, Happening::Lands { call });
                 }
@@ -253,7 +278,8 @@ impl World for ModelWorld {
                     Outcome::NotApplied { why: "connection refused".to_owned(), changed_since: false }
                 }
                 (Hears::Nothing, _) | (_, None) => lost(),
-                (Hears::TheAnswer | Hears::TheAnswerTwice, Some(answer)) => answer,
+                (Hears::TheAnswer, Some(answer)) => answer,
+                (Hears::TheAnswerTwice, Some(answer)) => self.told_twice(call, plan, answer),
             }
         })
     }

@@ -24,7 +24,13 @@ use self::{
     side::{No, Side, chosen_pods},
     smoke::{Smoke, Smoked, Smoker},
 };
-use super::{deadline, dry_run, outcome, ownership, revision_choice::STOOD_FOR, rollout, workload::Itself};
+use super::{
+    NotSent, deadline, dry_run, ownership,
+    revision_choice::STOOD_FOR,
+    rollout,
+    versioned::{self, Look},
+    workload::Itself,
+};
 use crate::{
     action::{Action, Boxed, Observed},
     model::{
@@ -242,7 +248,23 @@ impl Flip {
         let side = Side::read(&self.cluster, colours, &to.color, &to.selector, until).await.map_err(No::says)?;
         self.ready(&side, to.wanted, to.smoke.as_ref(), until).await.map_err(No::says)?;
         let place = Place::one(Resource::Service, colours.namespace, colours.service);
-        Ok(outcome(self.cluster.patch(place, ops, false, until).await))
+        let send = |ops| self.cluster.patch(place, ops, false, until);
+        Ok(versioned::write(&ops, within, |until| self.as_planned(plan, place, until), send).await)
+    }
+
+    /// What the write rests on, once more.
+    async fn as_planned(&self, plan: &Plan, place: Place<'_>, until: Instant) -> Result<Look, NotSent> {
+        let service: Service = self.cluster.get(place, until).await?;
+        let pinned = |value| Pinned::read(value).map_err(|why| NotSent { why, changed_since: false });
+        let (from, to) = (pinned(&plan.proposal.from)?, pinned(&plan.proposal.to)?);
+        if service.metadata.uid != plan.proposal.uid {
+            return Err(NotSent { why: "it was deleted and made anew".to_owned(), changed_since: true });
+        }
+        match service.difference(&from.selector) {
+            None => Ok(Look::AsPlanned { version: service.metadata.resource_version }),
+            Some(why) if service.spec.selector == to.selector => Ok(Look::AsWanted { why }),
+            Some(why) => Err(NotSent { why, changed_since: true }),
+        }
     }
 
     async fn was_applied(&self, plan: &Plan, within: Duration) -> Result<Outcome, String> {

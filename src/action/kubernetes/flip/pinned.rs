@@ -35,7 +35,7 @@ pub struct Pinned {
 pub struct Precondition {
     uid: String,
     selector: BTreeMap<String, String>,
-    /// A Service has no generation; after a lost answer this tells whether anybody wrote it.
+    /// When it was planned. A Service has no generation: after a lost answer this tells whether anybody wrote it.
     pub resource_version: String,
 }
 
@@ -81,7 +81,7 @@ pub fn made(
     }))
 }
 
-/// The write: `test`s of the uid and of the whole selector, then the selector.
+/// The write: `test`s of the uid and of the whole selector, then the selector. The version is added when it is sent.
 pub fn patch(proposal: &Proposal) -> Result<Value, String> {
     let to = Pinned::read(&proposal.to)?;
     let Precondition { uid, selector, .. } = precondition(proposal)?;

@@ -1,0 +1,112 @@
+//! Whether Slack takes what it is sent: what somebody must set right before it does again.
+//!
+//! A token that is refused, a channel that is not there: no letter is at fault, and none is given up for it. It is said once,
+//! loudly, and shown for as long as it is so.
+
+use super::errors::{self, Kind};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// What is refused: the token (None), or a channel.
+type Refused = Option<String>;
+
+pub struct Standing {
+    refused: Mutex<BTreeMap<Refused, &'static str>>,
+    /// Gets what is wrong now, in words, each time that it changes.
+    changed: Box<dyn Fn(Vec<String>) + Send + Sync>,
+}
+
+impl Standing {
+    #[must_use]
+    pub fn new(changed: impl Fn(Vec<String>) + Send + Sync + 'static) -> Standing {
+        Standing { refused: Mutex::default(), changed: Box::new(changed) }
+    }
+
+    /// `channel`: where the letter was to go; what the reason says of the token concerns them all.
+    pub fn refuses(&self, channel: &str, reason: &'static str) {
+        let refused = match errors::kind(reason).0 {
+            Kind::Target => Some(channel.to_owned()),
+            _ => None,
+        };
+        let words = {
+            let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.insert(refused.clone(), reason) == Some(reason) {
+                return;
+            }
+            words(&all)
+        };
+        tracing::error!("{}", line(&refused, reason));
+        (self.changed)(words);
+    }
+
+    /// Something was taken: there the token is good, and the channel is, where one is named.
+    pub fn takes(&self, channel: Option<&str>) {
+        let words = {
+            let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let had = all.len();
+            all.remove(&None);
+            if let Some(channel) = channel {
+                all.remove(&Some(channel.to_owned()));
+            }
+            if all.len() == had {
+                return;
+            }
+            words(&all)
+        };
+        tracing::info!("Slack takes messages again");
+        (self.changed)(words);
+    }
+}
+
+fn words(all: &BTreeMap<Refused, &'static str>) -> Vec<String> {
+    all.iter().map(|(refused, reason)| line(refused, reason)).collect()
+}
+
+fn line(refused: &Refused, reason: &'static str) -> String {
+    match (refused, reason) {
+        (Some(channel), "is_archived") => {
+            format!("Slack's channel {channel} is archived: its messages wait until it is not, or another is named")
+        }
+        (Some(channel), _) => format!(
+            "Slack refuses channel {channel} ({reason}): its messages wait. Invite the app there, or name another channel"
+        ),
+        (None, "missing_scope" | "no_permission" | "not_allowed_token_type") => format!(
+            "Slack does not let the app write ({reason}): all messages wait. Give it the scopes of deploy/slack/manifest.yaml"
+        ),
+        (None, _) => format!(
+            "Slack refuses the bot token ({reason}): all messages wait. Put a valid one into slack.bot_token_file, and reload"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_refused_is_said_once_and_taken_back_when_it_is_mended() {
+        let said: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let standing = Standing::new(move |lines| heard.lock().unwrap().push(lines));
+        let last = || said.lock().unwrap().last().cloned().unwrap_or_default();
+        standing.takes(Some("#a"));
+        standing.refuses("#a", "invalid_auth");
+        standing.refuses("#b", "invalid_auth");
+        assert_eq!(said.lock().unwrap().len(), 1, "one token, one sentence");
+        assert!(last()[0].starts_with("Slack refuses the bot token (invalid_auth)"), "{:?}", last());
+        standing.refuses("#a", "channel_not_found");
+        assert_eq!(last().len(), 2);
+        // Another channel's letter shows that the token is good.
+        standing.takes(Some("#b"));
+        assert_eq!(last().len(), 1);
+        assert!(last()[0].contains("channel #a (channel_not_found)"), "{:?}", last());
+        standing.takes(None);
+        assert_eq!(last().len(), 1);
+        standing.takes(Some("#a"));
+        assert!(last().is_empty());
+        assert_eq!(said.lock().unwrap().len(), 4);
+    }
+}
