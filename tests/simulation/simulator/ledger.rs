@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::restraints::Restraints;
+use super::{holding::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -43,6 +43,7 @@ pub struct Ledger {
     pub posts_failed: BTreeSet<u64>,
     pub wakes: u64,
     pub restraints: Restraints,
+    pub pages: Pages,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
     pub recorded: BTreeSet<(String, bool, i64)>,
 }
@@ -126,6 +127,7 @@ impl Ledger {
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
         self.restraints.follow(at, input, event);
+        self.pages.follow(at, input, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {

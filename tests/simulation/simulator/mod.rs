@@ -3,6 +3,7 @@
 mod alerts;
 mod colours;
 mod databases;
+mod holding;
 mod landing;
 mod ledger;
 mod model;

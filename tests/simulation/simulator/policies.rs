@@ -166,7 +166,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
             count: 2 + random.below(3) as u32,
             within: random.pick(&[Span::minutes(10), Span::minutes(30)]),
         }),
-        hold_page: None,
+        hold_page: random.pick(&[None, Some(Span::minutes(2)), Some(Span::minutes(5)), Some(Span::minutes(10))]),
         canary: random.pick(&[0, 0, 0, 0, 0, 1, 2]),
         undo_within: Span::hours(1),
         evidence: if place == 1 {
@@ -249,13 +249,14 @@ fn draw_rung(random: &mut Random) -> RungSpec {
 pub fn reload(random: &mut Random, now: &PolicySpec) -> PolicySpec {
     let mut spec = now.clone();
     let place = random.below(spec.rules.len() as u64) as usize;
-    match random.below(5) {
+    match random.below(6) {
         0 if spec.rules.len() > 1 => {
             spec.rules.remove(place);
         }
         1 => spec.rules[place].cooldown = spec.rules[place].cooldown + Span::minutes(1),
         2 => spec.rules[place].mode = random.pick(&[Mode::Shadow, Mode::Ask]),
         3 => spec.mode = random.pick(&[Mode::Shadow, Mode::Ask]),
+        4 => spec.rules[place].hold_page = random.pick(&[None, Some(Span::minutes(1))]),
         _ => spec.max_concurrent = random.pick(&[1, 2]),
     }
     spec

@@ -1,7 +1,7 @@
 //! One process of nightshift: the real engine, driver and courier on the memory journal and the simulated clock.
 
 use super::{
-    landing,
+    holding, landing,
     model::{Living, Model, Moment, Shared, locked},
     oracle, schedule,
     world::ModelWorld,
@@ -132,6 +132,7 @@ fn follow(model: &mut Model, seq: u64, at: Micros, input: &Input, events: &[Even
             model.breaks("the table of phases holds", why);
         }
     }
+    holding::after_entry(model, at, input, events);
 }
 
 fn brief_input(input: &Input) -> String {
