@@ -7,6 +7,7 @@ mod support;
 use nightshift::{
     decide::work::AskedAlert,
     model::{
+        alert::Source,
         firing::{Firing, FiringAnswer},
         id::Fingerprint,
         observation::{QueryReading, RuleReading},
@@ -33,6 +34,7 @@ fn http() -> reqwest::Client {
 fn asked(fingerprint: &str, alertname: &str) -> AskedAlert {
     AskedAlert {
         fingerprint: Fingerprint::new(fingerprint),
+        source: Source::Alertmanager,
         starts_at: Micros::parse(START).unwrap(),
         labels: [("alertname".to_owned(), alertname.to_owned())].into(),
     }

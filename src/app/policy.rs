@@ -2,10 +2,13 @@
 
 use super::world::Abilities;
 use crate::{
-    config::{Settings, settings::RulesFrom},
+    config::{
+        Settings,
+        settings::{self, RulesFrom},
+    },
     decide::{
         Policy,
-        policy::{Rule, RungSpec},
+        policy::{PagerDutyUse, Person, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
     rules,
@@ -33,6 +36,8 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         alertmanager: true,
         prometheus: true,
         slack_channel: Some("#any"),
+        incident_channels: None,
+        security_channel: Some("#any"),
         pagerduty: None,
         timezone: "UTC",
         lost_after: Span::ZERO,
@@ -46,9 +51,17 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
 
 /// Reads the rules anew: all problems at once, or a policy.
 pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, Vec<Problem>> {
-    let people: BTreeMap<String, String> =
-        settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
+    let reached =
+        |person: &settings::Person| Person { slack: person.slack.clone(), pagerduty: person.routing_key.is_some() };
+    let people: BTreeMap<String, Person> =
+        settings.people.iter().map(|(name, person)| (name.clone(), reached(person))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
+    let pagerduty = PagerDutyUse {
+        pages: settings.pagerduty.routing_key.is_some(),
+        asks: settings.pagerduty.token.is_some(),
+        notes: settings.pagerduty.token.as_ref().is_some_and(|token| token.from.is_some()),
+        ..PagerDutyUse::default()
+    };
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
     let loaded = rules::load(
         &settings.rules.clone().into(),
@@ -60,7 +73,9 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
-            pagerduty: None,
+            incident_channels: settings.slack.as_ref().and_then(|slack| slack.incident_channels.as_ref()),
+            security_channel: settings.security_channel.as_deref(),
+            pagerduty: Some(&pagerduty),
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
             unclean_starts: settings.unclean_starts,

@@ -12,7 +12,7 @@ use crate::{
         api_auth::{ApiAuth, Right, Rights},
         auth::{WebhookAuth, refuse_unauthenticated},
         intake::Intake,
-        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight, SLACK_MAX_BODY},
+        limits::{ALERTMANAGER_MAX_BODY, IN_FLIGHT_BYTES, InFlight, PAGERDUTY_MAX_BODY, SLACK_MAX_BODY},
         reloadable::Reloadable,
         senders::SenderLimiter,
         server::{Server, ServerLimits},
@@ -25,6 +25,7 @@ use crate::{
     source::{
         self,
         alertmanager::route::{self, AlertmanagerRoute},
+        pagerduty::route::{self as pagerduty_route, PagerDutyRoute},
         slack::{
             desk::Desk,
             route::{self as slack_route, SlackRoute},
@@ -95,6 +96,7 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (!settings.alertmanager.urls.is_empty(), "alertmanager"),
         (reload.sees_kubernetes(), "kubernetes"),
         (!settings.databases.is_empty(), "postgres"),
+        (settings.pages_through_pagerduty() || settings.pagerduty.token.is_some(), "pagerduty"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
     ];
@@ -106,6 +108,7 @@ pub struct Servers {
     intake: Intake,
     webhook_auth: Arc<Reloadable<WebhookAuth>>,
     slack_keys: Arc<Reloadable<SigningKeys>>,
+    pagerduty_keys: Arc<Reloadable<SigningKeys>>,
     api_auth: Arc<Reloadable<ApiAuth>>,
     tls: Option<Arc<ReloadableTls>>,
     settings: Settings,
@@ -136,6 +139,7 @@ impl Servers {
             },
             webhook_auth: Arc::new(Reloadable::new(webhook_auth)),
             slack_keys: Arc::new(Reloadable::new(slack_keys(settings))),
+            pagerduty_keys: Arc::new(Reloadable::new(SigningKeys::new(&settings.pagerduty_secrets))),
             api_auth: Arc::new(Reloadable::new(api_auth)),
             tls,
             settings: settings.clone(),
@@ -147,7 +151,7 @@ impl Servers {
     pub fn secrets(&self, bot: Option<Arc<SlackClient>>) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
-        let slack = Arc::clone(&self.slack_keys);
+        let (slack, pagerduty) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
         move || {
             let (mut problems, mut waiting) = (Vec::new(), None);
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
@@ -160,6 +164,7 @@ impl Servers {
                         }
                     }
                     slack.replace(slack_keys(&fresh));
+                    pagerduty.replace(SigningKeys::new(&fresh.pagerduty_secrets));
                     if let (Some(bot), Some(slack)) = (&bot, &fresh.slack) {
                         bot.replace_token(slack.bot_token.clone());
                     }
@@ -185,6 +190,14 @@ impl Servers {
             engine: shown.engine.clone(),
             metrics: shown.metrics.clone(),
         });
+        if !self.pagerduty_keys.current().is_empty() {
+            routes.extend(pagerduty_route::routes(PagerDutyRoute {
+                intake: Intake { max_body: PAGERDUTY_MAX_BODY, ..self.intake.clone() },
+                keys: self.pagerduty_keys,
+                engine: shown.engine.clone(),
+                metrics: shown.metrics.clone(),
+            }));
+        }
         if let Some(desk) = shown.desk {
             routes.extend(slack_route::routes(SlackRoute {
                 intake: Intake { max_body: SLACK_MAX_BODY, ..self.intake },

@@ -12,7 +12,10 @@ use crate::{
     http::client::{Client, ClientSettings},
     journal,
     model::target::{Kind, Object},
-    peer::{alertmanager::Alertmanagers, kubernetes::Cluster, postgres::Databases, prometheus::Prometheus},
+    peer::{
+        alertmanager::Alertmanagers, kubernetes::Cluster, pagerduty::rest::PagerDutyApi, postgres::Databases,
+        prometheus::Prometheus,
+    },
 };
 use secrecy::ExposeSecret;
 use std::{sync::Arc, time::Duration};
@@ -114,6 +117,7 @@ pub fn build(
     settings: &Settings,
     abilities: &Abilities,
     http: &reqwest::Client,
+    pagerduty: Option<PagerDutyApi>,
     journal: &journal::Handle,
 ) -> RealWorld {
     let urls = &settings.alertmanager.urls;
@@ -122,6 +126,7 @@ pub fn build(
         collectors: abilities.evidence.clone(),
         alertmanager: (!urls.is_empty()).then(|| Alertmanagers::new(http.clone(), urls)),
         prometheus: settings.prometheus_url.as_ref().map(|url| Prometheus::new(http.clone(), url)),
+        pagerduty,
         journal: Arc::clone(journal),
         evidence_keep: settings.evidence_keep,
     }

@@ -8,10 +8,10 @@ use super::{
     node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen,
-        Log, LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
+        Log, LogFormat, Mode, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
-    values::{is_channel_name, is_name, is_slack_id, no_log_filter},
+    values::{is_name, is_slack_id, no_log_filter},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
@@ -24,7 +24,7 @@ use std::{
 };
 
 /// While a token is being replaced, the old and the new one are valid.
-const MOST_LIVE_TOKENS: usize = 2;
+pub(super) const MOST_LIVE_TOKENS: usize = 2;
 /// Below this, one missed repeat of Alertmanager's notification looks like a lost alert.
 const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 
@@ -58,6 +58,8 @@ struct Places {
     webhooks: Place,
     admin: Place,
     client_certificates: Place,
+    /// The first of them.
+    pagerduty_secrets: Option<Place>,
 }
 
 impl Places {
@@ -68,10 +70,12 @@ impl Places {
         let listen = file.listen.as_ref();
         let source = file.sources.as_ref().and_then(|sources| sources.alertmanager.as_ref());
         let names = source.and_then(|source| source.client_certificates.as_ref());
+        let signs = file.sources.as_ref().and_then(|sources| sources.pagerduty.as_ref()?.signing_secret_file.as_ref());
         Places {
             webhooks: place(listen.and_then(|listen| listen.webhooks.as_ref())),
             admin: place(listen.and_then(|listen| listen.admin.as_ref())),
             client_certificates: place(names.and_then(|names| names.0.first())),
+            pagerduty_secrets: signs.and_then(|files| files.0.first()).map(|first| first.place.clone()),
         }
     }
 }
@@ -80,8 +84,10 @@ impl Check {
     fn settings(&mut self, file: File) -> Settings {
         let places = Places::of(&file);
         let alertmanager = self.alertmanager(file.alertmanager.unwrap_or_default());
-        let alertmanager_source =
-            self.alertmanager_source(file.sources.unwrap_or_default().alertmanager.unwrap_or_default());
+        let sources = file.sources.unwrap_or_default();
+        let alertmanager_source = self.alertmanager_source(sources.alertmanager.unwrap_or_default());
+        let pagerduty = self.pagerduty(file.pagerduty.unwrap_or_default());
+        let pagerduty_secrets = self.pagerduty_source(sources.pagerduty.unwrap_or_default());
         let tokens = self.tokens(file.api.unwrap_or_default().tokens.unwrap_or_default());
         let listen = self.listen(file.listen.unwrap_or_default());
         if self.complete {
@@ -91,11 +97,16 @@ impl Check {
             && self.complete
             && mode.value != Mode::Shadow
             && alertmanager.urls.is_empty()
+            && pagerduty.token.is_none()
         {
             let what = "modes ask and auto need alertmanager.urls: nothing acts on an alert that may be over";
             let hint = "set `alertmanager: {urls: ['http://alertmanager:9093']}`, or `mode: shadow`";
             self.problems.push(mode.error(what).hint(hint));
         }
+        if let (Some(place), true) = (&places.pagerduty_secrets, self.complete) {
+            self.pagerduty_is_asked(place, &pagerduty_secrets, &pagerduty);
+        }
+        let has_slack = file.slack.as_ref().is_some_and(|slack| slack.channel.is_some());
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
         }
@@ -117,10 +128,13 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            pagerduty,
+            pagerduty_secrets,
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,
             smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
+            security_channel: self.security(file.security.unwrap_or_default(), has_slack),
             people: self.people(file.people.unwrap_or_default()),
             approvers: self.approvers(file.approvers.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
@@ -256,12 +270,7 @@ impl Check {
         let api_url = written.api_url.and_then(|url| self.url(&url));
         let channel = written.channel.and_then(|channel| {
             let place = channel.place.clone();
-            let channel = self.filled(channel)?;
-            if !is_slack_id(&channel) && !is_channel_name(&channel) {
-                let what = format!("`{channel}` is neither `#name` nor a Slack id");
-                self.problems.push(place.error(what).hint("such as '#incidents' (in quotes) or C0123ABC"));
-            }
-            Some((channel, place))
+            Some((self.channel(channel, "'#incidents' (in quotes) or C0123ABC")?, place))
         });
         let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
         let signing_files = written.signing_secret_file.map(|OneOrMany(files)| files).unwrap_or_default();
@@ -274,9 +283,19 @@ impl Check {
         match (channel, written.bot_token_file) {
             (Some((channel, _)), Some(file)) => {
                 self.is_bot_token(&file, bot_token.as_ref()?);
-                Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
+                Some(Slack {
+                    channel,
+                    bot_token: bot_token?,
+                    signing_secrets,
+                    incident_channels: written.incident_channels,
+                    api_url: api_url?,
+                })
             }
             (None, None) if self.complete => {
+                if let Some(severities) = &written.incident_channels {
+                    let what = "slack.incident_channels needs slack.channel and slack.bot_token_file";
+                    self.problems.push(severities.error(what).hint("the bot makes the channels"));
+                }
                 if let Some(file) = signing_files.first() {
                     let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
                     self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
@@ -357,24 +376,6 @@ impl Check {
             }
         }
         hosts
-    }
-
-    fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
-        let mut people = BTreeMap::new();
-        for (name, Located { value, place }) in written {
-            let Some(slack) = value.slack else {
-                if self.complete {
-                    self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
-                }
-                continue;
-            };
-            if !is_slack_id(&slack) && !is_channel_name(&slack) {
-                let what = format!("`{}` is neither a Slack id nor `#name`", slack.value);
-                self.problems.push(slack.error(what).hint("the id of a user, user group or channel, such as S0123ABC"));
-            }
-            people.insert(name, Person { slack: Some(slack.value) });
-        }
-        people
     }
 
     /// Whoever may approve can do so only where clicks are taken, and clicks let nothing act where nobody may approve.

@@ -26,10 +26,12 @@ pub struct File {
     pub kubernetes: Option<Kubernetes>,
     pub postgres: Option<BTreeMap<String, Located<Database>>>,
     pub slack: Option<Slack>,
+    pub pagerduty: Option<PagerDuty>,
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
     pub smoke_hosts: Option<OneOrMany<Located<String>>>,
+    pub security: Option<Security>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub approvers: Option<BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     pub log: Option<Log>,
@@ -60,6 +62,12 @@ pub struct Tls {
 #[derive(Debug, Default, Deserialize)]
 pub struct Sources {
     pub alertmanager: Option<AlertmanagerSource>,
+    pub pagerduty: Option<PagerDutySource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDutySource {
+    pub signing_secret_file: Option<OneOrMany<Located<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +107,21 @@ pub struct Slack {
     pub channel: Option<Located<String>>,
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
+    pub incident_channels: Option<Located<String>>,
+    pub api_url: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Security {
+    pub slack: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct PagerDuty {
+    pub routing_key_file: Option<Located<String>>,
+    pub api_token_file: Option<Located<String>>,
+    pub from: Option<Located<String>>,
+    pub events_url: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
 }
 
@@ -147,6 +170,12 @@ pub enum Right {
 #[derive(Debug, Deserialize)]
 pub struct Person {
     pub slack: Option<Located<String>>,
+    pub pagerduty: Option<Located<PagerDutyService>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PagerDutyService {
+    pub routing_key_file: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,6 +10,8 @@ pub mod file;
 pub mod layers;
 mod mistakes;
 pub mod node;
+mod pagerduty;
+mod people;
 mod refusal;
 pub mod settings;
 pub mod show;

@@ -52,12 +52,17 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    pub pagerduty: PagerDuty,
+    /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
+    pub pagerduty_secrets: Vec<SecretString>,
     pub alertmanager: Alertmanager,
     /// Base URL without a slash at its end.
     pub prometheus_url: Option<String>,
     pub tokens: Vec<Token>,
     /// Where smoke tests may go: host names in lower case, without a port.
     pub smoke_hosts: Vec<String>,
+    /// Where what concerns security is told too.
+    pub security_channel: Option<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
     /// Who may approve through Slack, by severity.
@@ -150,8 +155,28 @@ pub struct Slack {
     pub bot_token: SecretString,
     /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
     pub signing_secrets: Vec<SecretString>,
+    /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
+    pub incident_channels: Option<Located<String>>,
     /// Without a slash at its end.
     pub api_url: String,
+}
+
+/// Without any of it nobody is paged there, and it is asked nothing.
+#[derive(Debug, Clone)]
+pub struct PagerDuty {
+    /// The integration key of the service that is paged.
+    pub routing_key: Option<SecretString>,
+    pub token: Option<PagerDutyToken>,
+    /// Base URLs without a slash at their ends.
+    pub events_url: String,
+    pub api_url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct PagerDutyToken {
+    pub token: SecretString,
+    /// A user's address, in whose name notes are written. `None`: none are.
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -169,10 +194,13 @@ pub struct Token {
     pub may: Vec<Right>,
 }
 
+/// Reached in Slack, through PagerDuty, or both ways.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     /// A Slack user, user group or channel.
     pub slack: Option<String>,
+    /// The integration key of the PagerDuty service that pages them.
+    pub routing_key: Option<SecretString>,
 }
 
 /// `P0..P1: [U024BE7LH, S0123ABC]`.
@@ -192,6 +220,12 @@ pub struct Log {
 }
 
 impl Settings {
+    /// Somebody's service is paged there, or the default one.
+    #[must_use]
+    pub fn pages_through_pagerduty(&self) -> bool {
+        self.pagerduty.routing_key.is_some() || self.people.values().any(|person| person.routing_key.is_some())
+    }
+
     /// Reads the layers: built-in defaults < file < environment. With `path` the file must exist; without it
     /// `./nightshift.yaml` is read where it exists. Gives warnings with the settings, or every problem.
     pub fn load(
@@ -234,8 +268,8 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 4] =
-    ["sources.alertmanager.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 5] =
+    ["sources.alertmanager.", "sources.pagerduty.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -357,10 +391,12 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
             ("smoke_hosts", file.smoke_hosts.is_some()),
+            ("security", file.security.is_some()),
             ("people", file.people.is_some()),
             ("approvers", file.approvers.is_some()),
             ("log", file.log.is_some()),

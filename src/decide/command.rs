@@ -42,7 +42,9 @@ impl Decider<'_> {
         self.emit(Event::CommandRefused { reason })
     }
 
+    /// Who has one incident of a story has all of it.
     fn acknowledge(&mut self, by: &str, id: IncidentId) -> Decided {
+        let id = self.state.root_of(id);
         match self.state.incidents.get(&id) {
             None => self.refuse(format!("there is no incident {id}")),
             Some(incident) if incident.phase == IncidentPhase::Resolved => {
@@ -50,16 +52,24 @@ impl Decider<'_> {
             }
             Some(incident) => match &incident.acknowledged_by {
                 Some(earlier) => self.refuse(format!("{earlier} has acknowledged it already")),
-                None => {
-                    self.touched.insert(id);
-                    self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
-                    self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))
-                }
+                None => self.taken(id, by),
             },
         }
     }
 
-    fn close(&mut self, by: &str, id: IncidentId) -> Decided {
+    /// Somebody has it from here on, wherever they said so.
+    pub(super) fn taken(&mut self, id: IncidentId, by: &str) -> Decided {
+        let id = self.state.root_of(id);
+        self.touched.insert(id);
+        self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
+        for child in self.state.open_children(id) {
+            self.emit(Event::IncidentAcknowledged { incident: child, by: by.to_owned() })?;
+        }
+        self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))?;
+        self.keep_updating(id)
+    }
+
+    pub(super) fn close(&mut self, by: &str, id: IncidentId) -> Decided {
         match self.state.incidents.get(&id) {
             None => return self.refuse(format!("there is no incident {id}")),
             Some(incident) if incident.phase == IncidentPhase::Resolved => {
@@ -67,9 +77,13 @@ impl Decider<'_> {
             }
             Some(_) => {}
         }
+        self.close_children(id, by)?;
         self.stop_ladder(id, Reason::Closed { by: by.to_owned() })?;
-        self.resolve_incident(id, HowResolved::ByPerson { by: by.to_owned() })?;
-        self.post(id, format!("{by} resolved it."))
+        let is_root = self.state.root_of(id) == id;
+        if is_root {
+            self.post(id, format!("{by} resolved it."))?;
+        }
+        self.resolve_incident(id, HowResolved::ByPerson { by: by.to_owned() })
     }
 
     fn approve(&mut self, by: &str, id: StepId, plan_hash: &str) -> Decided {

@@ -8,6 +8,7 @@
 
 use super::{
     Decided, Decider, State,
+    guard::CONFIRMATION_FRESH,
     state::{Held, Incident, IncidentPhase, Step, Timer, Woken},
 };
 use crate::model::{
@@ -16,6 +17,7 @@ use crate::model::{
     id::IncidentId,
     input::{Command, Input},
     mode::Mode,
+    peer::PeerEvent,
     reason::Reason,
     step::{Answer, Phase, Verdict},
     time::{Micros, Span},
@@ -71,6 +73,7 @@ impl Decider<'_> {
             Input::Stopped
             | Input::PolicyRefused { .. }
             | Input::Alert(_)
+            | Input::Peer(_)
             | Input::Observed { .. }
             | Input::Performed { .. }
             | Input::Measured { .. }
@@ -113,6 +116,9 @@ impl Decider<'_> {
             let is_told = held.is_some() || matches!(how, Spared::Storm { .. });
             return if is_told { Due::Spare { how } } else { Due::Nothing };
         }
+        if self.pagerduty_has_paged() {
+            return Due::Page { reason: Reason::NotHeld { why: "PagerDuty has woken people already".into() } };
+        }
         let until = match self.may_hold(id, incident) {
             Err(reason) => return Due::Page { reason },
             // What has resolved while its verdict is awaited waits as long as before.
@@ -129,6 +135,17 @@ impl Decider<'_> {
             _ => Reason::HoldOver { until },
         };
         Due::Page { reason }
+    }
+
+    /// This input says so of what it concerns: Alertmanager's fuse burnt down early, or somebody pages there by hand.
+    fn pagerduty_has_paged(&self) -> bool {
+        match self.input {
+            Input::Peer(news) => {
+                let is_new = matches!(news.event, PeerEvent::Triggered | PeerEvent::Reopened);
+                is_new && news.occurred_at + CONFIRMATION_FRESH >= self.now
+            }
+            _ => false,
+        }
     }
 
     /// Somebody is awake, or there is nothing left to wake them for.
@@ -250,6 +267,17 @@ fn why_it_asks(fix: &Step) -> Reason {
         _ => None,
     });
     asks.unwrap_or(Reason::ModeAsks)
+}
+
+impl Incident {
+    /// Nobody was woken yet, and perhaps nobody need be: what begins with the page has not begun.
+    pub(super) fn page_may_wait(&self) -> bool {
+        match self.woken {
+            Woken::Held { .. } => true,
+            Woken::No => self.asks_to_hold && self.acknowledged_by.is_none(),
+            Woken::Yes => false,
+        }
+    }
 }
 
 impl State {

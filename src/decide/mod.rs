@@ -2,31 +2,41 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`hold`] says whose page may wait, [`tell`] owes the letters, [`paging`] those to PagerDuty, [`view`] shows the state to people.
+//! [`command`], [`switch`] and [`timer`]. [`hold`] says whose page may wait, [`tell`] owes the letters, [`paging`] those to
+//! PagerDuty, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
 pub mod brake;
+pub mod channel;
+pub mod children;
 pub mod command;
+pub mod escalating;
+mod escalation;
 pub mod fleet;
+pub mod freezing;
 pub mod guard;
 pub mod hold;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
 pub mod letters;
+pub mod levels;
 mod locks;
 mod packed;
 pub mod pages;
 pub mod paging;
+mod peer;
 pub mod people;
 pub mod policy;
+pub mod postmortem;
 pub mod records;
 pub mod state;
 pub mod step;
 pub mod switch;
 pub mod tell;
 pub mod timer;
+pub mod updating;
 pub mod verify;
 pub mod view;
 pub mod work;
@@ -48,6 +58,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     decider.admit()?;
     decider.hold_pages()?;
     decider.owe_pages()?;
+    decider.owe_notes()?;
     decider.owe_cards()?;
     Ok(decider.events)
 }
@@ -79,6 +90,7 @@ impl Decider<'_> {
                 self.emit(Event::PolicyKept { problems: u32::try_from(problems.len()).unwrap_or(u32::MAX) })
             }
             Input::Alert(alert) => self.alert(alert),
+            Input::Peer(news) => self.peer(news),
             Input::Command { by, via, command } => self.command(by, via, command),
             Input::Observed { step, moment, result } => self.observed(*step, *moment, result),
             Input::Performed { step, op, outcome } => self.performed(*step, *op, outcome),

@@ -12,6 +12,7 @@ use crate::model::{
     time::Micros,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One page of one incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,13 @@ impl State {
     /// The pages of an incident, by number.
     pub(super) fn pages_of(&self, id: IncidentId) -> impl Iterator<Item = (u32, &Page)> {
         self.pages.range((id, 0)..=(id, u32::MAX)).map(|((_, number), page)| (*number, page))
+    }
+
+    /// The keys under which PagerDuty may have an incident: of its pages, and of what was joined.
+    pub(super) fn page_keys(&self, id: IncidentId) -> Vec<DedupKey> {
+        let own = self.pages_of(id).map(|(_, page)| page.dedup_key);
+        let keys: BTreeSet<DedupKey> = own.chain(self.peers.keys_of(id)).collect();
+        keys.into_iter().collect()
     }
 
     pub(super) fn page_wish(&self, key: &LetterKey) -> Option<PageWish> {

@@ -6,17 +6,19 @@
 use super::{
     Decided, Decider,
     pages::Page,
+    policy::DEFAULT_SERVICE,
     state::{AlertState, Held, Incident, IncidentPhase},
 };
 use crate::model::{
     alert::{Alert, Source},
-    event::Event,
-    id::IncidentId,
+    event::{Event, LadderEnd},
+    id::{IncidentId, StepId},
     input::Input,
     letter::{LetterKey, Note, PageState, Receiver, Slot},
     page::{DedupKey, dedup_key},
+    peer::PeerEvent,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A page, as it is to be triggered.
 struct Ring {
@@ -89,7 +91,7 @@ impl Decider<'_> {
     }
 
     /// For what has no group: the same for as long as this journal lives, and no other journal's.
-    fn own_key(&self, id: IncidentId) -> DedupKey {
+    pub(super) fn own_key(&self, id: IncidentId) -> DedupKey {
         dedup_key(&format!("nightshift {} {id}", self.state.identity))
     }
 
@@ -110,6 +112,7 @@ impl Decider<'_> {
     /// Every page whose incident or group this input touched is told anew how it is to be. Where one is over and its
     /// incident still fires in another group, and nobody has it, that group's page is triggered.
     pub(super) fn owe_pages(&mut self) -> Decided {
+        self.acknowledge_joined()?;
         let group = match self.input {
             Input::Alert(alert) if !alert.group_key.is_empty() => Some(dedup_key(&alert.group_key)),
             _ => None,
@@ -128,7 +131,12 @@ impl Decider<'_> {
             .collect();
         let mut over = BTreeSet::new();
         for (incident, page, state, letter) in changed {
+            let ours = self.state.pages.get(&(incident, page)).is_some_and(|page| page.ours);
             self.emit(Event::PageWanted { incident, page, state })?;
+            // What we did not trigger is not ours to close.
+            if !ours {
+                continue;
+            }
             self.emit(Event::Tell { letter, note: None })?;
             if state == PageState::Resolved {
                 over.insert(incident);
@@ -140,6 +148,95 @@ impl Decider<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What PagerDuty has of an incident that somebody has, and that we did not trigger, is acknowledged there too.
+    fn acknowledge_joined(&mut self) -> Decided {
+        let of = |id: &IncidentId| {
+            let incident = self.state.incidents.get(id)?;
+            incident.acknowledged_by.as_ref().filter(|_| incident.phase != IncidentPhase::Resolved)?;
+            let service = self.policy.spec.pagerduty.service(&incident.severity)?.to_owned();
+            let known: BTreeSet<DedupKey> = self.state.pages_of(*id).map(|(_, page)| page.dedup_key).collect();
+            let keys: BTreeSet<DedupKey> = self.state.peers.keys_of(*id).filter(|key| !known.contains(key)).collect();
+            Some(keys.into_iter().map(|key| (*id, service.clone(), key)).collect::<Vec<_>>())
+        };
+        let owed: Vec<(IncidentId, String, DedupKey)> = self.touched.iter().filter_map(of).flatten().collect();
+        // Where somebody took it there, PagerDuty knows.
+        let told = match self.input {
+            Input::Peer(news) if news.event == PeerEvent::Acknowledged => self.state.peers.key_of(&news.incident.id),
+            _ => None,
+        };
+        for (incident, service, dedup_key) in owed {
+            let page = self.state.last_page + 1;
+            let receiver = Receiver::PagerDuty { service: service.clone() };
+            let letter = LetterKey { receiver, incident, slot: Slot::Page(page) };
+            let (group, why) = (Some(dedup_key), String::new());
+            let (ours, rests) = (false, false);
+            self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours, rests, why })?;
+            if told != Some(dedup_key) {
+                self.emit(Event::Tell { letter, note: None })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done is noted on PagerDuty's incident, for whoever was woken by it.
+    pub(super) fn owe_notes(&mut self) -> Decided {
+        if !self.policy.spec.pagerduty.notes {
+            return Ok(());
+        }
+        let mut notes: BTreeMap<IncidentId, Vec<String>> = BTreeMap::new();
+        for (id, line) in self.events.iter().filter_map(|event| self.noted(event)) {
+            notes.entry(id).or_default().push(line);
+        }
+        for (id, lines) in notes {
+            if let Some(service) = self.noted_at(id) {
+                self.post_to(Some(Receiver::PagerDuty { service }), id, lines.join(" "))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn noted(&self, event: &Event) -> Option<(IncidentId, String)> {
+        let zone = &self.policy.zone;
+        let step = |id: StepId, says: String| {
+            let step = self.state.steps.get(&id);
+            let plan = step.and_then(|step| step.plan.as_ref());
+            let did =
+                plan.map(|plan| format!(" ({} on {}: {})", plan.action, plan.target.key().0, plan.proposal.summary));
+            (id.incident, format!("Step {id}{}: {says}.", did.unwrap_or_default()))
+        };
+        match event {
+            Event::StepVerified { step: id, answer } => Some(step(*id, super::verify::words(answer))),
+            Event::StepFailed { step: id, reason } => {
+                Some(step(*id, format!("changed nothing: {}", reason.says(zone))))
+            }
+            Event::StepUnknown { step: id, why } => {
+                Some(step(*id, format!("nobody knows whether it changed anything: {why}")))
+            }
+            Event::LadderEnded { incident, how, .. } => match how {
+                LadderEnd::Helped | LadderEnd::NotNeeded | LadderEnd::WouldHave => None,
+                LadderEnd::Exhausted | LadderEnd::HandedOver { .. } | LadderEnd::Vetoed { .. } => {
+                    Some((*incident, format!("nightshift stops here: {}.", how.says(zone))))
+                }
+            },
+            _ => None,
+        }
+    }
+
+    /// Where PagerDuty has it. A page that is only now triggered says all that itself.
+    fn noted_at(&self, id: IncidentId) -> Option<String> {
+        let incident = self.state.incidents.get(&id)?;
+        let is_new = |number: u32| {
+            self.events.iter().any(|event| matches!(event, Event::PageOwed { page, .. } if *page == number))
+        };
+        let page = self.state.pages_of(id).find(|(number, _)| !is_new(*number));
+        let service = || self.policy.spec.pagerduty.service(&incident.severity).unwrap_or(DEFAULT_SERVICE);
+        match page {
+            Some((_, page)) => Some(page.service.clone()),
+            None if self.state.peers.has(id) => Some(service().to_owned()),
+            None => None,
+        }
     }
 
     /// How an open page is to be. It only goes forward: nothing takes an acknowledge back.

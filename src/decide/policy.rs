@@ -3,6 +3,7 @@
 //! [`PolicySpec`] is plain data with one canonical text; that text is kept in the journal, so a replay compiles the very
 //! policy that decided. Checking what people wrote is [`crate::rules`]' work: here everything is already right.
 
+pub use super::levels::{Escalation, Level, Person};
 use crate::model::{
     alert::Labels,
     freeze::Freeze,
@@ -50,6 +51,17 @@ pub struct PolicySpec {
     pub asks_prometheus: bool,
     /// Slack's default channel; None: nobody is told.
     pub slack_channel: Option<String>,
+    /// Who is told and paged, by the name that escalations use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub people: BTreeMap<String, Person>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalations: Vec<Escalation>,
+    /// The severities, by name, whose incidents get a Slack channel of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incident_channels: Vec<String>,
+    /// Where incidents of rules with `security` are told too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_channel: Option<String>,
     /// Slack users and groups that may approve, by the severity's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvers: BTreeMap<String, Vec<String>>,
@@ -185,6 +197,12 @@ pub struct Rule {
     pub severity: Option<String>,
     pub service: Option<String>,
     pub runbook: Option<String>,
+    /// What it means to those who use the service, for people who follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<String>,
+    /// Its incidents are told in the security channel too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security: bool,
     /// Labels whose values make an incident's identity. Already defaulted to the picked label where a target picks.
     pub group_by: Vec<String>,
     /// `for`.
@@ -322,6 +340,11 @@ impl Policy {
     #[must_use]
     pub fn rule(&self, name: &str) -> Option<&Rule> {
         self.spec.rules.iter().find(|rule| rule.name == name)
+    }
+
+    #[must_use]
+    pub fn freeze(&self, name: &str) -> Option<&Freeze> {
+        self.spec.freezes.iter().find(|freeze| freeze.name == name)
     }
 
     /// Changes when the rule or one of its targets does; not with the mode.

@@ -4,9 +4,11 @@
 
 use super::{
     Policy,
+    escalation::Escalation,
     fleet::Fleet,
     packed::Packed,
     pages::Page,
+    peer::Peers,
     records::Records,
     work::{ALERTS_ASKED, AskedAlert},
 };
@@ -63,6 +65,10 @@ pub struct State {
     /// The open incident of (rule, key).
     #[serde(with = "pairs")]
     pub(super) open: BTreeMap<(String, String), IncidentId>,
+    /// The last incident of a service that is nobody's child.
+    pub(super) roots: BTreeMap<String, IncidentId>,
+    /// Freezes of the policy in force: whether each holds, as people were told.
+    pub(super) freezes: BTreeMap<String, WatchedFreeze>,
     pub(super) steps: BTreeMap<StepId, Step>,
     /// The steps that are not over, by phase, most severe first.
     pub(super) live: BTreeMap<Phase, BTreeSet<(u32, StepId)>>,
@@ -79,6 +85,7 @@ pub struct State {
     /// What PagerDuty was told of an incident, or has of it: a page by its number.
     #[serde(with = "pairs")]
     pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
+    pub(super) peers: Peers,
     /// Started steps by scope of a limit, oldest first.
     pub(super) starts: BTreeMap<String, VecDeque<Micros>>,
     #[serde(with = "pairs")]
@@ -126,6 +133,8 @@ pub(super) struct AlertState {
     pub ends_at: Option<Micros>,
     /// When this firing was first seen: `for` counts from here.
     pub seen_at: Micros,
+    /// Alertmanager said so when it was asked last.
+    pub silenced: bool,
     pub labels: Packed,
     pub annotations: Packed,
     pub url: Box<str>,
@@ -179,6 +188,20 @@ pub(super) struct Incident {
     pub woken: Woken,
     /// An alert that joined it asks to hold its page.
     pub asks_to_hold: bool,
+    pub impact: Option<String>,
+    pub security: Option<Receiver>,
+    pub parent: Option<IncidentId>,
+    pub children: BTreeSet<IncidentId>,
+    /// Whoever acknowledged it, if they are known in Slack.
+    pub holder: Option<String>,
+    /// When people were first woken for it, or for a child of it.
+    pub paged_at: Option<Micros>,
+    pub escalation: Option<Escalation>,
+    /// Its own Slack channel, by the name that it is made with.
+    pub channel: Option<String>,
+    /// Slack would not make it.
+    pub channel_refused: bool,
+    pub postmortem_due: Option<Micros>,
 }
 
 /// Whether people were woken since it began to fire.
@@ -191,6 +214,12 @@ pub(super) enum Woken {
         until: Micros,
     },
     Yes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WatchedFreeze {
+    pub on: bool,
+    pub look_at: Option<Micros>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -301,6 +330,13 @@ pub enum Timer {
     Steady,
     /// Its page is held no longer.
     HoldEnds(IncidentId),
+    /// The next level of an incident's escalation.
+    Escalate(IncidentId),
+    /// Say how an incident stands.
+    Update(IncidentId),
+    Postmortem(IncidentId),
+    /// It begins or ends.
+    Freeze(String),
 }
 
 /// Who switched acting off, and why.
@@ -342,11 +378,15 @@ impl State {
     /// Deciding it would change nothing: a known alert in a known state, or the end of one never heard of.
     #[must_use]
     pub fn knows(&self, policy: &Policy, input: &Input) -> bool {
-        let Input::Alert(alert) = input else { return false };
+        let alert = match input {
+            Input::Alert(alert) => alert,
+            Input::Peer(news) => return self.knows_news(news),
+            _ => return false,
+        };
         match (self.alerts.get(&alert.fingerprint), alert.status) {
             (Some(held), Status::Firing) => {
                 let is_same = held.held == Held::Firing && same_start(held, alert);
-                is_same && !self.is_taken_now(policy, held, alert) && !self.waits_for_a_silence(held)
+                is_same && !self.is_taken_now(policy, held, alert) && !self.waits_for_a_silence(held) && !held.silenced
             }
             (Some(held), Status::Resolved) => held.held == Held::Resolved,
             (None, Status::Resolved) => true,
@@ -499,6 +539,7 @@ impl State {
             .take(ALERTS_ASKED)
             .map(|(print, alert)| AskedAlert {
                 fingerprint: print.clone(),
+                source: alert.source,
                 starts_at: alert.starts_at,
                 labels: alert.labels.to_labels(),
             })

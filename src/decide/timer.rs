@@ -30,6 +30,10 @@ impl Decider<'_> {
                 self.looked.insert(incident);
                 Ok(())
             }
+            Timer::Escalate(incident) => self.escalation_due(incident),
+            Timer::Update(incident) => self.update_due(incident),
+            Timer::Postmortem(incident) => self.remind_of_the_postmortem(incident),
+            Timer::Freeze(name) => self.freeze_due(&name),
         }
     }
 }

@@ -4,10 +4,11 @@
 
 use super::{State, state::Step};
 use crate::model::{
-    alert::Labels,
+    alert::{Labels, Source},
     id::{Fingerprint, IncidentId, StepId},
     mode::Mode,
     observation::{Facts, Moment},
+    peer::PeerNews,
     plan::Plan,
     rung::{Collector, Rung},
     step::{Phase, Purpose},
@@ -24,10 +25,22 @@ pub const ALERTS_ASKED: usize = 200;
 pub enum Work {
     Observe(Box<Observe>),
     Apply(Intent),
-    ReadBack { step: StepId, plan: Box<Plan> },
+    ReadBack {
+        step: StepId,
+        plan: Box<Plan>,
+    },
     Measure(Box<Measure>),
-    Gather { incident: IncidentId, collector: Box<Collector> },
-    Confirm { alert: AskedAlert },
+    Gather {
+        incident: IncidentId,
+        collector: Box<Collector>,
+    },
+    Confirm {
+        alert: AskedAlert,
+    },
+    /// PagerDuty's incident may be one of ours: which keys has it?
+    AskPeer {
+        news: Box<PeerNews>,
+    },
 }
 
 /// What names a piece of work while it is in flight: the same key is never begun twice at a time.
@@ -39,6 +52,7 @@ pub enum WorkKey {
     Measure(StepId),
     Gather(IncidentId, String, String),
     Confirm(Fingerprint),
+    AskPeer(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +137,8 @@ pub struct Measure {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AskedAlert {
     pub fingerprint: Fingerprint,
+    /// Who is asked.
+    pub source: Source,
     pub starts_at: Micros,
     pub labels: Labels,
 }
@@ -162,11 +178,16 @@ impl State {
         );
         let confirms = self.confirming.iter().take(SHOWN).filter_map(|print| {
             let alert = self.alerts.get(print)?;
-            let alert =
-                AskedAlert { fingerprint: print.clone(), starts_at: alert.starts_at, labels: alert.labels.to_labels() };
+            let alert = AskedAlert {
+                fingerprint: print.clone(),
+                source: alert.source,
+                starts_at: alert.starts_at,
+                labels: alert.labels.to_labels(),
+            };
             Some(Work::Confirm { alert })
         });
         work.extend(confirms);
+        work.extend(self.peers.to_ask().take(SHOWN).map(|news| Work::AskPeer { news: Box::new(news.clone()) }));
         work
     }
 
@@ -235,6 +256,7 @@ impl Work {
                 WorkKey::Gather(*incident, collector.collect.clone(), collector.target.key().0)
             }
             Work::Confirm { alert } => WorkKey::Confirm(alert.fingerprint.clone()),
+            Work::AskPeer { news } => WorkKey::AskPeer(news.ids.join(" ")),
         }
     }
 }

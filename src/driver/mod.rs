@@ -3,6 +3,7 @@
 //! Level-triggered, so there is no second path for recovery: after a start the same list is looked at. It decides
 //! nothing, and only [`perform`] lets an action write. The [`courier`] does the same for letters.
 
+mod ask_peer;
 mod confirm;
 pub mod courier;
 mod gather;
@@ -143,8 +144,10 @@ impl Driver {
                 Work::Apply(_) | Work::ReadBack { .. } => {}
                 Work::Observe(_) | Work::Measure(_) if reads >= READS_IN_FLIGHT => continue,
                 Work::Observe(_) | Work::Measure(_) => reads += 1,
-                Work::Gather { .. } | Work::Confirm { .. } if extras >= EXTRAS_IN_FLIGHT => continue,
-                Work::Gather { .. } | Work::Confirm { .. } => extras += 1,
+                Work::Gather { .. } | Work::Confirm { .. } | Work::AskPeer { .. } if extras >= EXTRAS_IN_FLIGHT => {
+                    continue;
+                }
+                Work::Gather { .. } | Work::Confirm { .. } | Work::AskPeer { .. } => extras += 1,
             }
             self.begin(key, piece);
         }
@@ -185,7 +188,7 @@ impl Driver {
         for piece in work.iter().filter(|piece| self.tasks.is_in_flight(&piece.key())) {
             match piece {
                 Work::Observe(_) | Work::Measure(_) => counts.0 += 1,
-                Work::Gather { .. } | Work::Confirm { .. } => counts.1 += 1,
+                Work::Gather { .. } | Work::Confirm { .. } | Work::AskPeer { .. } => counts.1 += 1,
                 Work::Apply(_) | Work::ReadBack { .. } => {}
             }
         }
@@ -275,6 +278,7 @@ async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<A
             Some(gather::gather(&context, *incident, collector, gather::GATHER_WITHIN).await)
         }
         Work::Confirm { alert } => confirm::confirm(&context, alert).await,
+        Work::AskPeer { news } => Some(ask_peer::ask(&context, news).await),
     };
     let Some(input) = result else { return Recorded::AsItIs };
     match context.engine.result(input).await {

@@ -119,6 +119,10 @@ impl World for Model {
         now(FiringAnswer::Answered { at, alerts: alerts.iter().map(one).collect() })
     }
 
+    fn peer_keys<'a>(&'a self, _: &'a str, _: Duration) -> Boxed<'a, Result<Vec<String>, String>> {
+        Box::pin(std::future::ready(Err("there is no PagerDuty".to_owned())))
+    }
+
     fn apply<'a>(&'a self, _: &'a Plan, _: Duration) -> Boxed<'a, Outcome> {
         self.call("apply");
         if self.apply_hangs { Box::pin(std::future::pending()) } else { now(Outcome::Applied) }

@@ -7,14 +7,16 @@ use crate::{
     decide::work::{AskedAlert, Observe, ObserveWhat},
     evidence, journal,
     model::{
-        firing::FiringAnswer,
+        alert::Source,
+        firing::{Firing, FiringAnswer},
+        id::Fingerprint,
         input::Gathered,
         observation::{DryRun, Facts, Holds, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
         plan::{Plan, Proposal},
         rung::{Collector, Rung},
         time::{Micros, Span},
     },
-    peer::{alertmanager::Alertmanagers, prometheus::Prometheus},
+    peer::{alertmanager::Alertmanagers, pagerduty::rest::PagerDutyApi, prometheus::Prometheus},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -45,6 +47,9 @@ pub trait World: Send + Sync {
 
     fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer>;
 
+    /// The keys of PagerDuty's incident and of its alerts.
+    fn peer_keys<'a>(&'a self, peer: &'a str, within: Duration) -> Boxed<'a, Result<Vec<String>, String>>;
+
     /// Writes, at most once. Never cancelled: it keeps its own deadline.
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome>;
 
@@ -71,6 +76,7 @@ pub struct RealWorld {
     pub collectors: evidence::Registry,
     pub alertmanager: Option<Alertmanagers>,
     pub prometheus: Option<Prometheus>,
+    pub pagerduty: Option<PagerDutyApi>,
     /// Where evidence is kept, beside the chain.
     pub journal: journal::Handle,
     /// `evidence_keep`.
@@ -80,6 +86,30 @@ pub struct RealWorld {
 impl RealWorld {
     fn no_action(name: &str) -> String {
         format!("this nightshift has no action `{name}`")
+    }
+}
+
+fn unknown(alerts: &[AskedAlert]) -> impl Iterator<Item = (Fingerprint, Firing)> + '_ {
+    alerts.iter().map(|asked| (asked.fingerprint.clone(), Firing::Unprocessed))
+}
+
+/// Alerts of two sources in one incident: where one of them says nothing, nothing is known of its alerts.
+fn merged(one: FiringAnswer, of_one: &[AskedAlert], two: FiringAnswer, of_two: &[AskedAlert]) -> FiringAnswer {
+    match (one, two) {
+        (FiringAnswer::Answered { at, mut alerts }, FiringAnswer::Answered { at: other, alerts: more }) => {
+            alerts.extend(more);
+            FiringAnswer::Answered { at: at.min(other), alerts }
+        }
+        (FiringAnswer::Answered { at, mut alerts }, _) => {
+            alerts.extend(unknown(of_two));
+            FiringAnswer::Answered { at, alerts }
+        }
+        (_, FiringAnswer::Answered { at, mut alerts }) => {
+            alerts.extend(unknown(of_one));
+            FiringAnswer::Answered { at, alerts }
+        }
+        (FiringAnswer::NotAsked, other) => other,
+        (other, _) => other,
     }
 }
 
@@ -122,12 +152,37 @@ impl World for RealWorld {
     }
 
     fn firing<'a>(&'a self, alerts: &'a [AskedAlert], now: Micros, within: Duration) -> Boxed<'a, FiringAnswer> {
-        match &self.alertmanager {
-            Some(_) if alerts.is_empty() => {
-                Box::pin(std::future::ready(FiringAnswer::Answered { at: now, alerts: BTreeMap::new() }))
+        Box::pin(async move {
+            let (theirs, others): (Vec<AskedAlert>, Vec<AskedAlert>) =
+                alerts.iter().cloned().partition(|alert| alert.source == Source::PagerDuty);
+            let alertmanager = async {
+                match &self.alertmanager {
+                    Some(_) if others.is_empty() => FiringAnswer::Answered { at: now, alerts: BTreeMap::new() },
+                    Some(peer) => peer.ask(&others, now, within).await,
+                    None => FiringAnswer::NotAsked,
+                }
+            };
+            if theirs.is_empty() {
+                return alertmanager.await;
             }
-            Some(peer) => Box::pin(peer.ask(alerts, now, within)),
-            None => Box::pin(std::future::ready(FiringAnswer::NotAsked)),
+            let pagerduty = async {
+                match &self.pagerduty {
+                    Some(peer) => peer.ask(&theirs, now, within).await,
+                    None => FiringAnswer::NotAsked,
+                }
+            };
+            if others.is_empty() {
+                return pagerduty.await;
+            }
+            let (one, two) = tokio::join!(alertmanager, pagerduty);
+            merged(one, &others, two, &theirs)
+        })
+    }
+
+    fn peer_keys<'a>(&'a self, peer: &'a str, within: Duration) -> Boxed<'a, Result<Vec<String>, String>> {
+        match &self.pagerduty {
+            Some(api) => Box::pin(api.keys(peer, within)),
+            None => Box::pin(std::future::ready(Err("no pagerduty.api_token_file is configured".to_owned()))),
         }
     }
 

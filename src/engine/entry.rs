@@ -126,6 +126,7 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         | Input::PolicyLoaded { .. }
         | Input::PolicyRefused { .. }
         | Input::Alert(_)
+        | Input::Peer(_)
         | Input::Confirmed { .. }
         | Input::Wake
         | Input::ClockStepped { .. }

@@ -40,6 +40,10 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::IncidentReopened { .. }
             | Event::IncidentLostContact { .. }
             | Event::IncidentResolved { .. }
+            | Event::Escalated { .. }
+            | Event::EscalationSilenced { .. }
+            | Event::ChannelOpened { .. }
+            | Event::PostmortemDue { .. }
             | Event::SeverityChanged { .. }
             | Event::LadderBegan { .. }
             | Event::LadderEnded { .. } => incident(policy, seq, event),
@@ -56,6 +60,7 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Rearmed { .. }
             | Event::Braked { .. }
             | Event::BrakeReleased { .. }
+            | Event::FreezeWatched { .. }
             | Event::PolicyChanged { .. }
             | Event::PolicyKept { .. }
             | Event::Started { .. }
@@ -156,6 +161,14 @@ fn incident(policy: &Policy, seq: u64, event: &Event) {
         Event::IncidentReopened { incident } => info!(seq, %incident, "it fires again"),
         Event::IncidentLostContact { incident } => warn!(seq, %incident, "contact with its alerts is lost"),
         Event::IncidentResolved { incident, how, .. } => info!(seq, %incident, how = how.says(), "incident resolved"),
+        Event::Escalated { incident, level, to, .. } => {
+            warn!(seq, %incident, level = level + 1, to, "escalated: nobody has acknowledged it");
+        }
+        Event::EscalationSilenced { incident } => info!(seq, %incident, "silenced: nobody else is called"),
+        Event::ChannelOpened { incident, name } => info!(seq, %incident, name, "it has a channel of its own"),
+        Event::PostmortemDue { incident, due, .. } => {
+            info!(seq, %incident, due = due.in_zone(zone), "its post-mortem is due");
+        }
         Event::SeverityChanged { incident, severity, .. } => info!(seq, %incident, severity, "severity changed"),
         Event::LadderBegan { incident, rungs, .. } => info!(seq, %incident, rungs = rungs.len(), "ladder began"),
         Event::LadderEnded { incident, how, .. } => match how {
@@ -270,6 +283,10 @@ fn itself(policy: &Policy, seq: u64, event: &Event) {
         Event::BrakeReleased { set } => {
             let set = set.as_deref().unwrap_or("all rules");
             info!(seq, set, "the brake is off");
+        }
+        Event::FreezeWatched { name, on, look_at } => {
+            let until = look_at.map(|at| at.in_zone(&policy.zone));
+            info!(seq, name, on, until, "freeze");
         }
         Event::PolicyChanged { policy } => info!(seq, policy = short_hash(policy), "decides by other rules"),
         Event::PolicyKept { problems } => warn!(seq, problems, "the new rules were refused: the old ones stay"),

@@ -424,9 +424,12 @@ impl Engine {
         }
         for entry in &batch.entries {
             // Old news is no confirmation, and a stale resolve ends nothing.
-            if let Input::Alert(alert) = &entry.input
-                && !entry.events.contains(&Event::AlertStale)
-            {
+            let alert = match &entry.input {
+                Input::Alert(alert) => Some(alert),
+                Input::Peer(news) => news.alert.as_ref(),
+                _ => None,
+            };
+            if let Some(alert) = alert.filter(|_| !entry.events.contains(&Event::AlertStale)) {
                 self.deliveries.remember(alert);
             }
             self.observer.input(entry.input.cause(), false);

@@ -37,9 +37,12 @@ pub enum Event {
     ConfirmAsked {
         fingerprint: Fingerprint,
     },
+    /// `silenced`: what Alertmanager said of that; None: nobody knows.
     AlertConfirmed {
         fingerprint: Fingerprint,
         confirm_at: Micros,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silenced: Option<bool>,
     },
     AlertLost {
         fingerprint: Fingerprint,
@@ -64,6 +67,15 @@ pub enum Event {
         quiet: Span,
         receiver: Option<Receiver>,
         mentions: Vec<String>,
+        /// The incident of the same service in whose thread it speaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<IncidentId>,
+        /// What it means to those who use the service, in the rule's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        impact: Option<String>,
+        /// Told of its opening, its pages and its end too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        security: Option<Receiver>,
     },
     AlertJoined {
         incident: IncidentId,
@@ -85,6 +97,10 @@ pub enum Event {
     IncidentMonitoring {
         incident: IncidentId,
         until: Micros,
+    },
+    /// Its own quiet time is over, and a child of it is not: its last child's end resolves it.
+    IncidentWaits {
+        incident: IncidentId,
     },
     IncidentReopened {
         incident: IncidentId,
@@ -324,6 +340,63 @@ pub enum Event {
         reason: Reason,
         mentions: Vec<String>,
     },
+    /// Levels count from here: its first page, or one of a higher severity than the last.
+    EscalationBegan {
+        incident: IncidentId,
+        next_at: Option<Micros>,
+    },
+    /// Before a level is called, it is asked whether these still fire and are not silenced.
+    EscalationAsked {
+        incident: IncidentId,
+        fingerprints: Vec<Fingerprint>,
+        /// No answer counts after that.
+        until: Micros,
+    },
+    /// Nobody acknowledged it in time. Level 0 was called by the page.
+    Escalated {
+        incident: IncidentId,
+        level: u32,
+        to: String,
+        next_at: Option<Micros>,
+    },
+    /// Whatever of it fires is silenced: it goes on once something of it is heard of.
+    EscalationSilenced {
+        incident: IncidentId,
+    },
+    /// There is no level left.
+    EscalationEnded {
+        incident: IncidentId,
+    },
+    UpdatesBegan {
+        incident: IncidentId,
+        at: Micros,
+    },
+    UpdateDue {
+        incident: IncidentId,
+        next_at: Option<Micros>,
+    },
+    /// It has a Slack channel of its own.
+    ChannelOpened {
+        incident: IncidentId,
+        name: String,
+    },
+    PostmortemDue {
+        incident: IncidentId,
+        due: Micros,
+        remind_at: Micros,
+    },
+    PostmortemReminded {
+        incident: IncidentId,
+    },
+    /// `on`: it holds now. `look_at`: when that changes; None: never.
+    FreezeWatched {
+        name: String,
+        on: bool,
+        look_at: Option<Micros>,
+    },
+    FreezeForgotten {
+        name: String,
+    },
     /// A page of it is owed to a PagerDuty service, or one that is there already is watched from here on: then it is not
     /// `ours`, and is only ever acknowledged.
     PageOwed {
@@ -346,6 +419,35 @@ pub enum Event {
         incident: IncidentId,
         page: u32,
         state: PageState,
+    },
+    /// A page is so in PagerDuty, by its own word: it need not be told.
+    PageSeen {
+        incident: IncidentId,
+        page: u32,
+        state: PageState,
+    },
+    /// News of PagerDuty, remembered until then: they are not taken twice.
+    PeerHeard {
+        ids: Vec<String>,
+        until: Micros,
+    },
+    /// Whether PagerDuty's incident is one of ours is not known without its keys: they are asked for.
+    PeerAsked {
+        peer: String,
+    },
+    PeerAnswered {
+        peer: String,
+    },
+    /// PagerDuty's incident belongs to ours. `key`: by which that is known; None: it is an alert of it.
+    PeerJoined {
+        incident: IncidentId,
+        peer: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<DedupKey>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        url: String,
     },
     /// A letter is owed. `note`: for a post.
     Tell {
@@ -524,6 +626,17 @@ impl Event {
             | Event::IncidentLostContact { incident }
             | Event::IncidentResolved { incident, .. }
             | Event::IncidentForgotten { incident }
+            | Event::IncidentWaits { incident }
+            | Event::EscalationBegan { incident, .. }
+            | Event::EscalationAsked { incident, .. }
+            | Event::Escalated { incident, .. }
+            | Event::EscalationSilenced { incident }
+            | Event::EscalationEnded { incident }
+            | Event::UpdatesBegan { incident, .. }
+            | Event::UpdateDue { incident, .. }
+            | Event::ChannelOpened { incident, .. }
+            | Event::PostmortemDue { incident, .. }
+            | Event::PostmortemReminded { incident }
             | Event::EvidenceWanted { incident, .. }
             | Event::EvidenceGathered { incident }
             | Event::LadderBegan { incident, .. }
@@ -533,7 +646,9 @@ impl Event {
             | Event::PageSpared { incident, .. }
             | Event::PageReleased { incident, .. }
             | Event::PageOwed { incident, .. }
-            | Event::PageWanted { incident, .. } => Some(*incident),
+            | Event::PageWanted { incident, .. }
+            | Event::PageSeen { incident, .. }
+            | Event::PeerJoined { incident, .. } => Some(*incident),
             Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
                 Some(letter.incident)
             }

@@ -6,6 +6,7 @@ use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{LetterKey, Told},
     observation::{Moment, Observation, Outcome, Reading},
+    peer::PeerNews,
     person::SlackPerson,
     problem::Problem,
     time::{Micros, Span},
@@ -38,6 +39,8 @@ pub enum Input {
     },
     /// One per alert, not per webhook.
     Alert(Box<Alert>),
+    /// News of PagerDuty, one per webhook; once more where it had to be asked for its keys.
+    Peer(Box<PeerNews>),
     Command {
         by: String,
         via: Via,
@@ -102,6 +105,7 @@ impl Input {
             Input::PolicyLoaded { .. } => "policy_loaded",
             Input::PolicyRefused { .. } => "policy_refused",
             Input::Alert(_) => "alert",
+            Input::Peer(_) => "peer",
             Input::Command { .. } => "command",
             Input::Observed { .. } => "observed",
             Input::Performed { .. } => "performed",
@@ -116,12 +120,13 @@ impl Input {
     }
 
     /// All of [`Input::cause`]'s words.
-    pub const CAUSES: [&'static str; 15] = [
+    pub const CAUSES: [&'static str; 16] = [
         "started",
         "stopped",
         "policy_loaded",
         "policy_refused",
         "alert",
+        "peer",
         "command",
         "observed",
         "performed",

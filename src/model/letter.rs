@@ -71,6 +71,9 @@ pub enum Slot {
     Page(u32),
     /// One line that follows it in the thread. Never superseded; sent in order. The number is the state's counter.
     Post(u64),
+    /// One line that says how it stands. The newest wish supersedes one that was not sent yet; each that is sent is a
+    /// message of its own.
+    Update,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ pub mod mode;
 pub mod observation;
 pub mod page;
 pub mod pairs;
+pub mod peer;
 pub mod person;
 pub mod plan;
 pub mod problem;

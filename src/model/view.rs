@@ -3,15 +3,18 @@
 use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{Note, Posted},
+    page::DedupKey,
     reason::Reason,
     step::GuardLine,
-    time::Micros,
+    time::{Micros, Span},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Alerts listed in one view; the rest are counted.
 pub const ALERTS_SHOWN: usize = 20;
+/// Children listed in one view.
+pub const CHILDREN_SHOWN: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncidentView {
@@ -20,6 +23,9 @@ pub struct IncidentView {
     pub title: String,
     pub severity: String,
     pub rank: u32,
+    /// How many severities there are.
+    #[serde(default)]
+    pub ranks: u32,
     pub service: Option<String>,
     pub runbook: Option<String>,
     /// `open`, `monitoring`, `resolved`.
@@ -43,11 +49,68 @@ pub struct IncidentView {
     /// Until when nobody is woken, unless nightshift gives up before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_held_until: Option<Micros>,
-    /// Where its message is in Slack.
+    /// PagerDuty's incidents that belong to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pagerduty: Vec<PagerDutyView>,
+    /// The keys under which PagerDuty may have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub page_keys: Vec<DedupKey>,
+    /// Where its message is in Slack: a child's is its parent's.
     pub posted: Option<Posted>,
+    /// The incident of the same service in whose thread it speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IncidentId>,
+    /// Incidents that speak in its thread, the newest [`CHILDREN_SHOWN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildView>,
+    /// Children that are not among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_children: u32,
+    /// What it means to those who use the service, in the owner's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<String>,
+    /// The name under `people` that its page calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Its own channel: where its card is there, once it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Posted>,
+    /// While there is one: how often its channel is told how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_every: Option<Span>,
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
+}
+
+/// An incident that speaks in another one's thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildView {
+    pub id: IncidentId,
+    pub title: String,
+    pub severity: String,
+    /// `open`, `monitoring`, `resolved`.
+    pub state: String,
+    pub firing: u32,
+    pub lost_contact: bool,
+    /// How its ladder stands, one sentence.
+    pub ladder: String,
+    pub steps: Vec<StepView>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagerDutyView {
+    /// `PGR0VU2`.
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Its page there. Untrusted.
+    pub url: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

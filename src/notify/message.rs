@@ -3,6 +3,12 @@
 //! A part keeps our own words ([`Piece::Word`]) apart from everybody else's ([`Piece::Value`], [`Part::Sentence`]), so
 //! that a receiver can show the latter as mere text. Lengths are for people; a receiver's own limits are its affair.
 
+mod children;
+mod following;
+
+pub use children::CHILDREN_LISTED;
+pub use following::following;
+
 use super::plain::line;
 use crate::model::{
     button::Button,
@@ -144,6 +150,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
         ]));
     }
     parts.push(Part::Buttons(buttons(view)));
+    parts.extend(children::children(view, zone));
     parts.extend(evidence(view));
     parts.push(Part::Small(small_print(view)));
     Message { summary: card_summary(view), headline, parts }
@@ -197,21 +204,37 @@ fn buttons(view: &IncidentView) -> Vec<Button> {
     if view.state != "resolved" && view.acknowledged_by.is_none() {
         buttons.push(Button::Acknowledge { incident: view.id });
     }
+    buttons.extend(step_buttons(&view.steps));
+    buttons.push(Button::Why { incident: view.id });
+    buttons
+}
+
+fn step_buttons(steps: &[StepView]) -> Vec<Button> {
+    let mut buttons = Vec::new();
     let waits = |step: &&StepView| step.approval_until.is_some();
-    if let Some(step) = view.steps.iter().rev().find(waits) {
+    if let Some(step) = steps.iter().rev().find(waits) {
         let plan_hash = step.plan_hash.clone();
         buttons.extend(plan_hash.map(|plan_hash| Button::Approve { step: step.id, plan_hash }));
         buttons.push(Button::Reject { step: step.id });
     }
-    let undoable = view.steps.iter().rev().find(|step| step.undo_until.is_some());
+    let undoable = steps.iter().rev().find(|step| step.undo_until.is_some());
     buttons.extend(undoable.map(|step| Button::Undo { step: step.id }));
-    buttons.push(Button::Why { incident: view.id });
     buttons
+}
+
+fn has_open_children(view: &IncidentView) -> bool {
+    view.children.iter().any(|child| child.state != "resolved")
+}
+
+/// A child of it fires, whatever it does itself.
+fn a_child_fires(view: &IncidentView) -> bool {
+    view.children.iter().any(|child| child.state != "resolved" && child.firing > 0)
 }
 
 fn mark(view: &IncidentView) -> &'static str {
     match view.state.as_str() {
         "resolved" => "🟢",
+        _ if a_child_fires(view) => "🔴",
         _ if view.lost_contact => "⚪",
         "monitoring" => "🟡",
         _ => "🔴",
@@ -221,6 +244,7 @@ fn mark(view: &IncidentView) -> &'static str {
 fn standing(view: &IncidentView) -> &'static str {
     match view.state.as_str() {
         "resolved" => "resolved",
+        _ if a_child_fires(view) => "firing",
         _ if view.lost_contact => "lost contact",
         "monitoring" => "monitoring",
         _ => "firing",
@@ -245,9 +269,11 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
             Piece::Strong("Lost contact"),
             word(": nobody confirms its alerts any more. That is not the same as resolved."),
         ]);
-    } else if let Some(until) = view.quiet_until.filter(|_| view.state == "monitoring") {
+    } else if let Some(until) = view.quiet_until.filter(|_| view.state == "monitoring" && !has_open_children(view)) {
         let until = until.time_of_day(zone);
         lines.push(vec![Piece::Strong("Quiet"), word(format!(": resolved at {until} if nothing of it fires again"))]);
+    } else if view.state == "monitoring" {
+        lines.push(vec![Piece::Strong("Quiet"), word(": resolved when the incidents that belong to it are")]);
     }
     match &view.acknowledged_by {
         Some(by) => lines.push(vec![Piece::Strong("With"), word(" "), value(by)]),
@@ -267,6 +293,9 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
             Piece::Strong("Page held"),
             word(format!(" until {until}: nobody is woken while nightshift acts")),
         ]);
+    }
+    if let Some(channel) = view.channel.as_ref().and_then(|channel| Mention::parse(&channel.channel)) {
+        lines.push(vec![Piece::Strong("Followed"), word(" in "), Piece::Mention(channel)]);
     }
     lines
 }
@@ -437,7 +466,8 @@ fn small_print(view: &IncidentView) -> Vec<Piece> {
     let mut small = vec![word("Why: "), value(&format!("nightshift why {}", view.id))];
     let runbook = view.runbook.as_deref().and_then(safe_url);
     let source = view.alerts.iter().find_map(|alert| safe_url(&alert.url));
-    for (words, url) in [("Runbook", runbook), ("Source", source)] {
+    let pagerduty = view.pagerduty.iter().find_map(|known| safe_url(&known.url));
+    for (words, url) in [("Runbook", runbook), ("Dashboard", source), ("PagerDuty", pagerduty)] {
         if let Some(url) = url {
             small.extend([word(" · "), Piece::Link { words, url }]);
         }

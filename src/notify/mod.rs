@@ -4,6 +4,7 @@
 //! makes one call for one letter and says what became of it.
 
 pub mod message;
+pub mod pagerduty;
 pub mod plain;
 pub mod slack;
 

@@ -154,6 +154,7 @@ fn merge(asked: Micros, listed: Option<&Vec<&Listed>>) -> Firing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::alert::Source;
     use crate::peer::stub::{Stub, http, nobody};
     use serde_json::{Value, json};
 
@@ -163,6 +164,7 @@ mod tests {
     fn asked(name: &str) -> AskedAlert {
         AskedAlert {
             fingerprint: Fingerprint::new("6cd90da8e8f10998"),
+            source: Source::Alertmanager,
             starts_at: Micros::parse("2026-03-01T02:12:09.123456Z").unwrap(),
             labels: [("alertname".to_owned(), name.to_owned())].into(),
         }

@@ -1,4 +1,4 @@
-//! Clients of the peers that are asked: the Kubernetes API, PostgreSQL, Alertmanager, Prometheus, Slack.
+//! Clients of the peers that are asked: the Kubernetes API, PostgreSQL, Alertmanager, Prometheus, Slack, PagerDuty.
 //!
 //! They know how to ask, with one deadline and one attempt, and what an answer means. What follows from it is
 //! decided elsewhere. They are here, and not in a plug-in, because several plug-ins and the driver ask the same peers.
@@ -6,6 +6,7 @@
 pub mod alertmanager;
 mod fetch;
 pub mod kubernetes;
+pub mod pagerduty;
 pub mod postgres;
 pub mod prometheus;
 pub mod selector;

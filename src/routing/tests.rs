@@ -34,6 +34,8 @@ fn policy() -> Policy {
         actions: &abilities.actions,
         collectors: &collectors,
         databases: None,
+        incident_channels: None,
+        security_channel: None,
         pagerduty: None,
     };
     let loaded = load(&RulesSource::Path(folder().join("rules.yaml")), &context).unwrap();

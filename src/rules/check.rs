@@ -4,7 +4,7 @@
 //! stand-ins never leave here, because any error refuses the whole.
 
 use super::{
-    Context, Loaded,
+    Context, Loaded, escalations,
     file::{File, Named, Rule},
     ladder, reach, restraints,
     sections::{self, Defaults},
@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{self, PolicySpec, RespondWithin, TargetSpec},
+    decide::policy::{self, PagerDutyUse, PolicySpec, RespondWithin, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -226,7 +226,10 @@ impl Check<'_> {
     }
 
     fn policy(&mut self, written: &Written, first_file: &str) -> PolicySpec {
-        let severities = sections::severities(self, written);
+        let mut severities = sections::severities(self, written);
+        let escalations = escalations::all(self, written, severities.as_deref_mut());
+        let pages_to = escalations::pages_to(self, &escalations);
+        let incident_channels = sections::incident_channels(self, severities.as_deref());
         let defaults = sections::defaults(self, written);
         let (limits_namespace, limits_all) = sections::limits(self, written);
         let targets = targets::all(self, written);
@@ -264,8 +267,12 @@ impl Check<'_> {
             asks_alertmanager: self.context.alertmanager,
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
+            people: self.context.people.cloned().unwrap_or_default(),
+            escalations,
+            incident_channels,
+            security_channel: self.context.security_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
-            pagerduty: self.context.pagerduty.cloned().unwrap_or_default(),
+            pagerduty: PagerDutyUse { pages_to, ..self.context.pagerduty.cloned().unwrap_or_default() },
             severities: severities.unwrap_or_default(),
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod blue_green;
 mod check;
+mod escalations;
 pub mod file;
 mod files;
 mod holding;
@@ -20,8 +21,11 @@ mod tests;
 
 use crate::{
     action::Registry,
-    config::settings::{Approvers, RulesFrom},
-    decide::policy::{PagerDutyUse, PolicySpec},
+    config::{
+        settings::{Approvers, RulesFrom},
+        yaml::Located,
+    },
+    decide::policy::{PagerDutyUse, Person, PolicySpec},
     model::{mode::Mode, problem::Problem, target::Object, time::Span},
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -54,8 +58,8 @@ impl From<RulesFrom> for RulesSource {
 pub struct Context<'a> {
     /// The most that any rule may do.
     pub mode: Mode,
-    /// Slack users and groups by the name that escalations use. None: who there is is not known, and nobody is blamed.
-    pub people: Option<&'a BTreeMap<String, String>>,
+    /// By the name that escalations use. None: who there is is not known, and nobody is blamed.
+    pub people: Option<&'a BTreeMap<String, Person>>,
     /// Who may approve, by severity, in the words of the settings.
     pub approvers: &'a [Approvers],
     /// nightshift's own workload, which is never a target.
@@ -66,6 +70,10 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    /// `slack.incident_channels`, in the words of the settings.
+    pub incident_channels: Option<&'a Located<String>>,
+    /// `security.slack`.
+    pub security_channel: Option<&'a str>,
     /// None: it is not set up.
     pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.

@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, LONGEST_NAME_BYTES, MOST_ENTRIES, Written, place},
-    file::{self, Escalation, Named},
+    file,
     restraints::{self, DEFAULT_FLAPPING},
 };
 use crate::{
@@ -85,7 +85,7 @@ pub(super) fn limits(check: &mut Check<'_>, written: &Written) -> (Vec<Limit>, V
 
 /// None: the section is there and cannot be read, so nobody is blamed for a word that may stand in it.
 pub(super) fn severities(check: &mut Check<'_>, written: &Written) -> Option<Vec<Severity>> {
-    let mut severities = if written.gives("severities") {
+    let severities = if written.gives("severities") {
         let given = written.section::<Located<Vec<file::Severity>>>(check, "severities")?;
         listed(check, &given)
     } else {
@@ -99,7 +99,6 @@ pub(super) fn severities(check: &mut Check<'_>, written: &Written) -> Option<Vec
         });
         shipped.collect()
     };
-    mentions(check, written, &mut severities);
     Some(severities)
 }
 
@@ -175,57 +174,11 @@ pub(super) fn respond_within_by_name(severities: &[Severity]) -> BTreeMap<String
     severities.iter().filter_map(|severity| Some((severity.name.clone(), severity.respond_within?))).collect()
 }
 
-/// Only the level at once is there yet: it mentions people in the page. Later levels need an escalation that waits.
-fn mentions(check: &mut Check<'_>, written: &Written, severities: &mut [Severity]) {
-    let Some(Named(escalations)) = written.section::<Named<Escalation>>(check, "escalations") else { return };
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    for (name, escalation) in escalations.iter().take(MOST_ENTRIES) {
-        check.name(name, "escalation");
-        let mention = level(check, escalation);
-        let Some((from, to)) = range(check, &escalation.severities, severities) else { continue };
-        for severity in severities.iter_mut().take(to + 1).skip(from) {
-            if let Some(first) = taken.insert(severity.name.clone(), place(&name.place)) {
-                let what = format!("`{}` is in a second escalation", severity.name);
-                check.hinted(&escalation.severities.place, what, format!("the first one is in {first}"));
-            }
-            severity.mentions.extend(mention.clone());
-        }
-    }
-    if let Some((name, _)) = escalations.get(MOST_ENTRIES) {
-        check.error(&name.place, format!("more than {MOST_ENTRIES} escalations"));
-    }
-}
-
-/// The Slack ID to mention.
-fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
-    let Some(first) = escalation.levels.value.first() else {
-        let hint = "write `levels: [{after: 0m, to: NAME}]`";
-        check.hinted(&escalation.levels.place, "an escalation has one level", hint);
-        return None;
-    };
-    let after = check.span(Some(&first.after), Span::ZERO);
-    let later = escalation.levels.value.get(1).map(|level| &level.after);
-    if let Some(later) = later.or_else(|| (after != Span::ZERO).then_some(&first.after)) {
-        let hint = "one level is: `levels: [{after: 0m, to: NAME}]`, who is mentioned in the page";
-        check.hinted(&later.place, "later levels of an escalation are not built yet", hint);
-    }
-    let people = check.context.people?;
-    let Some(id) = people.get(&first.to.value) else {
-        let what = format!("nobody is named `{}` under `people` in nightshift.yaml", first.to.value);
-        if people.is_empty() {
-            check.hinted(&first.to.place, what, format!("add `people: {{{}: {{slack: U…}}}}` there", first.to.value));
-        } else {
-            check.unknown(&first.to, what, people.keys().map(String::as_str));
-        }
-        return None;
-    };
-    // Slack's IDs of users begin with U or W, those of user groups with S. A channel cannot be mentioned to wake someone.
-    if !id.starts_with(['U', 'W', 'S']) {
-        let what = format!("`{}` is {id} in Slack, which is no user or user group to mention", first.to.value);
-        check.hinted(&first.to.place, what, "give the ID of a user (U…, W…) or a user group (S…) under `people`");
-        return None;
-    }
-    Some(id.clone())
+/// The severities whose incidents get a Slack channel of their own.
+pub(super) fn incident_channels(check: &mut Check<'_>, severities: Option<&[Severity]>) -> Vec<String> {
+    let (Some(written), Some(severities)) = (check.context.incident_channels, severities) else { return Vec::new() };
+    let Some((from, to)) = range(check, written, severities) else { return Vec::new() };
+    severities.iter().take(to + 1).skip(from).map(|severity| severity.name.clone()).collect()
 }
 
 /// Who may approve, by the severity's name. Without severities nothing can be said of their ranges.
@@ -278,7 +231,8 @@ impl Check<'_> {
     pub fn mode(&mut self, written: Option<&Located<file::ModeWord>>) -> Option<Mode> {
         let written = written?;
         let mode = Mode::from(written.value);
-        if mode != Mode::Shadow && !self.context.alertmanager {
+        let asks = self.context.alertmanager || self.context.pagerduty.is_some_and(|pagerduty| pagerduty.asks);
+        if mode != Mode::Shadow && !asks {
             let what =
                 format!("mode {} needs alertmanager.urls: nothing acts on an alert that may be over", mode.word());
             self.hinted(&written.place, what, "set alertmanager.urls in nightshift.yaml, or `mode: shadow` here");

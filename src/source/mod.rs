@@ -3,6 +3,7 @@
 //! Sources never name each other. `payload` is pure in each; the route stands beside it.
 
 pub mod alertmanager;
+pub mod pagerduty;
 pub mod slack;
 
 use axum::{Router, http::StatusCode, routing::MethodRouter};

@@ -27,7 +27,7 @@ macro_rules! closed {
 
 closed! {
     /// Who sends: alerts, or what people ask for.
-    Source { Alertmanager = "alertmanager", Slack = "slack" }
+    Source { Alertmanager = "alertmanager", Pagerduty = "pagerduty", Slack = "slack" }
 
     /// How a webhook was answered: 2xx, 401/403, 400, 413, 503, 500.
     Answer {

@@ -317,6 +317,10 @@ impl World for Watched {
         Box::pin(std::future::ready(answer))
     }
 
+    fn peer_keys<'a>(&'a self, _: &'a str, _: Duration) -> Boxed<'a, Result<Vec<String>, String>> {
+        Box::pin(std::future::ready(Err("there is no PagerDuty".to_owned())))
+    }
+
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         self.watch(move |real| real.apply(plan, within))
     }

@@ -16,6 +16,7 @@ mod clicking;
 mod deciding;
 mod eviction;
 mod flip;
+mod following;
 mod night;
 mod people;
 mod rollback;

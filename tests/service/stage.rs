@@ -13,12 +13,16 @@ use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
 pub const SOON: Duration = Duration::from_secs(40);
-/// The group that a page mentions.
+/// The group that a page mentions, and whom later levels call.
 pub const PEOPLE: &str = "S0PLATFORM";
+pub const LEAD: &str = "U0LEAD001";
+pub const WAR_ROOM: &str = "C0WARROOM";
 
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
 const APPROVERS: &str = "approvers";
+/// ... and whose incidents have a channel of their own, where some have.
+const INCIDENT_CHANNELS: &str = "incident-channels";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -120,7 +124,7 @@ impl Stage {
         gauges.set(SERIES, 0.2);
         let addresses: Vec<SocketAddr> = alertmanagers.iter().map(|one| one.server().address()).collect();
         let prometheus = Prometheus::start(ALERTING, &[gauges.address()], &addresses).await;
-        let slack = Slack::start(&[("incidents", "C0INCIDENTS")]);
+        let slack = Slack::start(&[("incidents", "C0INCIDENTS"), ("war-room", WAR_ROOM)]);
         let folder = tempfile::Builder::new().prefix("nightshift-service-").tempdir().expect("a temporary folder");
         write_secret(&folder.path().join("slack-token"), TOKEN);
         Self { namespace, gauges, prometheus, alertmanagers, slack, folder, ports }
@@ -183,12 +187,14 @@ impl Stage {
         let signing =
             if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
+        let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}\
-             alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}{channels}}}\n{approvers}\
+             alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
+             people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
             file("rules.yaml"),
             file("pause"),
@@ -204,6 +210,11 @@ impl Stage {
     pub fn takes_clicks(&self, approvers: &str) {
         write_secret(&self.file(SIGNING), SIGNING_SECRET);
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Incidents of these severities get a channel of their own. Before nightshift starts.
+    pub fn makes_channels(&self, severities: &str) {
+        std::fs::write(self.file(INCIDENT_CHANNELS), format!(", incident_channels: {severities}")).expect("written");
     }
 
     /// What the settings name as the bot's token, from now on.

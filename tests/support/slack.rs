@@ -27,8 +27,14 @@ pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 pub const TEAM: &str = "T0TESTS";
 pub const APP: &str = "A0TESTS";
 
-const READ: [&str; 5] =
-    ["users.info", "bots.info", "usergroups.users.list", "conversations.history", "conversations.replies"];
+const READ: [&str; 6] = [
+    "users.info",
+    "bots.info",
+    "usergroups.users.list",
+    "conversations.history",
+    "conversations.replies",
+    "conversations.list",
+];
 
 #[derive(Clone, Debug)]
 pub enum Behaviour {
@@ -99,7 +105,7 @@ impl Message {
 }
 
 struct State {
-    channels: Vec<(String, String)>,
+    channels: Mutex<Vec<Channel>>,
     behaviour: watch::Sender<Behaviour>,
     kept: Mutex<Kept>,
 }
@@ -114,6 +120,14 @@ struct Kept {
     people: Vec<Value>,
     groups: Vec<(String, Vec<String>)>,
     whispers: Vec<Whisper>,
+}
+
+/// Public, and nobody is in it but who made it, or who stands in the settings of a test.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    pub id: String,
+    pub creator: String,
 }
 
 /// A message that one person sees.
@@ -133,7 +147,7 @@ impl Slack {
     /// With these channels: (name without `#`, id).
     pub fn start(channels: &[(&str, &str)]) -> Self {
         let state = Arc::new(State {
-            channels: channels.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+            channels: Mutex::new(channels.iter().map(|(name, id)| channel_of(name, id, "U0ADMIN")).collect()),
             behaviour: watch::channel(Behaviour::Ok).0,
             kept: Mutex::default(),
         });
@@ -246,6 +260,16 @@ impl Slack {
         texts.join("\n")
     }
 
+    /// Every channel, in the order in which they were made.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.state.channels.lock().unwrap().clone()
+    }
+
+    /// Somebody else makes a channel.
+    pub fn has_channel(&self, name: &str, id: &str) {
+        self.state.channels.lock().unwrap().push(channel_of(name, id, "U0SOMEBODY"));
+    }
+
     /// Every call so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.state.kept.lock().unwrap().calls.clone()
@@ -265,6 +289,10 @@ impl Slack {
         let broken = self.broken();
         assert!(broken.is_empty(), "Slack would have refused: {broken:#?}");
     }
+}
+
+fn channel_of(name: &str, id: &str, creator: &str) -> Channel {
+    Channel { name: name.to_owned(), id: id.to_owned(), creator: creator.to_owned() }
 }
 
 /// No two requests of Slack are equal.
@@ -428,6 +456,13 @@ impl State {
                 kept.whispers.push(Whisper { user, text: texts.join("\n") });
                 Ok(json!({"ok": true, "message_ts": "1790000002.000001"}))
             }
+            "conversations.create" => match self.create(body) {
+                Ok(answer) => Ok(answer),
+                // Nobody can know beforehand that a name is taken.
+                Err("name_taken") => return json!({"ok": false, "error": "name_taken"}),
+                Err(error) => one(error, body["name"].as_str().unwrap_or_default()),
+            },
+            "conversations.list" => Ok(self.list(body)),
             "conversations.history" | "conversations.replies" => Ok(history(&kept, body)),
             "chat.postMessage" => self.post(&mut kept, body),
             "chat.update" => self.update(&mut kept, body),
@@ -447,17 +482,48 @@ impl State {
         }
     }
 
+    fn create(&self, body: &Value) -> Result<Value, &'static str> {
+        let name = body["name"].as_str().unwrap_or_default();
+        let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        match name.len() {
+            0 => return Err("invalid_name_required"),
+            1..=80 => {}
+            _ => return Err("invalid_name_maxlength"),
+        }
+        if !name.bytes().all(is_fine) {
+            return Err("invalid_name_specials");
+        }
+        let mut channels = self.channels.lock().unwrap();
+        if channels.iter().any(|it| it.name == name) {
+            return Err("name_taken");
+        }
+        let made = channel_of(name, &format!("C0MADE{:04}", channels.len()), "U0BOT");
+        channels.push(made.clone());
+        Ok(json!({"ok": true, "channel": {"id": made.id, "name": made.name, "creator": made.creator}}))
+    }
+
+    /// Two on a page.
+    fn list(&self, body: &Value) -> Value {
+        let channels = self.channels.lock().unwrap();
+        let from: usize = body["cursor"].as_str().unwrap_or_default().parse().unwrap_or(0);
+        let shown = |it: &Channel| json!({"id": it.id, "name": it.name, "creator": it.creator, "is_archived": false});
+        let page: Vec<Value> = channels.iter().skip(from).take(2).map(shown).collect();
+        let next = if from + 2 < channels.len() { (from + 2).to_string() } else { String::new() };
+        json!({"ok": true, "channels": page, "response_metadata": {"next_cursor": next}})
+    }
+
     fn post(&self, kept: &mut Kept, body: &Value) -> Result<Value, Vec<Broken>> {
         let broken = check_message(body, false);
         if !broken.is_empty() {
             return Err(broken);
         }
         let asked = body["channel"].as_str().unwrap_or_default();
-        let channel = self.channels.iter().find(|(name, id)| asked == id || asked.trim_start_matches('#') == name);
-        let Some((_, channel)) = channel else { return one("channel_not_found", asked) };
+        let channels = self.channels.lock().unwrap();
+        let channel = channels.iter().find(|it| asked == it.id || asked.trim_start_matches('#') == it.name);
+        let Some(channel) = channel.map(|it| it.id.clone()) else { return one("channel_not_found", asked) };
         let thread_ts = body.get("thread_ts").and_then(Value::as_str).map(str::to_owned);
         if let Some(thread) = &thread_ts
-            && !kept.messages.iter().any(|message| &message.ts == thread && &message.channel == channel)
+            && !kept.messages.iter().any(|message| &message.ts == thread && message.channel == channel)
         {
             return one("thread_not_found", thread);
         }
@@ -482,7 +548,7 @@ impl State {
             return Err(broken);
         }
         let channel = body["channel"].as_str().unwrap_or_default();
-        if !self.channels.iter().any(|(_, id)| id == channel) {
+        if !self.channels.lock().unwrap().iter().any(|it| it.id == channel) {
             // Names are taken for posting only.
             return one("channel_not_found", channel);
         }

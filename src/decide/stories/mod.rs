@@ -4,14 +4,19 @@
 //! the same state.
 
 mod acting;
+mod aftermath;
 mod again;
 mod alerts;
 mod braking;
+mod channels;
+mod children;
 mod clicking;
 mod clocks;
 mod crossing;
+mod escalating;
 mod eviction;
 mod flipping;
+mod freezes;
 pub(in crate::decide) mod harness;
 mod holding;
 mod leasing;
@@ -21,5 +26,6 @@ mod restrained;
 mod rollback;
 mod storms;
 mod switches;
+mod two_sources;
 mod unattended;
 mod verifying;

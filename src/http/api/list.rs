@@ -70,7 +70,7 @@ pub fn incidents(lines: &[IncidentLine], zone: &TimeZone) -> String {
             state,
             line.opened_at.in_zone(zone),
             plain(&line.rule),
-            plain(&line.title),
+            line.parent.map_or_else(|| plain(&line.title), |parent| format!("{} (of {parent})", plain(&line.title))),
             plain(&line.ladder),
         ]
     };
@@ -145,6 +145,8 @@ mod tests {
             title: "t".repeat(of),
             firing: 1,
             ladder: "over to people: ".repeat(of / 8),
+            parent: None,
+            children: Vec::new(),
         };
         let text = incidents(&[line(100), line(3)], &TimeZone::UTC);
         assert!(text.lines().all(|line| line.chars().count() <= LONGEST_LINE_CHARS), "{text}");

@@ -173,6 +173,8 @@ fn line_of(view: IncidentView) -> IncidentLine {
         title: view.title,
         firing: view.firing,
         ladder: view.ladder,
+        parent: view.parent,
+        children: view.children.iter().map(|child| child.id).collect(),
     }
 }
 

@@ -95,6 +95,12 @@ pub struct IncidentLine {
     pub title: String,
     pub firing: u32,
     pub ladder: String,
+    /// The incident of the same service in whose thread it speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IncidentId>,
+    /// Incidents that speak in its thread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<IncidentId>,
 }
 
 /// `GET /api/v1/incidents/{id}` and `…/why`.

@@ -78,6 +78,15 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     if let Some(runbook) = &view.runbook {
         row("runbook", plain(runbook));
     }
+    if let Some(parent) = view.parent {
+        row("belongs to", format!("incident {parent}"));
+    }
+    if !view.children.is_empty() {
+        let more = if view.more_children > 0 { format!(" and {} more", view.more_children) } else { String::new() };
+        let children: Vec<String> =
+            view.children.iter().map(|child| format!("{} ({})", child.id, child.state)).collect();
+        row("has", format!("incidents {}{more}", children.join(", ")));
+    }
     row("opened", view.opened_at.in_zone(zone));
     if let Some(by) = &view.acknowledged_by {
         row("acknowledged", format!("by {}", plain(by)));

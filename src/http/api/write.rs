@@ -109,9 +109,8 @@ fn hint(seen: &Seen<'_>, command: &Command) -> Option<String> {
     match command {
         Command::Rearm { rule, .. } if seen.policy.rule(rule).is_none() => {
             let names: Vec<&str> = seen.policy.spec.rules.iter().map(|rule| rule.name.as_str()).collect();
-            let near = suggest::hint(rule, names.iter().copied()).unwrap_or_default();
-            let shown = shortened(rule, 60);
-            Some(format!("there is no rule `{shown}`: {near}").trim_end_matches([':', ' ']).to_owned())
+            let none = format!("there is no rule `{}`", shortened(rule, 60));
+            Some(suggest::hint(rule, names.iter().copied()).map_or(none.clone(), |near| format!("{none}: {near}")))
         }
         Command::Rearm { rule, target } => {
             let waiting = seen.state.waits_to_be_rearmed(rule);

@@ -40,6 +40,9 @@ pub enum Call {
     User,
     /// Who belongs to a user group.
     Group,
+    /// Makes a channel.
+    Create,
+    Channels,
 }
 
 impl Call {
@@ -54,6 +57,8 @@ impl Call {
             Call::Bot => "bots.info",
             Call::User => "users.info",
             Call::Group => "usergroups.users.list",
+            Call::Create => "conversations.create",
+            Call::Channels => "conversations.list",
         }
     }
 }
@@ -69,6 +74,8 @@ pub enum Failure {
     Gone,
     /// The thread to be joined is not there.
     NoThread,
+    /// A channel of this name is there, perhaps archived.
+    NameTaken,
 }
 
 impl Failure {
@@ -172,6 +179,7 @@ impl SlackClient {
                 (Kind::Doubtful, reason) => maybe_done(reason),
                 (Kind::Gone, _) => Failure::Gone,
                 (Kind::NoThread, _) => Failure::NoThread,
+                (Kind::NameTaken, _) => Failure::NameTaken,
                 (Kind::Auth | Kind::Target | Kind::Payload, reason) => Failure::Permanent { reason },
             }),
             _ => Err(maybe_done("bad_answer")),

@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::{holding::Pages, restraints::Restraints};
+use super::{callings::Callings, holding::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -44,6 +44,7 @@ pub struct Ledger {
     pub wakes: u64,
     pub restraints: Restraints,
     pub pages: Pages,
+    pub callings: Callings,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
     pub recorded: BTreeSet<(String, bool, i64)>,
 }
@@ -128,6 +129,7 @@ impl Ledger {
         }
         self.restraints.follow(at, input, event);
         self.pages.follow(at, input, event);
+        self.callings.follow(at, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {

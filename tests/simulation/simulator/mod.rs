@@ -1,6 +1,7 @@
 //! The simulator: the real engine, driver and courier on the memory journal, against a model world, from seeds.
 
 mod alerts;
+mod callings;
 mod colours;
 mod databases;
 mod holding;

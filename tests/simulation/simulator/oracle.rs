@@ -23,6 +23,12 @@ const CONFIRMATION_FRESH: Span = Span::minutes(10);
 
 /// An event of a committed entry, before the ledger follows it.
 pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event) {
+    if let Some(policy) = model.ledger.policy.clone() {
+        let fires = |id| model.ledger.alerts_of(id).any(|held| held.firing);
+        if let Some((promise, says)) = model.ledger.callings.judge(at, event, &policy, &fires) {
+            model.breaks(promise, says);
+        }
+    }
     match event {
         Event::AlertFired { .. } => an_alert_fired(model, input),
         Event::AlertResolved { .. } => an_alert_resolved(model, input),

@@ -5,7 +5,8 @@ use nightshift::{
     decide::{
         Policy,
         policy::{
-            Brake, Choice, CollectorSpec, Limit, PolicySpec, RespondWithin, Rule, RungSpec, Severity, TargetSpec,
+            Brake, Choice, CollectorSpec, Escalation, Level, Limit, Person, PolicySpec, RespondWithin, Rule, RungSpec,
+            Severity, TargetSpec,
         },
     },
     model::{
@@ -45,7 +46,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         aliases: Vec::new(),
         mentions: vec!["S1".to_owned()],
         respond_within: Some(RespondWithin::Span(respond_within)),
-        update_every: None,
+        update_every: Some(Span::minutes(7)),
     };
     PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
@@ -64,6 +65,10 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_alertmanager,
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
+        people: people(),
+        escalations: draw_escalations(random),
+        incident_channels: if random.chance(30) { vec!["P0".to_owned()] } else { Vec::new() },
+        security_channel: Some("#security".to_owned()),
         approvers: BTreeMap::new(),
         pagerduty: Default::default(),
     }
@@ -102,6 +107,26 @@ fn draw_targets(random: &mut Random) -> BTreeMap<String, TargetSpec> {
         targets.insert(name.to_owned(), TargetSpec { choice: Choice::One { object }, bounds: None });
     }
     targets
+}
+
+fn people() -> BTreeMap<String, Person> {
+    let person = |id: &str| Person { slack: Some(id.to_owned()), pagerduty: false };
+    [("team", "S1"), ("lead", "U1"), ("room", "#room")].map(|(name, id)| (name.to_owned(), person(id))).into()
+}
+
+/// Levels that come within a scenario.
+fn draw_escalations(random: &mut Random) -> Vec<Escalation> {
+    if random.chance(30) {
+        return Vec::new();
+    }
+    let mut after = Span::ZERO;
+    let levels = ["team", "lead", "room", "lead"].map(|to| {
+        let level = Level { after, to: to.to_owned() };
+        after = after + random.pick(&[Span::seconds(20), Span::minutes(2), Span::minutes(7)]);
+        level
+    });
+    let severities = if random.chance(50) { vec!["P0".to_owned(), "P1".to_owned()] } else { vec!["P1".to_owned()] };
+    vec![Escalation { name: "urgent".to_owned(), severities, levels: levels.to_vec() }]
 }
 
 /// Now and then some minutes of the scenario's first hour.
@@ -154,8 +179,10 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
         name: format!("rule-{place}"),
         matchers: vec![Matcher::parse(&format!("alertname=\"A{place}\"")).expect("a matcher")],
         severity: Some(format!("P{}", random.below(3))),
-        service: None,
+        service: random.chance(50).then(|| "claims".to_owned()),
         runbook: None,
+        impact: None,
+        security: random.chance(10),
         group_by,
         fires_for: if says_late { Span::minutes(12) } else { fires_for },
         mode: if says_late { Mode::Shadow } else { mode },

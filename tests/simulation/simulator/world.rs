@@ -225,6 +225,10 @@ impl World for ModelWorld {
         })
     }
 
+    fn peer_keys<'a>(&'a self, _: &'a str, _: Duration) -> Boxed<'a, Result<Vec<String>, String>> {
+        Box::pin(std::future::ready(Err("there is no PagerDuty".to_owned())))
+    }
+
     fn apply<'a>(&'a self, plan: &'a Plan, within: Duration) -> Boxed<'a, Outcome> {
         Box::pin(async move {
             let began_at = locked(&self.shared).now();
@@ -393,6 +397,7 @@ impl Notifier for ModelWorld {
                     }
                     model.slack.posts.insert(number);
                 }
+                Slot::Update => {}
             }
             Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts: "1".to_owned() })) })
         })

@@ -1,0 +1,422 @@
+//! PagerDuty's news: an incident that both report, or that is our own page coming back, is one incident.
+//!
+//! It is one of ours when a key of it is one that we sent, or that Alertmanager uses for the group of an alert that fires.
+//! Else it is an alert of its own, which rules match like any other. An acknowledge or a resolve by somebody there counts
+//! as ours; everything else is a line in the thread. Old news only informs.
+
+use super::{
+    Decided, Decider, Illegal, State,
+    apply::illegal,
+    guard::CONFIRMATION_FRESH,
+    state::{Held, IncidentPhase},
+};
+use crate::model::{
+    alert::Source,
+    event::Event,
+    id::{Fingerprint, IncidentId},
+    input::Input,
+    letter::{External, PageState, Paged},
+    page::DedupKey,
+    peer::{NOTE_MARK, PeerEvent, PeerNews},
+    time::{Micros, Span},
+    view::PagerDutyView,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// PagerDuty delivers for 48 h; its ids are remembered for longer.
+pub const HEARD_FOR: Span = Span::hours(49);
+/// Ids that are remembered; of more, those that were heard first are forgotten first.
+const HEARD_MOST: usize = 100_000;
+/// News that wait for an answer about their keys, in all. What comes beyond is taken as it is.
+const ASKED_MOST: usize = 1000;
+/// PagerDuty incidents that one of ours knows.
+const JOINED_MOST: usize = 50;
+/// "Who" of somebody in PagerDuty: `pagerduty:Ana`.
+const BY: &str = "pagerduty:";
+
+/// What the state knows of PagerDuty's incidents.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Peers {
+    /// Ids of events and webhooks, until when each is remembered.
+    heard: BTreeMap<String, Micros>,
+    /// By PagerDuty's id.
+    joined: BTreeMap<String, Joined>,
+    /// News whose keys are being asked for, by PagerDuty's id, in the order they came.
+    asking: BTreeMap<String, Vec<PeerNews>>,
+}
+
+/// An incident of PagerDuty that belongs to one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Joined {
+    incident: IncidentId,
+    /// By which it was joined; None: it is an alert of that incident.
+    key: Option<DedupKey>,
+    number: Option<u64>,
+    url: String,
+}
+
+/// Which of our incidents one of PagerDuty's belongs to.
+enum Place {
+    Ours {
+        incident: IncidentId,
+        key: Option<DedupKey>,
+    },
+    /// Nightshift's own trouble, or an alert that is known and belongs to no incident.
+    Known,
+    Unknown,
+}
+
+impl Peers {
+    pub fn has_heard(&self, news: &PeerNews) -> bool {
+        news.ids.iter().any(|id| self.heard.contains_key(id))
+    }
+
+    /// What is to be asked: of each incident the first.
+    pub fn to_ask(&self) -> impl Iterator<Item = &PeerNews> {
+        self.asking.values().filter_map(|waiting| waiting.first())
+    }
+
+    fn is_asked_about(&self, news: &PeerNews) -> bool {
+        self.asking
+            .get(&news.incident.id)
+            .and_then(|waiting| waiting.first())
+            .is_some_and(|first| first.ids == news.ids)
+    }
+
+    fn hear(&mut self, at: Micros, ids: &[String], until: Micros) {
+        self.heard.retain(|_, until| *until >= at);
+        self.heard.extend(ids.iter().map(|id| (id.clone(), until)));
+        while self.heard.len() > HEARD_MOST {
+            let oldest = self.heard.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone());
+            oldest.map(|id| self.heard.remove(&id));
+        }
+    }
+
+    pub fn forget(&mut self, id: IncidentId) {
+        self.joined.retain(|_, joined| joined.incident != id);
+    }
+
+    /// The keys of PagerDuty's incidents that belong to one of ours.
+    pub fn keys_of(&self, id: IncidentId) -> impl Iterator<Item = DedupKey> {
+        self.joined.values().filter(move |joined| joined.incident == id).filter_map(|joined| joined.key)
+    }
+
+    /// An incident of PagerDuty belongs to it.
+    pub fn has(&self, id: IncidentId) -> bool {
+        self.joined.values().any(|joined| joined.incident == id)
+    }
+
+    /// By which PagerDuty's incident was joined.
+    pub fn key_of(&self, peer: &str) -> Option<DedupKey> {
+        self.joined.get(peer).and_then(|joined| joined.key)
+    }
+
+    pub fn views_of(&self, id: IncidentId) -> Vec<PagerDutyView> {
+        let of = self.joined.iter().filter(|(_, joined)| joined.incident == id);
+        of.map(|(peer, joined)| PagerDutyView { id: peer.clone(), number: joined.number, url: joined.url.clone() })
+            .collect()
+    }
+}
+
+impl State {
+    /// Delivered again, or the answer to a question that nobody has any more.
+    pub(super) fn knows_news(&self, news: &PeerNews) -> bool {
+        match news.asked {
+            None => self.peers.has_heard(news),
+            Some(_) => !self.peers.is_asked_about(news),
+        }
+    }
+
+    pub(super) fn peer_event(&mut self, at: Micros, input: &Input, event: &Event) -> Result<(), Illegal> {
+        match event {
+            Event::PeerHeard { ids, until } => self.peers.hear(at, ids, *until),
+            Event::PeerAsked { .. } => {
+                let Input::Peer(news) = input else { return Err(illegal(event, "its input is no news")) };
+                self.peers.asking.entry(news.incident.id.clone()).or_default().push((**news).clone());
+                self.work_version += 1;
+            }
+            Event::PeerAnswered { peer } => {
+                let waiting =
+                    self.peers.asking.get_mut(peer).ok_or_else(|| illegal(event, "nothing of it was asked"))?;
+                waiting.remove(0);
+                if waiting.is_empty() {
+                    self.peers.asking.remove(peer);
+                }
+                self.work_version += 1;
+            }
+            Event::PeerJoined { incident, peer, key, number, url } => {
+                let joined = Joined { incident: *incident, key: *key, number: *number, url: url.clone() };
+                self.peers.joined.insert(peer.clone(), joined);
+            }
+            Event::PageSeen { incident, page, state } => {
+                let Some(held) = self.pages.get(&(*incident, *page)) else { return Ok(()) };
+                let key = held.letter(*incident, *page);
+                let seen = External::Paged(Paged { dedup_key: held.dedup_key.to_string(), page: *state });
+                if let Some(letter) = self.letters.get_mut(&key) {
+                    letter.external = Some(seen);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Decider<'_> {
+    pub(super) fn peer(&mut self, news: &PeerNews) -> Decided {
+        let peer = news.incident.id.clone();
+        if news.asked.is_none() {
+            self.emit(Event::PeerHeard { ids: news.ids.clone(), until: self.now + HEARD_FOR })?;
+            if self.must_ask(news) {
+                return self.emit(Event::PeerAsked { peer });
+            }
+        } else {
+            self.emit(Event::PeerAnswered { peer })?;
+        }
+        match self.place_of(news) {
+            Place::Ours { incident, key: Some(key) } => self.joined_news(incident, key, news),
+            Place::Ours { incident, key: None } => self.own_news(Some(incident), news),
+            Place::Unknown => self.own_news(None, news),
+            Place::Known => Ok(()),
+        }
+    }
+
+    /// Whether it is ours is not known without its keys, and they can be asked for. What comes behind news that wait,
+    /// waits too.
+    fn must_ask(&self, news: &PeerNews) -> bool {
+        let peers = &self.state.peers;
+        let waiting = peers.asking.values().map(Vec::len).sum::<usize>();
+        if !self.policy.spec.pagerduty.asks || waiting >= ASKED_MOST {
+            return false;
+        }
+        let is_behind = peers.asking.contains_key(&news.incident.id);
+        let is_unknown = || matches!(self.place_of(news), Place::Unknown);
+        let has_key = news.incident.keys.iter().any(|key| DedupKey::parse(key).is_some());
+        is_behind || !has_key && news.alert.is_some() && !matches!(news.event, PeerEvent::Resolved) && is_unknown()
+    }
+
+    fn place_of(&self, news: &PeerNews) -> Place {
+        let peer = &news.incident.id;
+        if let Some(joined) = self.state.peers.joined.get(peer)
+            && self.state.incidents.contains_key(&joined.incident)
+            && joined.key.is_some()
+        {
+            return Place::Ours { incident: joined.incident, key: joined.key };
+        }
+        let held = self.state.alerts.get(&Fingerprint::new(peer)).filter(|held| held.source == Source::PagerDuty);
+        if let Some(held) = held {
+            return held.incident.map_or(Place::Unknown, |incident| Place::Ours { incident, key: None });
+        }
+        let keys = news.incident.keys.iter().filter_map(|key| DedupKey::parse(key));
+        for key in keys {
+            if let Some(place) = self.place_of_key(key) {
+                return place;
+            }
+        }
+        Place::Unknown
+    }
+
+    fn place_of_key(&self, key: DedupKey) -> Option<Place> {
+        if key == self.own_key(IncidentId::ITSELF) {
+            return Some(Place::Known);
+        }
+        // The latest: an older incident of the same group is over.
+        let paged = self.state.pages.iter().rev().find(|(_, page)| page.dedup_key == key);
+        let paged = paged.map(|((incident, _), _)| *incident);
+        // Paged for an alert that no incident has.
+        if paged == Some(IncidentId::ITSELF) {
+            return Some(Place::Known);
+        }
+        let of_a_group = || {
+            let mut alerts = self.state.alerts.values();
+            let firing = alerts
+                .find(|alert| alert.group == Some(key) && alert.held != Held::Resolved && alert.incident.is_some());
+            firing.and_then(|alert| alert.incident)
+        };
+        paged.or_else(of_a_group).map(|incident| Place::Ours { incident, key: Some(key) })
+    }
+
+    fn is_late(&self, news: &PeerNews) -> bool {
+        news.occurred_at + CONFIRMATION_FRESH < self.now
+    }
+
+    /// Of an incident that Alertmanager, or we, had PagerDuty open.
+    fn joined_news(&mut self, id: IncidentId, key: DedupKey, news: &PeerNews) -> Decided {
+        self.join(id, Some(key), news)?;
+        let late = self.is_late(news);
+        let seen = match news.event {
+            PeerEvent::Acknowledged => Some(PageState::Acknowledged),
+            PeerEvent::Resolved => Some(PageState::Resolved),
+            _ => None,
+        };
+        if let Some(state) = seen.filter(|_| !late) {
+            self.see_page(id, key, state)?;
+        }
+        match (&news.event, &news.by) {
+            (PeerEvent::Acknowledged, Some(by)) => self.taken_in_pagerduty(id, by, news),
+            (PeerEvent::Resolved, Some(by)) => self.closed_in_pagerduty(id, Some(key), by, news),
+            // By a service: our own, or Alertmanager's, whose word on its alerts we have from itself.
+            (PeerEvent::Acknowledged | PeerEvent::Resolved | PeerEvent::Triggered, _) => Ok(()),
+            _ => self.told_of(id, news),
+        }
+    }
+
+    /// Of an incident that is an alert of its own.
+    fn own_news(&mut self, id: Option<IncidentId>, news: &PeerNews) -> Decided {
+        let alert = match (&news.event, &news.alert) {
+            (PeerEvent::Triggered | PeerEvent::Reopened | PeerEvent::Resolved, Some(alert)) => Some(alert),
+            // Heard of for the first time: it is open.
+            (_, Some(alert)) if id.is_none() => Some(alert),
+            _ => None,
+        };
+        if let Some(alert) = alert {
+            self.alert(alert)?;
+        }
+        let print = Fingerprint::new(&news.incident.id);
+        let now = self.state.alerts.get(&print).and_then(|held| held.incident);
+        let Some(id) = now.or(id) else { return Ok(()) };
+        self.join(id, None, news)?;
+        match (&news.event, &news.by) {
+            (PeerEvent::Triggered, _) => Ok(()),
+            (PeerEvent::Acknowledged, Some(by)) => self.taken_in_pagerduty(id, by, news),
+            (PeerEvent::Resolved, Some(by)) => self.closed_in_pagerduty(id, None, by, news),
+            (PeerEvent::Acknowledged | PeerEvent::Resolved, None) => Ok(()),
+            (PeerEvent::PriorityUpdated { .. }, _) => {
+                self.told_of(id, news)?;
+                self.judged_anew(id, news)
+            }
+            _ => self.told_of(id, news),
+        }
+    }
+
+    fn join(&mut self, id: IncidentId, key: Option<DedupKey>, news: &PeerNews) -> Decided {
+        let peer = &news.incident.id;
+        let held = self.state.peers.joined.get(peer);
+        let known = self.state.peers.joined.values().filter(|joined| joined.incident == id).count();
+        let is_known = held.is_some_and(|joined| joined.incident == id && joined.key == key);
+        if is_known || held.is_none() && known >= JOINED_MOST {
+            return Ok(());
+        }
+        self.touched.insert(id);
+        let (number, url) = (news.incident.number, news.incident.url.clone());
+        self.emit(Event::PeerJoined { incident: id, peer: peer.clone(), key, number, url })?;
+        match key {
+            Some(_) => self.post(id, format!("PagerDuty has it as incident {}.", called(news))),
+            None => Ok(()),
+        }
+    }
+
+    /// What PagerDuty says of a page is not said to it again.
+    fn see_page(&mut self, id: IncidentId, key: DedupKey, state: PageState) -> Decided {
+        let pages = self.state.pages_of(id).filter(|(_, page)| page.dedup_key == key);
+        let pages: Vec<u32> = pages.map(|(number, _)| number).collect();
+        for page in pages {
+            self.emit(Event::PageSeen { incident: id, page, state })?;
+        }
+        Ok(())
+    }
+
+    fn taken_in_pagerduty(&mut self, id: IncidentId, by: &str, news: &PeerNews) -> Decided {
+        let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
+        let by = format!("{BY}{by}");
+        if self.is_late(news) {
+            return self.late(id, &format!("{by} acknowledged it"), news);
+        }
+        // Whoever has it has it, also where this is our own word coming back.
+        if incident.phase == IncidentPhase::Resolved || incident.acknowledged_by.is_some() {
+            return Ok(());
+        }
+        self.taken(id, &by)
+    }
+
+    /// `key`: by which it was joined. What else of the incident fires is not closed with it.
+    fn closed_in_pagerduty(&mut self, id: IncidentId, key: Option<DedupKey>, by: &str, news: &PeerNews) -> Decided {
+        let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
+        if incident.phase == IncidentPhase::Resolved {
+            return Ok(());
+        }
+        let by = format!("{BY}{by}");
+        if self.is_late(news) {
+            return self.late(id, &format!("{by} resolved it"), news);
+        }
+        let alerts = incident.alerts.iter().filter_map(|print| self.state.alerts.get(print));
+        let others = alerts.filter(|alert| alert.held != Held::Resolved && (key.is_none() || alert.group != key));
+        match others.count() {
+            0 if self.state.open_children(id).is_empty() => self.close(&by, id),
+            0 => {
+                let what = called(news);
+                self.post(id, format!("{by} resolved {what} in PagerDuty; other incidents of this service go on."))
+            }
+            others => {
+                let what = called(news);
+                let goes_on = if others == 1 { "another alert goes on" } else { "other alerts go on" };
+                self.post(id, format!("{by} resolved {what} in PagerDuty; {goes_on}."))
+            }
+        }
+    }
+
+    /// Old news changes nothing: who reads it knows what it is worth.
+    fn late(&mut self, id: IncidentId, what: &str, news: &PeerNews) -> Decided {
+        let age = (self.now - news.occurred_at).rounded();
+        self.post(id, format!("{what}, {age} ago: this came too late to count."))
+    }
+
+    fn told_of(&mut self, id: IncidentId, news: &PeerNews) -> Decided {
+        let who = news.by.as_ref().map_or_else(|| "PagerDuty".to_owned(), |by| format!("{BY}{by}"));
+        let what = called(news);
+        let to = |to: &str| if to.is_empty() { String::new() } else { format!(" to {to}") };
+        let text = match &news.event {
+            PeerEvent::Triggered | PeerEvent::Acknowledged | PeerEvent::Resolved => return Ok(()),
+            PeerEvent::Annotated { text } if text.starts_with(NOTE_MARK) => return Ok(()),
+            PeerEvent::Annotated { text } => format!("{who} noted on {what}: {text}"),
+            PeerEvent::Reopened => format!("{who} reopened {what}."),
+            PeerEvent::Unacknowledged => return self.nobody_has_it(id, news),
+            PeerEvent::Reassigned { to: whom } => format!("{who} reassigned {what}{}.", to(whom)),
+            PeerEvent::Escalated { to: whom } => format!("{who} escalated {what}{}.", to(whom)),
+            PeerEvent::Delegated { to: whom } => format!("{who} delegated {what}{}.", to(whom)),
+            PeerEvent::PriorityUpdated { to } if to.is_empty() => format!("{who} took the priority off {what}."),
+            PeerEvent::PriorityUpdated { to } => format!("{who} set the priority of {what} to {to}."),
+        };
+        if self.is_late(news) {
+            let age = (self.now - news.occurred_at).rounded();
+            return self.post(id, format!("{age} ago: {text}"));
+        }
+        self.post(id, text)
+    }
+
+    /// An acknowledge that ran out there, or was taken back: one that came from there is no longer good here.
+    fn nobody_has_it(&mut self, id: IncidentId, news: &PeerNews) -> Decided {
+        let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
+        let from_there = incident.acknowledged_by.as_ref().is_some_and(|by| by.starts_with(BY));
+        let what = called(news);
+        if !from_there || self.is_late(news) || incident.phase == IncidentPhase::Resolved {
+            return self.post(id, format!("In PagerDuty nobody has {what} any more."));
+        }
+        let root = self.state.root_of(id);
+        self.touched.insert(root);
+        self.void_acknowledge(root)?;
+        self.post(id, format!("In PagerDuty nobody has {what} any more: who has it now?"))?;
+        let was_paged = self.state.incidents.get(&root).is_some_and(|incident| incident.paged_at.is_some());
+        if was_paged { self.begin_escalation(root) } else { Ok(()) }
+    }
+
+    /// Its priority changed, and rules may look at that.
+    fn judged_anew(&mut self, id: IncidentId, news: &PeerNews) -> Decided {
+        let Some(alert) = &news.alert else { return Ok(()) };
+        let Some(rule) = self.policy.classify(&alert.labels) else { return Ok(()) };
+        let (rank, severity) = self.policy.severity_of(rule, &alert.labels);
+        let is_open = |phase| phase != IncidentPhase::Resolved;
+        if self.state.incidents.get(&id).is_some_and(|incident| rank < incident.rank && is_open(incident.phase)) {
+            self.touched.insert(id);
+            self.emit(Event::SeverityChanged { incident: id, severity, rank })?;
+            self.more_severe(id)?;
+        }
+        Ok(())
+    }
+}
+
+/// `#1234`, or its id.
+fn called(news: &PeerNews) -> String {
+    news.incident.number.map_or_else(|| news.incident.id.clone(), |number| format!("#{number}"))
+}

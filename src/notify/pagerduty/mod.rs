@@ -1,0 +1,243 @@
+//! PagerDuty: a page is triggered, acknowledged and resolved by its key; what was done is noted on its incident.
+//!
+//! [`next`] compares how a page is to be with how PagerDuty was last told to have it; [`render`] says what people read.
+//!
+//! **A lost answer.** The key makes every event idempotent: sent again after a crash or a lost answer it is the same page.
+//! Notes have no key, so each carries a mark, and PagerDuty's notes are looked through before one is written.
+
+mod render;
+
+use super::{Notifier, Transient, plain::line};
+use crate::{
+    action::Boxed,
+    decide::{pages::PageWish, state::DueLetter},
+    model::{
+        letter::{External, LetterKey, Note, PageState, Paged, Receiver, Slot, Told},
+        peer::NOTE_MARK,
+        view::IncidentView,
+    },
+    peer::pagerduty::{Failure, events::EventsClient, rest::PagerDutyApi},
+};
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// PagerDuty incidents that one note is written on.
+const NOTED_ON: usize = 3;
+/// Characters of a note.
+const NOTE: usize = 2000;
+/// How often it is looked whether PagerDuty has made an incident of a page yet.
+const LOOKS: u32 = 4;
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// Letters whose half way is remembered.
+const REMEMBERED: usize = 4096;
+
+/// One event of the Events API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Trigger,
+    Acknowledge,
+    Resolve,
+}
+
+/// What is to be sent so that a page is as wanted. `last`: as PagerDuty was last told; None also where it was told and
+/// a crash came before that was recorded.
+#[must_use]
+pub fn next(wants: PageState, ours: bool, last: Option<PageState>) -> Option<Call> {
+    match (wants, last) {
+        (PageState::Triggered, Some(PageState::Triggered | PageState::Acknowledged))
+        | (PageState::Acknowledged, Some(PageState::Acknowledged))
+        | (PageState::Resolved, Some(PageState::Resolved)) => None,
+        (PageState::Triggered, None | Some(PageState::Resolved)) => ours.then_some(Call::Trigger),
+        // What is not there can't be acknowledged; whoever looks at PagerDuty later finds it, and who had it.
+        (PageState::Acknowledged, None | Some(PageState::Resolved)) if ours => Some(Call::Trigger),
+        (PageState::Acknowledged, _) => Some(Call::Acknowledge),
+        // What PagerDuty does not know it drops.
+        (PageState::Resolved, _) => ours.then_some(Call::Resolve),
+    }
+}
+
+/// The services that are paged, and what is known of PagerDuty besides.
+pub struct PagerDuty {
+    events: EventsClient,
+    /// Integration keys by the service's name.
+    keys: BTreeMap<String, SecretString>,
+    api: Option<PagerDutyApi>,
+    zone: TimeZone,
+    /// Letters of which a first call was taken and a second is still due: the wish, and how PagerDuty has it.
+    half: Mutex<BTreeMap<LetterKey, (u64, PageState)>>,
+    /// Notes for which there was no incident yet.
+    looked: Mutex<BTreeMap<LetterKey, u32>>,
+}
+
+impl Notifier for PagerDuty {
+    fn send<'a>(
+        &'a self,
+        letter: &'a DueLetter,
+        view: &'a IncidentView,
+        within: Duration,
+    ) -> Boxed<'a, Result<Told, Transient>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            let sent = match (letter.key.slot, &letter.page, letter.note.as_ref().or(view.note.as_ref())) {
+                (Slot::Page(_), Some(page), _) => self.send_page(letter, page, view, deadline).await,
+                (Slot::Post(_), _, Some(note)) => self.send_note(letter, note, view, deadline).await,
+                // The page is gone: nobody wants it any more.
+                (Slot::Page(_), None, _) => Ok(None),
+                (Slot::Card | Slot::Update, ..) | (Slot::Post(_), _, None) => {
+                    Err(Failure::Permanent { reason: "not_for_pagerduty", says: None })
+                }
+            };
+            match sent {
+                Ok(external) => Ok(Told::Sent { external }),
+                Err(failure @ Failure::Permanent { .. }) => Ok(Told::Failed { reason: line(&failure.words(), NOTE) }),
+                Err(Failure::Transient { reason, retry_after }) => Err(Transient { reason, retry_after }),
+            }
+        })
+    }
+}
+
+impl PagerDuty {
+    /// `keys`: integration keys by the service's name. `api`: for notes. `zone`: for the times that people read.
+    #[must_use]
+    pub fn new(
+        events: EventsClient,
+        keys: BTreeMap<String, SecretString>,
+        api: Option<PagerDutyApi>,
+        zone: TimeZone,
+    ) -> PagerDuty {
+        PagerDuty { events, keys, api, zone, half: Mutex::default(), looked: Mutex::default() }
+    }
+
+    async fn send_page(
+        &self,
+        letter: &DueLetter,
+        page: &PageWish,
+        view: &IncidentView,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        let Some(wants) = page.wants else { return Ok(None) };
+        let service = service_of(letter)?;
+        let Some(key) = self.keys.get(service) else {
+            let says = Some(format!("nobody's routing_key_file is known for {service}"));
+            return Err(Failure::Permanent { reason: "no_routing_key", says });
+        };
+        let told = letter.external.as_ref().and_then(External::paged).map(|paged| paged.page);
+        // Whoever wants it triggered wants it triggered now, whatever was recorded last.
+        let mut last = if wants == PageState::Triggered { None } else { told };
+        if let Some((want, state)) = lock(&self.half).get(&letter.key)
+            && *want == letter.want
+        {
+            last = Some(*state);
+        }
+        while let Some(call) = next(wants, page.ours, last) {
+            self.events.enqueue(service, key, self.event(call, page, view), deadline).await?;
+            last = Some(state_after(call));
+            self.set_half(&letter.key, Some((letter.want, state_after(call))));
+        }
+        self.set_half(&letter.key, None);
+        Ok(last.map(|page_state| External::Paged(Paged { dedup_key: page.dedup_key.to_string(), page: page_state })))
+    }
+
+    fn event(&self, call: Call, page: &PageWish, view: &IncidentView) -> Value {
+        let action = match call {
+            Call::Trigger => return render::trigger(page, view, &self.zone),
+            Call::Acknowledge => "acknowledge",
+            Call::Resolve => "resolve",
+        };
+        json!({"event_action": action, "dedup_key": page.dedup_key})
+    }
+
+    async fn send_note(
+        &self,
+        letter: &DueLetter,
+        note: &Note,
+        view: &IncidentView,
+        deadline: Instant,
+    ) -> Result<Option<External>, Failure> {
+        service_of(letter)?;
+        let Some(api) = &self.api else {
+            let says = Some("pagerduty.api_token_file is not set".to_owned());
+            return Err(Failure::Permanent { reason: "no_api_token", says });
+        };
+        let mut incidents: Vec<String> = view.pagerduty.iter().map(|known| known.id.clone()).take(NOTED_ON).collect();
+        if incidents.is_empty() {
+            for key in view.page_keys.iter().take(NOTED_ON) {
+                incidents.extend(api.find(&key.to_string(), deadline).await?.map(|found| found.id));
+            }
+        }
+        if incidents.is_empty() {
+            return self.look_again(&letter.key);
+        }
+        let mark = mark_of(&letter.key);
+        let content = format!("{mark} {}", line(&note.text, NOTE));
+        for incident in incidents {
+            let written = api.notes(&incident, deadline).await?;
+            if !written.iter().any(|note| note.starts_with(&mark)) {
+                api.add_note(&incident, &content, deadline).await?;
+            }
+        }
+        lock(&self.looked).remove(&letter.key);
+        Ok(None)
+    }
+
+    /// PagerDuty makes an incident of a page after it took it; of some it makes none.
+    fn look_again(&self, key: &LetterKey) -> Result<Option<External>, Failure> {
+        let mut looked = lock(&self.looked);
+        let looks = looked.get(key).copied().unwrap_or(0) + 1;
+        if looks >= LOOKS || looked.len() >= REMEMBERED {
+            looked.remove(key);
+            let says = Some("PagerDuty has no incident for it".to_owned());
+            return Err(Failure::Permanent { reason: "no_incident", says });
+        }
+        looked.insert(key.clone(), looks);
+        Err(Failure::Transient { reason: "no_incident_yet", retry_after: Some(LOOK_AGAIN) })
+    }
+
+    fn set_half(&self, key: &LetterKey, state: Option<(u64, PageState)>) {
+        let mut half = lock(&self.half);
+        match state {
+            Some(state) if half.len() < REMEMBERED || half.contains_key(key) => drop(half.insert(key.clone(), state)),
+            Some(_) => {}
+            None => drop(half.remove(key)),
+        }
+    }
+}
+
+fn service_of(letter: &DueLetter) -> Result<&str, Failure> {
+    match &letter.key.receiver {
+        Receiver::PagerDuty { service } => Ok(service),
+        _ => Err(Failure::Permanent { reason: "not_for_pagerduty", says: None }),
+    }
+}
+
+fn state_after(call: Call) -> PageState {
+    match call {
+        Call::Trigger => PageState::Triggered,
+        Call::Acknowledge => PageState::Acknowledged,
+        Call::Resolve => PageState::Resolved,
+    }
+}
+
+/// `[nightshift 1042/17]`: which letter a note is.
+fn mark_of(key: &LetterKey) -> String {
+    let number = match key.slot {
+        Slot::Post(number) => number,
+        Slot::Card | Slot::Page(_) | Slot::Update => 0,
+    };
+    format!("{NOTE_MARK}{}/{number}]", key.incident)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "pagerduty_tests.rs"]
+mod tests;
