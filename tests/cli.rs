@@ -23,7 +23,7 @@ fn text(bytes: &[u8]) -> String {
 fn check_with_nothing_configured_finds_the_starter_rules_fine() {
     let folder = tempfile::tempdir().unwrap();
     let ended = nightshift(folder.path(), &["check"]).assert().code(0);
-    assert_eq!(text(&ended.get_output().stdout), "ok: 3 rules from starter rules, mode shadow\n");
+    assert_eq!(text(&ended.get_output().stdout), "ok: 4 rules from starter rules, mode shadow\n");
 }
 
 #[test]

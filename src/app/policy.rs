@@ -5,13 +5,14 @@ use crate::{
     config::{
         Settings,
         settings::{self, RulesFrom},
+        statuspage::sentences,
     },
     decide::{
         Policy,
         policy::{PagerDutyUse, Person, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
-    rules,
+    rules::{self, StatusComponent, Statuspages},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +39,7 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         slack_channel: Some("#any"),
         incident_channels: None,
         security_channel: Some("#any"),
+        statuspage: Statuspages::NotKnown,
         pagerduty: None,
         timezone: "UTC",
         lost_after: Span::ZERO,
@@ -63,6 +65,11 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         ..PagerDutyUse::default()
     };
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
+    let components = components(settings)?;
+    let statuspage = match &settings.statuspage {
+        Some(page) => Statuspages::SetUp { publish: page.publish, components: &components },
+        None => Statuspages::NotSetUp,
+    };
     let loaded = rules::load(
         &settings.rules.clone().into(),
         &rules::Context {
@@ -75,6 +82,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
             incident_channels: settings.slack.as_ref().and_then(|slack| slack.incident_channels.as_ref()),
             security_channel: settings.security_channel.as_deref(),
+            statuspage,
             pagerduty: Some(&pagerduty),
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
@@ -90,6 +98,21 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         warnings.extend(without_a_cluster(&policy, loaded.files.first().map_or("rules", String::as_str)));
     }
     Ok(LoadedPolicy { policy: Arc::new(policy), warnings, files: loaded.files })
+}
+
+/// What the owners of the status page's components wrote, read anew with the rules.
+fn components(settings: &Settings) -> Result<BTreeMap<String, StatusComponent>, Vec<Problem>> {
+    let mut components = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, component) in settings.statuspage.iter().flat_map(|page| &page.components) {
+        match sentences(&component.sentences_file) {
+            Ok(sentences) => {
+                components.insert(name.clone(), StatusComponent { sentences, shows: component.shows.clone() });
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(components) } else { Err(problems) }
 }
 
 /// Rules that would act on Kubernetes, and nothing says where it is: they will hand over to people each time.

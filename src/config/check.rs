@@ -128,6 +128,7 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            statuspage: self.statuspage(file.statuspage.unwrap_or_default()),
             pagerduty,
             pagerduty_secrets,
             alertmanager,
@@ -280,6 +281,7 @@ impl Check {
             self.problems.push(third.error(what).hint("keep the new and the old one while it is being replaced"));
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
+        let app_token = written.app_token_file.as_ref().and_then(|file| self.app_token(file));
         match (channel, written.bot_token_file) {
             (Some((channel, _)), Some(file)) => {
                 self.is_bot_token(&file, bot_token.as_ref()?);
@@ -287,6 +289,7 @@ impl Check {
                     channel,
                     bot_token: bot_token?,
                     signing_secrets,
+                    app_token,
                     incident_channels: written.incident_channels,
                     api_url: api_url?,
                 })
@@ -296,9 +299,15 @@ impl Check {
                     let what = "slack.incident_channels needs slack.channel and slack.bot_token_file";
                     self.problems.push(severities.error(what).hint("the bot makes the channels"));
                 }
-                if let Some(file) = signing_files.first() {
-                    let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
-                    self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                let asks = [
+                    ("signing_secret_file", signing_files.first()),
+                    ("app_token_file", written.app_token_file.as_ref()),
+                ];
+                for (key, file) in asks {
+                    if let Some(file) = file {
+                        let what = format!("slack.{key} needs slack.channel and slack.bot_token_file");
+                        self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                    }
                 }
                 None
             }
@@ -385,14 +394,15 @@ impl Check {
         approvers: Option<&BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     ) {
         let signing = slack.and_then(|slack| slack.signing_secret_file.as_ref()).and_then(|files| files.0.first());
+        let door = signing.or(slack.and_then(|slack| slack.app_token_file.as_ref()));
         let first = approvers.and_then(|approvers| approvers.values().next());
-        match (signing, first) {
+        match (door, first) {
             (Some(file), None) => {
                 let what = "nobody is listed under `approvers`: in Slack everybody may pause, and nobody may approve, undo or resume";
                 self.problems.push(file.place.warning(what).hint("approvers: {P0..P3: [S0123ABC]}"));
             }
             (None, Some(listed)) => {
-                let what = "`approvers` has no effect without slack.signing_secret_file: nothing is taken from Slack";
+                let what = "`approvers` has no effect without slack.signing_secret_file or slack.app_token_file: nothing is taken from Slack";
                 self.problems.push(listed.place.warning(what));
             }
             _ => {}

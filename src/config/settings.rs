@@ -6,11 +6,15 @@ use super::{
     check,
     file::File,
     layers::{self, Flag},
-    node::{Kind, Node},
+    node::{Kind, Node, Place},
     typed,
     yaml::{self, Located},
 };
-use crate::model::{problem::Problem, time::Span};
+use crate::model::{
+    problem::Problem,
+    public::{ComponentStatus, Publish},
+    time::Span,
+};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use std::{
@@ -52,6 +56,8 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    /// `None`: customers are told nothing.
+    pub statuspage: Option<Statuspage>,
     pub pagerduty: PagerDuty,
     /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
     pub pagerduty_secrets: Vec<SecretString>,
@@ -153,10 +159,12 @@ pub struct Itself {
 pub struct Slack {
     pub channel: String,
     pub bot_token: SecretString,
-    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
+    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken over HTTP.
     pub signing_secrets: Vec<SecretString>,
     /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
     pub incident_channels: Option<Located<String>>,
+    /// Opens Socket Mode. `None`: there is no Socket Mode.
+    pub app_token: Option<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
 }
@@ -177,6 +185,29 @@ pub struct PagerDutyToken {
     pub token: SecretString,
     /// A user's address, in whose name notes are written. `None`: none are.
     pub from: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Statuspage {
+    pub api_key: SecretString,
+    pub page: String,
+    /// Without a slash at its end.
+    pub api_url: String,
+    pub publish: Publish,
+    /// Whether the service mails its subscribers when an incident begins and when it is over.
+    pub notify_subscribers: bool,
+    /// By name, as rules name them.
+    pub components: BTreeMap<String, StatusComponent>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub id: String,
+    /// It can be read, and is right: see [`super::statuspage::sentences`].
+    pub sentences_file: PathBuf,
+    /// One severity or a range, in the words of the rules, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -268,8 +299,15 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 5] =
-    ["sources.alertmanager.", "sources.pagerduty.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 7] = [
+    "sources.alertmanager.",
+    "sources.pagerduty.",
+    "slack.app_token_file",
+    "slack.bot_token_file",
+    "slack.signing_secret_file",
+    "statuspage.api_key_file",
+    "api.tokens",
+];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -370,7 +408,12 @@ mod tests {
         assert!(matches!(&settings.journal, Journal::Sqlite(path) if path == Path::new("nightshift.db")));
         assert_eq!(settings.journal_keep, Span::hours(90 * 24));
         assert!(settings.listen.webhooks.ip().is_loopback() && settings.listen.admin.ip().is_loopback());
-        assert!(settings.slack.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
+        assert!(
+            settings.slack.is_none()
+                && settings.statuspage.is_none()
+                && settings.tokens.is_empty()
+                && settings.people.is_empty()
+        );
         assert!(!settings.alertmanager_source.authenticates());
         assert_eq!(settings.alertmanager.lost_after, Span::minutes(30));
     }
@@ -391,6 +434,7 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("statuspage", file.statuspage.is_some()),
             ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),

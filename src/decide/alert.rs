@@ -193,7 +193,8 @@ impl Decider<'_> {
             return Ok(());
         }
         self.emit(Event::IncidentLostContact { incident: id })?;
-        self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
+        let published = self.stays_published(id);
+        self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it.{published}"))?;
         self.stop_ladder(id, Reason::LostContact)
     }
 }

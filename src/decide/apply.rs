@@ -5,8 +5,8 @@ use super::{
     packed::Packed,
     records::Disarm,
     state::{
-        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
-        Timer, WatchedFreeze, Woken, same_start,
+        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, Publication,
+        State, Step, Timer, WatchedFreeze, Woken, same_start,
     },
     step::may_last,
 };
@@ -537,6 +537,7 @@ impl State {
             }
             Event::PeerHeard { .. }
             | Event::PeerAsked { .. }
+            | Event::PeerWaits { .. }
             | Event::PeerAnswered { .. }
             | Event::PeerJoined { .. }
             | Event::PageSeen { .. } => self.peer_event(at, input, event)?,
@@ -573,6 +574,7 @@ impl State {
                     owed.external.clone_from(external);
                 }
                 self.settle_letter(letter);
+                self.end_publication(letter);
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
@@ -589,6 +591,18 @@ impl State {
                     incident.channel_refused = true;
                 }
                 self.settle_letter(letter);
+                self.end_publication(letter);
+            }
+
+            Event::StatusDue { component, incident, joined, status, shows, waits } => {
+                let due = Publication { status: *status, shows: *shows, ..Publication::begun(*incident, *waits) };
+                self.status_due(component, due, *joined);
+            }
+            Event::StatusPublished { component, by, .. } => {
+                let known = self.publications.get_mut(component);
+                let known = known.ok_or_else(|| illegal(event, "nothing of it is to be published"))?;
+                known.waits = false;
+                known.published_by = Some(by.clone());
             }
         }
         Ok(())
@@ -747,9 +761,13 @@ impl State {
             incident,
             silenced: false,
         };
+        let came = fired.group.is_some_and(|group| self.peers.came(at, group));
         self.alerts.insert(print.clone(), fired);
         if let Some(incident) = incident {
             self.escalation_goes_on(incident, at);
+        }
+        if came {
+            self.work_version += 1;
         }
         let was_asked_about = self.confirming.remove(&print);
         if before.is_some() {
@@ -864,6 +882,7 @@ impl State {
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
         self.pages_owed.retain(|letter| letter.incident != id);
+        self.forget_published(id);
         self.pages.retain(|(incident, _), _| *incident != id);
         self.peers.forget(id);
         self.lift_bars(id);

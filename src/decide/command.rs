@@ -26,6 +26,7 @@ impl Decider<'_> {
         match command {
             Command::Acknowledge { incident } => self.acknowledge(by, *incident),
             Command::Resolve { incident } => self.close(by, *incident),
+            Command::Publish { incident } => self.publish(by, *incident),
             Command::Approve { step, plan_hash } => self.approve(by, *step, plan_hash),
             Command::Reject { step } => self.reject(by, *step),
             Command::Undo { step } => self.undo(by, *step),
@@ -234,7 +235,9 @@ impl Decider<'_> {
 /// The incident whose message somebody clicked on.
 pub(super) fn incident_of(command: &Command) -> Option<IncidentId> {
     match command {
-        Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+        Command::Acknowledge { incident } | Command::Resolve { incident } | Command::Publish { incident } => {
+            Some(*incident)
+        }
         Command::Approve { step, .. }
         | Command::Reject { step }
         | Command::Undo { step }

@@ -152,9 +152,11 @@ impl Decider<'_> {
         let owed = self.state.owed.iter().any(|letter| letter.incident == id);
         let locked = self.state.locks.values().any(|lock| lock.incident == id);
         let closed = self.is_closed_while_it_fires(id);
+        let published = self.state.leads_a_publication(id);
         let paged = self.state.pages_of(id).any(|(_, page)| page.ours && page.is_open());
         let has_children = self.state.incidents.get(&id).is_some_and(|incident| !incident.children.is_empty());
-        if leased || owed || locked || closed || paged || has_children || !self.state.live_steps_of(id).is_empty() {
+        let is_live = !self.state.live_steps_of(id).is_empty();
+        if leased || owed || locked || closed || published || paged || has_children || is_live {
             let forget_at = self.now + Span::hours(1);
             return self.emit(Event::IncidentKept { incident: id, forget_at });
         }

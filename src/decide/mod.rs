@@ -3,7 +3,7 @@
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
 //! [`command`], [`switch`] and [`timer`]. [`hold`] says whose page may wait, [`tell`] owes the letters, [`paging`] those to
-//! PagerDuty, [`view`] shows the state to people.
+//! PagerDuty, `public` what customers are told, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
@@ -30,6 +30,7 @@ mod peer;
 pub mod people;
 pub mod policy;
 pub mod postmortem;
+mod public;
 pub mod records;
 pub mod state;
 pub mod step;
@@ -57,6 +58,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     decider.answer()?;
     decider.admit()?;
     decider.hold_pages()?;
+    decider.owe_status()?;
     decider.owe_pages()?;
     decider.owe_notes()?;
     decider.owe_cards()?;

@@ -30,6 +30,8 @@ pub const HEARD_FOR: Span = Span::hours(49);
 const HEARD_MOST: usize = 100_000;
 /// News that wait for an answer about their keys, in all. What comes beyond is taken as it is.
 const ASKED_MOST: usize = 1000;
+/// Alertmanager pages and tells us at the same time: how long its page waits for its alert.
+const ALERT_MAY_COME: Span = Span::seconds(10);
 /// PagerDuty incidents that one of ours knows.
 const JOINED_MOST: usize = 50;
 /// "Who" of somebody in PagerDuty: `pagerduty:Ana`.
@@ -43,7 +45,15 @@ pub(super) struct Peers {
     /// By PagerDuty's id.
     joined: BTreeMap<String, Joined>,
     /// News whose keys are being asked for, by PagerDuty's id, in the order they came.
-    asking: BTreeMap<String, Vec<PeerNews>>,
+    asking: BTreeMap<String, Waiting>,
+}
+
+/// News of one of PagerDuty's incidents that wait for what the first of them is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Waiting {
+    news: Vec<PeerNews>,
+    /// Its keys are known, and what has them may yet come.
+    until: Option<Micros>,
 }
 
 /// An incident of PagerDuty that belongs to one of ours.
@@ -73,14 +83,27 @@ impl Peers {
     }
 
     /// What is to be asked: of each incident the first.
-    pub fn to_ask(&self) -> impl Iterator<Item = &PeerNews> {
-        self.asking.values().filter_map(|waiting| waiting.first())
+    pub fn to_ask(&self) -> impl Iterator<Item = (&PeerNews, Option<Micros>)> {
+        self.asking.values().filter_map(|waiting| Some((waiting.news.first()?, waiting.until)))
+    }
+
+    /// An alert of this group fires: what waited for it, does not any more. Whether something did.
+    pub fn came(&mut self, at: Micros, group: DedupKey) -> bool {
+        let key = group.to_string();
+        let mut waited = false;
+        for waiting in self.asking.values_mut().filter(|waiting| waiting.until.is_some_and(|until| until > at)) {
+            if waiting.news.first().is_some_and(|first| first.incident.keys.contains(&key)) {
+                waiting.until = Some(at);
+                waited = true;
+            }
+        }
+        waited
     }
 
     fn is_asked_about(&self, news: &PeerNews) -> bool {
         self.asking
             .get(&news.incident.id)
-            .and_then(|waiting| waiting.first())
+            .and_then(|waiting| waiting.news.first())
             .is_some_and(|first| first.ids == news.ids)
     }
 
@@ -133,15 +156,26 @@ impl State {
             Event::PeerHeard { ids, until } => self.peers.hear(at, ids, *until),
             Event::PeerAsked { .. } => {
                 let Input::Peer(news) = input else { return Err(illegal(event, "its input is no news")) };
-                self.peers.asking.entry(news.incident.id.clone()).or_default().push((**news).clone());
+                self.peers.asking.entry(news.incident.id.clone()).or_default().news.push((**news).clone());
                 self.work_version += 1;
             }
             Event::PeerAnswered { peer } => {
                 let waiting =
                     self.peers.asking.get_mut(peer).ok_or_else(|| illegal(event, "nothing of it was asked"))?;
-                waiting.remove(0);
-                if waiting.is_empty() {
+                waiting.news.remove(0);
+                waiting.until = None;
+                if waiting.news.is_empty() {
                     self.peers.asking.remove(peer);
+                }
+                self.work_version += 1;
+            }
+            Event::PeerWaits { peer, until } => {
+                let Input::Peer(news) = input else { return Err(illegal(event, "its input is no news")) };
+                let waiting = self.peers.asking.get_mut(peer);
+                let waiting = waiting.ok_or_else(|| illegal(event, "nothing of it was asked"))?;
+                waiting.until = Some(*until);
+                if let Some(first) = waiting.news.first_mut() {
+                    first.clone_from(news);
                 }
                 self.work_version += 1;
             }
@@ -172,6 +206,9 @@ impl Decider<'_> {
                 return self.emit(Event::PeerAsked { peer });
             }
         } else {
+            if self.may_yet_come(news) {
+                return self.emit(Event::PeerWaits { peer, until: self.now + ALERT_MAY_COME });
+            }
             self.emit(Event::PeerAnswered { peer })?;
         }
         match self.place_of(news) {
@@ -186,14 +223,20 @@ impl Decider<'_> {
     /// waits too.
     fn must_ask(&self, news: &PeerNews) -> bool {
         let peers = &self.state.peers;
-        let waiting = peers.asking.values().map(Vec::len).sum::<usize>();
-        if !self.policy.spec.pagerduty.asks || waiting >= ASKED_MOST {
+        let waiting = peers.asking.values().map(|waiting| waiting.news.len()).sum::<usize>();
+        if waiting >= ASKED_MOST {
             return false;
         }
         let is_behind = peers.asking.contains_key(&news.incident.id);
+        let could_tell = self.policy.spec.pagerduty.asks || has_key_of_a_group(news);
         let is_unknown = || matches!(self.place_of(news), Place::Unknown);
-        let has_key = news.incident.keys.iter().any(|key| DedupKey::parse(key).is_some());
-        is_behind || !has_key && news.alert.is_some() && !matches!(news.event, PeerEvent::Resolved) && is_unknown()
+        is_behind || could_tell && news.alert.is_some() && news.event != PeerEvent::Resolved && is_unknown()
+    }
+
+    /// It looks like Alertmanager's page of a group of which nothing has been heard yet, and has not waited for that.
+    fn may_yet_come(&self, news: &PeerNews) -> bool {
+        let waited = self.state.peers.asking.get(&news.incident.id).is_some_and(|waiting| waiting.until.is_some());
+        !waited && has_key_of_a_group(news) && matches!(self.place_of(news), Place::Unknown)
     }
 
     fn place_of(&self, news: &PeerNews) -> Place {
@@ -414,6 +457,10 @@ impl Decider<'_> {
         }
         Ok(())
     }
+}
+
+fn has_key_of_a_group(news: &PeerNews) -> bool {
+    news.incident.keys.iter().any(|key| DedupKey::parse(key).is_some())
 }
 
 /// `#1234`, or its id.

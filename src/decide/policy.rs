@@ -10,6 +10,7 @@ use crate::model::{
     matcher::Matcher,
     mode::Mode,
     plan::hex,
+    public::{ComponentStatus, Publish, Sentences},
     rung::{Bounds, Collector, IfIneffective, Rung, Verify},
     target::{Kind, Object, Target},
     time::Span,
@@ -65,8 +66,34 @@ pub struct PolicySpec {
     /// Slack users and groups that may approve, by the severity's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvers: BTreeMap<String, Vec<String>>,
+    /// None: customers are told nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuspage: Option<StatusPage>,
     #[serde(default, skip_serializing_if = "PagerDutyUse::is_none")]
     pub pagerduty: PagerDutyUse,
+}
+
+/// What customers may be told, by component, as rules name them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusPage {
+    pub publish: Publish,
+    pub components: BTreeMap<String, Component>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    pub sentences: Sentences,
+    /// By the severity's name, where it differs from [`ComponentStatus::of_rank`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shows: BTreeMap<String, ComponentStatus>,
+}
+
+/// A rule's incidents of these severities concern customers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub component: String,
+    /// Names.
+    pub severities: Vec<String>,
 }
 
 /// The service of `pagerduty.routing_key_file`. Nobody in `people` may have this name.
@@ -225,6 +252,8 @@ pub struct Rule {
     pub remediate: Vec<RungSpec>,
     /// A Slack channel of its own.
     pub slack_channel: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuspage: Option<Wish>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -462,6 +491,8 @@ pub fn short_hash(hash: &str) -> &str {
 fn rule_hash(spec: &PolicySpec, rule: &Rule) -> String {
     let mut same = rule.clone();
     same.mode = Mode::Auto;
+    // Nor does it matter to a step what customers read.
+    same.statuspage = None;
     for rung in &mut same.remediate {
         rung.mode = None;
     }

@@ -17,12 +17,13 @@ use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, Receiver},
+    letter::{External, LetterKey, Note, PublicStatus, Receiver},
     observation::{Ended, Facts},
     page::DedupKey,
     pairs,
     person::SlackPerson,
     plan::Plan,
+    public::ComponentStatus,
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Phase, Purpose},
@@ -82,6 +83,8 @@ pub struct State {
     pub(super) owed: BTreeSet<LetterKey>,
     /// Those of them that wake people.
     pub(super) pages_owed: BTreeSet<LetterKey>,
+    /// What customers are told, by component of the status page.
+    pub(super) publications: BTreeMap<String, Publication>,
     /// What PagerDuty was told of an incident, or has of it: a page by its number.
     #[serde(with = "pairs")]
     pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
@@ -296,6 +299,20 @@ pub(super) struct Letter {
     pub told: u64,
     pub note: Option<Note>,
     pub external: Option<External>,
+}
+
+/// One incident on the status page, of one component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Publication {
+    /// Its letter is what is published.
+    pub incident: IncidentId,
+    /// Those that it is about; it is over with the last of them.
+    pub members: BTreeSet<IncidentId>,
+    pub status: PublicStatus,
+    pub shows: ComponentStatus,
+    /// Nobody has let it out yet.
+    pub waits: bool,
+    pub published_by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

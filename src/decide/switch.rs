@@ -4,7 +4,7 @@ use super::{Decided, Decider, apply::STEADY_AFTER};
 use crate::model::{
     event::Event,
     id::{IncidentId, StepId},
-    letter::{LetterKey, Told},
+    letter::{LetterKey, Receiver, Told},
     mode::Mode,
     reason::Reason,
     step::{Answer, Phase},
@@ -148,6 +148,9 @@ impl Decider<'_> {
         // An incident is kept while a letter is owed; an answer for one that is gone changes nothing.
         if !self.state.letters.contains_key(letter) {
             return Ok(());
+        }
+        if let Receiver::Statuspage { component } = &letter.receiver {
+            return self.status_told(letter, component, up_to, result);
         }
         match result {
             Told::Sent { external } => {

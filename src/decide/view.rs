@@ -10,6 +10,7 @@ use crate::model::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{LetterKey, Posted, Receiver, Slot},
     mode::Mode,
+    public::PublicView,
     step::{Phase, Purpose},
     time::Micros,
     view::{ALERTS_SHOWN, AlertView, CHILDREN_SHOWN, ChildView, IncidentView, StepView},
@@ -73,6 +74,7 @@ impl State {
             team,
             channel: (told_in.channel.clone()).and_then(|name| self.card_in(Receiver::IncidentChannel { name }, root)),
             update_every: told_in.channel.as_ref().map(|_| policy.update_every(&told_in.severity)),
+            public: self.public_view(policy, id),
             note: None,
         })
     }
@@ -107,6 +109,27 @@ impl State {
             .collect();
         let more = parent.children.len().saturating_sub(shown.len());
         (shown, u32::try_from(more).unwrap_or(u32::MAX))
+    }
+
+    fn public_view(&self, policy: &Policy, id: IncidentId) -> Option<PublicView> {
+        let (component, publication) = self.published_on(id)?;
+        let incident = publication.incident;
+        let letter =
+            LetterKey { receiver: Receiver::Statuspage { component: component.clone() }, incident, slot: Slot::Card };
+        let told = self.letters.get(&letter).and_then(|letter| letter.external.as_ref()?.published());
+        let page = policy.spec.statuspage.as_ref();
+        let sentences = page.and_then(|page| page.components.get(component)).map(|known| &known.sentences);
+        Some(PublicView {
+            component: component.clone(),
+            incident,
+            status: publication.status,
+            shows: publication.shows,
+            waits: publication.waits,
+            published_by: publication.published_by.clone(),
+            told: told.map(|told| told.status),
+            title: sentences.map(|known| known.title.clone()).unwrap_or_default(),
+            sentence: sentences.map(|known| known.of(publication.status).to_owned()).unwrap_or_default(),
+        })
     }
 
     #[must_use]

@@ -38,8 +38,10 @@ pub enum Work {
         alert: AskedAlert,
     },
     /// PagerDuty's incident may be one of ours: which keys has it?
+    /// Not before `from`.
     AskPeer {
         news: Box<PeerNews>,
+        from: Option<Micros>,
     },
 }
 
@@ -187,7 +189,8 @@ impl State {
             Some(Work::Confirm { alert })
         });
         work.extend(confirms);
-        work.extend(self.peers.to_ask().take(SHOWN).map(|news| Work::AskPeer { news: Box::new(news.clone()) }));
+        let asks = self.peers.to_ask().take(SHOWN);
+        work.extend(asks.map(|(news, from)| Work::AskPeer { news: Box::new(news.clone()), from }));
         work
     }
 
@@ -256,7 +259,7 @@ impl Work {
                 WorkKey::Gather(*incident, collector.collect.clone(), collector.target.key().0)
             }
             Work::Confirm { alert } => WorkKey::Confirm(alert.fingerprint.clone()),
-            Work::AskPeer { news } => WorkKey::AskPeer(news.ids.join(" ")),
+            Work::AskPeer { news, .. } => WorkKey::AskPeer(news.ids.join(" ")),
         }
     }
 }

@@ -254,6 +254,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         team: None,
         channel: None,
         update_every: None,
+        public: None,
         note: None,
     }
 }

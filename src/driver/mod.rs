@@ -179,6 +179,7 @@ impl Driver {
                 let paced = rested.map(|at| at + Span(measure::PACE.0.saturating_sub(REST.0)));
                 measure.from.max(paced.unwrap_or_default())
             }
+            Work::AskPeer { from, .. } => rested.unwrap_or_default().max(from.unwrap_or_default()),
             _ => rested.unwrap_or_default(),
         }
     }
@@ -278,7 +279,7 @@ async fn do_one(context: Context, collected: observe::Collected, stopping: Arc<A
             Some(gather::gather(&context, *incident, collector, gather::GATHER_WITHIN).await)
         }
         Work::Confirm { alert } => confirm::confirm(&context, alert).await,
-        Work::AskPeer { news } => Some(ask_peer::ask(&context, news).await),
+        Work::AskPeer { news, .. } => Some(ask_peer::ask(&context, news).await),
     };
     let Some(input) = result else { return Recorded::AsItIs };
     match context.engine.result(input).await {

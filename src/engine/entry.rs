@@ -113,7 +113,9 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         Input::Gathered { incident, .. } => Some(*incident),
         Input::Told { letter, .. } => Some(letter.incident),
         Input::Command { command, .. } => match command {
-            Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+            Command::Acknowledge { incident } | Command::Resolve { incident } | Command::Publish { incident } => {
+                Some(*incident)
+            }
             Command::Approve { step, .. }
             | Command::Reject { step }
             | Command::Undo { step }

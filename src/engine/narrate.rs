@@ -10,6 +10,7 @@ use crate::{
         event::{Event, HowResolved, LadderEnd},
         id::IncidentId,
         input::Input,
+        letter::Receiver,
         reason::Reason,
         step::{Answer, Verdict},
     },
@@ -45,6 +46,8 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::ChannelOpened { .. }
             | Event::PostmortemDue { .. }
             | Event::SeverityChanged { .. }
+            | Event::StatusDue { .. }
+            | Event::StatusPublished { .. }
             | Event::LadderBegan { .. }
             | Event::LadderEnded { .. } => incident(policy, seq, event),
             Event::LeaseBegan { .. }
@@ -69,6 +72,10 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Clicked { .. }
             | Event::CommandRefused { .. }
             | Event::Poisoned { .. } => itself(policy, seq, event),
+            // Customers read something else than what is, and nobody tries again.
+            Event::LetterFailed { letter, reason } if matches!(letter.receiver, Receiver::Statuspage { .. }) => {
+                error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "customers were not told");
+            }
             Event::LetterFailed { letter, reason } if letter.is_page() => {
                 error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page for good");
             }
@@ -170,6 +177,11 @@ fn incident(policy: &Policy, seq: u64, event: &Event) {
             info!(seq, %incident, due = due.in_zone(zone), "its post-mortem is due");
         }
         Event::SeverityChanged { incident, severity, .. } => info!(seq, %incident, severity, "severity changed"),
+        Event::StatusDue { component, incident, status, shows, waits, .. } => {
+            let (status, shows) = (status.word(), shows.word());
+            info!(seq, %incident, component, status, shows, waits, "the status page is to show");
+        }
+        Event::StatusPublished { component, incident, by } => info!(seq, %incident, component, by, "published"),
         Event::LadderBegan { incident, rungs, .. } => info!(seq, %incident, rungs = rungs.len(), "ladder began"),
         Event::LadderEnded { incident, how, .. } => match how {
             LadderEnd::HandedOver { reason } => {

@@ -60,6 +60,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         evidence: Vec::new(),
         remediate: remediate.into_iter().collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         incident_channels: Vec::new(),
         security_channel: None,
         approvers: BTreeMap::new(),
+        statuspage: None,
         pagerduty: Default::default(),
     };
     Arc::new(Policy::new(spec).unwrap())

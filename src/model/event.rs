@@ -4,10 +4,11 @@
 
 use super::{
     id::{Fingerprint, IncidentId, StepId},
-    letter::{External, LetterKey, Note, PageState, Receiver},
+    letter::{External, LetterKey, Note, PageState, PublicStatus, Receiver},
     observation::{Ended, Facts},
     page::DedupKey,
     plan::Plan,
+    public::ComponentStatus,
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Purpose, Verdict},
@@ -435,6 +436,11 @@ pub enum Event {
     PeerAsked {
         peer: String,
     },
+    /// Its keys are those of a group of which nothing fires yet: perhaps the alert is only later than its page.
+    PeerWaits {
+        peer: String,
+        until: Micros,
+    },
     PeerAnswered {
         peer: String,
     },
@@ -462,6 +468,24 @@ pub enum Event {
     LetterFailed {
         letter: LetterKey,
         reason: String,
+    },
+    /// What the status page is to show of a component from now on.
+    StatusDue {
+        component: String,
+        /// The incident under which it is published: the first of those that belong to it.
+        incident: IncidentId,
+        /// From now on this one belongs to it.
+        joined: Option<IncidentId>,
+        status: PublicStatus,
+        shows: ComponentStatus,
+        /// Nothing goes out before a person says so.
+        waits: bool,
+    },
+    /// A person let it go out to customers.
+    StatusPublished {
+        component: String,
+        incident: IncidentId,
+        by: String,
     },
     /// A click or command in Slack, remembered until then: it is not taken twice.
     Clicked {
@@ -647,6 +671,8 @@ impl Event {
             | Event::PageReleased { incident, .. }
             | Event::PageOwed { incident, .. }
             | Event::PageWanted { incident, .. }
+            | Event::StatusDue { incident, .. }
+            | Event::StatusPublished { incident, .. }
             | Event::PageSeen { incident, .. }
             | Event::PeerJoined { incident, .. } => Some(*incident),
             Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {

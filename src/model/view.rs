@@ -4,6 +4,7 @@ use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{Note, Posted},
     page::DedupKey,
+    public::PublicView,
     reason::Reason,
     step::GuardLine,
     time::{Micros, Span},
@@ -78,6 +79,9 @@ pub struct IncidentView {
     /// While there is one: how often its channel is told how it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_every: Option<Span>,
+    /// What customers are told of it, if it concerns them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicView>,
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,

@@ -138,6 +138,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
     let mut parts = vec![Part::Lines(facts(view, zone)), Part::Lines(alerts(view, zone))];
     parts.extend(annotation(view).map(Part::Sentence));
     let latest = view.steps.iter().rev().take(STEPS_LISTED);
+    parts.extend(status_page(view));
     parts.push(Part::Sentence(capital(&line(&view.ladder, SENTENCE))));
     for step in latest {
         parts.extend(step_parts(step, zone));
@@ -205,6 +206,9 @@ fn buttons(view: &IncidentView) -> Vec<Button> {
         buttons.push(Button::Acknowledge { incident: view.id });
     }
     buttons.extend(step_buttons(&view.steps));
+    if view.public.as_ref().is_some_and(|public| public.waits) {
+        buttons.push(Button::Publish { incident: view.id });
+    }
     buttons.push(Button::Why { incident: view.id });
     buttons
 }
@@ -298,6 +302,30 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
         lines.push(vec![Piece::Strong("Followed"), word(" in "), Piece::Mention(channel)]);
     }
     lines
+}
+
+/// What customers read, or would read if somebody said so: then the owner's whole sentence.
+fn status_page(view: &IncidentView) -> Vec<Part> {
+    let Some(public) = &view.public else { return Vec::new() };
+    let mut says = vec![Piece::Strong("Status page"), word(" "), value(&public.component)];
+    let (status, shows) = (public.status.word(), public.shows.says());
+    if public.waits {
+        says.push(word(format!(" · waits to be published as {status}, {shows}: ")));
+        says.push(value(&format!("nightshift publish {}", view.id)));
+        let title = line(&public.title, HEADLINE);
+        return vec![
+            Part::Lines(vec![says]),
+            Part::Sentence(format!("“{title}: {}”", line(&public.sentence, SENTENCE))),
+        ];
+    }
+    says.push(word(match public.told {
+        Some(told) => format!(" · customers read: {}", told.word()),
+        None => format!(" · {status}, on its way"),
+    }));
+    if public.incident != view.id {
+        says.push(word(format!(" (with incident {})", public.incident)));
+    }
+    vec![Part::Lines(vec![says])]
 }
 
 /// How many there are, what they have in common, and the first few with what tells them apart.

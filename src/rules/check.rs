@@ -6,7 +6,7 @@
 use super::{
     Context, Loaded, escalations,
     file::{File, Named, Rule},
-    ladder, reach, restraints,
+    ladder, public, reach, restraints,
     sections::{self, Defaults},
     targets,
 };
@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{self, PagerDutyUse, PolicySpec, RespondWithin, TargetSpec},
+    decide::policy::{self, PagerDutyUse, PolicySpec, Severity, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -190,8 +190,8 @@ pub(super) struct Known<'a> {
     pub defaults: Defaults,
     /// Canonical names by every lower-case name and alias. None: they are not known, and nobody is blamed.
     pub severities: Option<BTreeMap<String, String>>,
-    /// By canonical name; one that is not here says nothing.
-    pub respond_within: BTreeMap<String, RespondWithin>,
+    /// The same, most severe first.
+    pub listed: Option<&'a [Severity]>,
     /// The most severe one's name.
     pub worst: Option<String>,
     /// None: listed, but wrong.
@@ -236,7 +236,7 @@ impl Check<'_> {
         let known = Known {
             defaults,
             severities: severities.as_ref().map(|all| sections::words(all)),
-            respond_within: sections::respond_within_by_name(severities.as_deref().unwrap_or_default()),
+            listed: severities.as_deref(),
             worst: severities.as_ref().and_then(|all| all.first()).map(|first| first.name.clone()),
             incomplete: written.incomplete,
             targets,
@@ -272,6 +272,7 @@ impl Check<'_> {
             incident_channels,
             security_channel: self.context.security_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
+            statuspage: public::page(self, severities.as_deref()),
             pagerduty: PagerDutyUse { pages_to, ..self.context.pagerduty.cloned().unwrap_or_default() },
             severities: severities.unwrap_or_default(),
         }

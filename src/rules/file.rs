@@ -362,6 +362,18 @@ pub enum IfIneffectiveWord {
 pub struct Notify {
     /// A Slack channel of its own: `#incidents` or a channel's ID.
     pub slack: Option<Located<String>>,
+    /// What customers are told, on the status page of nightshift.yaml.
+    pub statuspage: Option<Located<StatuspageWish>>,
+}
+
+/// Which incidents customers are told of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatuspageWish {
+    /// A name under `statuspage.components` in nightshift.yaml.
+    pub component: Located<String>,
+    /// One severity, or a range from the more to the less severe: `P0..P1`.
+    pub when: Located<String>,
 }
 
 /// A mapping whose keys are names that people chose, with the keys' places, in the file's order.

@@ -101,7 +101,8 @@ fn in_time(
         return check.hinted(&text.place, what, "add `severity`, or remove `hold_page`");
     }
     let Some(severity) = severity else { return };
-    let Some(respond_within) = known.respond_within.get(severity) else {
+    let listed = known.listed.into_iter().flatten().find(|listed| listed.name == severity);
+    let Some(respond_within) = listed.and_then(|listed| listed.respond_within) else {
         let what = format!("nothing says how soon somebody answers a page of {severity}: it cannot be held");
         return check.hinted(&text.place, what, format!("add `respond_within: 15m` to {severity} under `severities`"));
     };

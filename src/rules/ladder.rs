@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
-    file, holding, restraints,
+    file, holding, public, restraints,
 };
 use crate::{
     config::{
@@ -99,6 +99,7 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         evidence,
         remediate,
         slack_channel: channel(check, written.notify.as_ref().and_then(|notify| notify.slack.as_ref())),
+        statuspage: public::wish(check, written.notify.as_ref().and_then(|it| it.statuspage.as_ref()), known),
     }
 }
 

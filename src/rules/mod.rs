@@ -11,6 +11,7 @@ pub mod file;
 mod files;
 mod holding;
 mod ladder;
+mod public;
 mod reach;
 mod restraints;
 pub mod schema;
@@ -26,7 +27,13 @@ use crate::{
         yaml::Located,
     },
     decide::policy::{PagerDutyUse, Person, PolicySpec},
-    model::{mode::Mode, problem::Problem, target::Object, time::Span},
+    model::{
+        mode::Mode,
+        problem::Problem,
+        public::{ComponentStatus, Publish, Sentences},
+        target::Object,
+        time::Span,
+    },
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -74,6 +81,7 @@ pub struct Context<'a> {
     pub incident_channels: Option<&'a Located<String>>,
     /// `security.slack`.
     pub security_channel: Option<&'a str>,
+    pub statuspage: Statuspages<'a>,
     /// None: it is not set up.
     pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.
@@ -86,6 +94,26 @@ pub struct Context<'a> {
     pub databases: Option<&'a [&'a str]>,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
+}
+
+/// The status page of the settings.
+#[derive(Clone, Copy)]
+pub enum Statuspages<'a> {
+    /// Nobody is blamed for a name.
+    NotKnown,
+    NotSetUp,
+    SetUp {
+        publish: Publish,
+        components: &'a BTreeMap<String, StatusComponent>,
+    },
+}
+
+/// One component of it, with what its owner wrote.
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub sentences: Sentences,
+    /// One severity or a range, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
 }
 
 /// Rules that may be used.

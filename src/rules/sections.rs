@@ -170,10 +170,6 @@ pub(super) fn words(severities: &[Severity]) -> BTreeMap<String, String> {
     words
 }
 
-pub(super) fn respond_within_by_name(severities: &[Severity]) -> BTreeMap<String, RespondWithin> {
-    severities.iter().filter_map(|severity| Some((severity.name.clone(), severity.respond_within?))).collect()
-}
-
 /// The severities whose incidents get a Slack channel of their own.
 pub(super) fn incident_channels(check: &mut Check<'_>, severities: Option<&[Severity]>) -> Vec<String> {
     let (Some(written), Some(severities)) = (check.context.incident_channels, severities) else { return Vec::new() };

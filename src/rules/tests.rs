@@ -21,12 +21,13 @@ use crate::{
     model::{
         mode::Mode,
         problem::Problem,
+        public::{Publish, Sentences},
         rung::{Bounds, IfIneffective},
         target::{Kind, Object},
         time::Span,
     },
     peer::{kubernetes::Cluster, postgres::Databases},
-    rules::RulesSource,
+    rules::{RulesSource, StatusComponent, Statuspages},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -46,6 +47,17 @@ fn registry() -> Registry {
     registry
 }
 
+fn component() -> StatusComponent {
+    let sentences = Sentences {
+        title: "Claims are slow".to_owned(),
+        investigating: "We look for the cause.".to_owned(),
+        identified: "We repair it.".to_owned(),
+        monitoring: "We watch it.".to_owned(),
+        resolved: "It works.".to_owned(),
+    };
+    StatusComponent { sentences, shows: Vec::new() }
+}
+
 /// A process with everything set up.
 struct World {
     people: BTreeMap<String, Person>,
@@ -53,6 +65,8 @@ struct World {
     actions: Registry,
     configured: bool,
     slack: bool,
+    /// None: no status page is set up.
+    components: Option<BTreeMap<String, StatusComponent>>,
 }
 
 impl World {
@@ -73,11 +87,12 @@ impl World {
             actions: registry(),
             configured: true,
             slack: true,
+            components: Some([("claims".to_owned(), component()), ("portal".to_owned(), component())].into()),
         }
     }
 
     fn with_nothing() -> World {
-        World { people: BTreeMap::new(), configured: false, slack: false, ..World::with_everything() }
+        World { people: BTreeMap::new(), configured: false, slack: false, components: None, ..World::with_everything() }
     }
 
     fn context(&self) -> Context<'_> {
@@ -91,6 +106,10 @@ impl World {
             slack_channel: self.slack.then_some("#incidents"),
             incident_channels: None,
             security_channel: self.slack.then_some("#security"),
+            statuspage: match &self.components {
+                Some(components) => Statuspages::SetUp { publish: Publish::Draft, components },
+                None => Statuspages::NotSetUp,
+            },
             pagerduty: None,
             timezone: "UTC",
             unclean_starts: 0,

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::night::Nightshift;
+use crate::support::pagerduty::{self, API_TOKEN, FROM, PagerDuty};
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
+use crate::support::slack_socket::APP_TOKEN;
 use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
@@ -20,9 +22,15 @@ pub const WAR_ROOM: &str = "C0WARROOM";
 
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
+const APP: &str = "slack-app-token";
 const APPROVERS: &str = "approvers";
 /// ... and whose incidents have a channel of their own, where some have.
 const INCIDENT_CHANNELS: &str = "incident-channels";
+const PAGERDUTY: &str = "pagerduty";
+/// ... and what the settings say of the status page.
+const STATUSPAGE: &str = "statuspage";
+const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
+                         monitoring: We watch it.\nresolved: It works.\n";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -109,13 +117,31 @@ impl Stage {
     }
 
     pub async fn with_alertmanagers(name: &str, count: usize) -> Self {
+        Self::with_routes(name, count, "", "").await
+    }
+
+    /// With these routes and receivers in Alertmanager's configuration, beside nightshift's.
+    pub async fn with_routes(name: &str, count: usize, routes: &str, receivers: &str) -> Self {
+        let config = |port| {
+            format!(
+                "route:\n  receiver: nightshift\n  group_wait: 0s\n  group_interval: 1s\n  repeat_interval: 5m\n{routes}\
+                 receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{port}/webhooks/alertmanager\n\
+                 {receivers}"
+            )
+        };
+        Self::with_config(name, count, ALERTING, config).await
+    }
+
+    /// Whose alert asks to hold its page, with this configuration of Alertmanager, by the port of nightshift's webhooks.
+    pub async fn asking_to_hold(name: &str, config: impl Fn(u16) -> String) -> Self {
+        let alerting = ALERTING.replace("{severity: P1}", "{severity: P1, nightshift_hold: \"true\"}");
+        Self::with_config(name, 1, &alerting, config).await
+    }
+
+    async fn with_config(name: &str, count: usize, alerting: &str, config: impl Fn(u16) -> String) -> Self {
         let namespace = ControlPlane::shared().await.namespace(name).await;
         let ports = [quiet_port(), quiet_port()];
-        let config = format!(
-            "route: {{receiver: nightshift, group_wait: 0s, group_interval: 1s, repeat_interval: 5m}}\n\
-             receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{}/webhooks/alertmanager\n",
-            ports[0]
-        );
+        let config = config(ports[0]);
         let mut alertmanagers = Vec::new();
         for _ in 0..count {
             alertmanagers.push(Alertmanager::start(&config).await);
@@ -123,7 +149,7 @@ impl Stage {
         let gauges = Gauges::start();
         gauges.set(SERIES, 0.2);
         let addresses: Vec<SocketAddr> = alertmanagers.iter().map(|one| one.server().address()).collect();
-        let prometheus = Prometheus::start(ALERTING, &[gauges.address()], &addresses).await;
+        let prometheus = Prometheus::start(alerting, &[gauges.address()], &addresses).await;
         let slack = Slack::start(&[("incidents", "C0INCIDENTS"), ("war-room", WAR_ROOM)]);
         let folder = tempfile::Builder::new().prefix("nightshift-service-").tempdir().expect("a temporary folder");
         write_secret(&folder.path().join("slack-token"), TOKEN);
@@ -165,10 +191,19 @@ impl Stage {
 
     /// Both.
     pub async fn nightshift_at(&self, api_server: SocketAddr, rules: &str) -> Nightshift {
+        Nightshift::start(self, self.config_at(api_server, rules)).await
+    }
+
+    /// The settings' file, for a nightshift that is a process of its own.
+    pub fn config(&self, rules: &str) -> PathBuf {
+        self.config_at(self.namespace.plane().address(), rules)
+    }
+
+    fn config_at(&self, api_server: SocketAddr, rules: &str) -> PathBuf {
         self.write_rules(rules);
         let config = self.file("nightshift.yaml");
         std::fs::write(&config, self.settings(api_server)).expect("written");
-        Nightshift::start(self, config).await
+        config
     }
 
     pub fn write_rules(&self, text: &str) {
@@ -183,16 +218,21 @@ impl Stage {
         let file = |name: &str| self.file(name).display().to_string();
         let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
         let [webhooks, admin] = self.ports;
-        let signing = self.file(SIGNING);
-        let signing =
-            if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
+        let door = |key: &str, name: &str| {
+            let file = self.file(name);
+            if file.exists() { format!(", {key}: {}", file.display()) } else { String::new() }
+        };
+        let doors = door("signing_secret_file", SIGNING) + &door("app_token_file", APP);
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
         let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
+        let pagerduty = std::fs::read_to_string(self.file(PAGERDUTY)).unwrap_or_default();
+        let statuspage = std::fs::read_to_string(self.file(STATUSPAGE)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}{channels}}}\n{approvers}\
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n\
+             {approvers}{pagerduty}{statuspage}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
              people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
@@ -217,14 +257,57 @@ impl Stage {
         std::fs::write(self.file(INCIDENT_CHANNELS), format!(", incident_channels: {severities}")).expect("written");
     }
 
+    /// The same by Socket Mode.
+    pub fn takes_clicks_by_socket(&self, approvers: &str) {
+        write_secret(&self.file(APP), APP_TOKEN);
+        std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Tells customers of one component, from now on. Before nightshift starts.
+    pub fn publishes(&self, api_url: &str, component: &str, publish: &str) {
+        write_secret(&self.file("statuspage-key"), crate::support::statuspage::KEY);
+        std::fs::write(self.file("claims.yaml"), SENTENCES).expect("written");
+        let settings = format!(
+            "statuspage: {{api_key_file: {}, page: {}, api_url: '{api_url}', publish: {publish}, \
+             components: {{claims: {{id: {component}, sentences_file: {}}}}}}}\n",
+            self.file("statuspage-key").display(),
+            crate::support::statuspage::PAGE,
+            self.file("claims.yaml").display(),
+        );
+        std::fs::write(self.file(STATUSPAGE), settings).expect("written");
+    }
+
     /// What the settings name as the bot's token, from now on.
     pub fn bot_token(&self, token: &str) {
         write_secret(&self.file("slack-token"), token);
     }
 
-    /// `http://127.0.0.1:PORT`, where Slack's clicks come in.
+    /// Pages through PagerDuty and takes its webhooks, from now on. Before nightshift starts.
+    pub fn takes_pages(&self, pagerduty: &PagerDuty, routing_key: &str) {
+        let file = |name: &str, secret: &str| {
+            write_secret(&self.file(name), secret);
+            self.file(name).display().to_string()
+        };
+        let settings = format!(
+            "pagerduty: {{routing_key_file: {}, api_token_file: {}, from: {FROM}, events_url: '{url}', api_url: '{url}'}}\n\
+             sources: {{pagerduty: {{signing_secret_file: {}}}}}\n",
+            file("routing-key", routing_key),
+            file("api-token", API_TOKEN),
+            file("webhook-secret", pagerduty::SIGNING_SECRET),
+            url = pagerduty.url(),
+        );
+        std::fs::write(self.file(PAGERDUTY), settings).expect("written");
+        pagerduty.tells(&self.door());
+    }
+
+    /// `http://127.0.0.1:PORT`, where Slack's clicks and PagerDuty's webhooks come in.
     pub fn door(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// `http://127.0.0.1:PORT` of the admin listener.
+    pub fn admin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
     }
 
     // What Slack shows.

@@ -99,6 +99,7 @@ pub fn spec() -> PolicySpec {
         incident_channels: Vec::new(),
         security_channel: None,
         approvers: BTreeMap::new(),
+        statuspage: None,
         pagerduty: Default::default(),
     }
 }
@@ -125,6 +126,7 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         evidence: Vec::new(),
         remediate: targets.iter().map(|target| rung(target)).collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 

@@ -22,6 +22,7 @@ mod holding;
 mod leasing;
 mod paging;
 mod people;
+mod public;
 mod restrained;
 mod rollback;
 mod storms;

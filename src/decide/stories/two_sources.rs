@@ -168,8 +168,46 @@ fn what_nobody_here_knows_is_an_alert_of_its_own_that_rules_match() {
     tells(&mut story, Word { key: "0a1b", ..of(PeerEvent::Triggered, "P1") });
     let incident = &story.state.incidents[&IncidentId(1)];
     assert_eq!((incident.rule.as_str(), incident.title.as_str()), ("pagerduty", "P1"));
-    tells(&mut story, Word { key: &key(), ..of(PeerEvent::Triggered, "P2") });
-    assert_eq!(incidents(&story), 2, "a key that looks like ours and is not");
+}
+
+/// The driver has asked for keys, or waited.
+fn waits(story: &mut Story, most: Span) {
+    let end = story.now + most;
+    for _ in 0..20 {
+        let due = story.state.work().into_iter().find_map(|work| match work {
+            crate::decide::work::Work::AskPeer { news, from } => Some((news, from.unwrap_or(story.now))),
+            _ => None,
+        });
+        let Some((mut news, from)) = due.filter(|(_, from)| *from <= end) else { break };
+        story.after((from - story.now).max(Span::ZERO));
+        news.asked.get_or_insert(Ok(()));
+        story.input(Input::Peer(news));
+    }
+    story.after((end - story.now).max(Span::ZERO));
+}
+
+#[test]
+fn alertmanagers_page_that_comes_before_its_alert_waits_for_it() {
+    let mut story = story();
+    tells(&mut story, Word { key: &key(), ..of(PeerEvent::Triggered, "P1") });
+    waits(&mut story, Span::seconds(5));
+    assert_eq!(incidents(&story), 0);
+    web(&mut story, Status::Firing);
+    waits(&mut story, Span::ZERO);
+    assert_eq!(incidents(&story), 1);
+    assert!(said(&story, "PagerDuty has it as incident #12."));
+}
+
+#[test]
+fn a_page_whose_alert_never_comes_is_an_alert_of_its_own() {
+    let mut story = story();
+    tells(&mut story, Word { key: &key(), ..of(PeerEvent::Triggered, "P1") });
+    tells(&mut story, Word { by: Some("Ana"), ..of(PeerEvent::Acknowledged, "P1") });
+    waits(&mut story, Span::seconds(9));
+    story.crashes();
+    assert_eq!(incidents(&story), 0);
+    waits(&mut story, Span::seconds(2));
+    assert_eq!((incidents(&story), acknowledged_by(&story, 1)), (1, Some("pagerduty:Ana")));
 }
 
 #[test]
@@ -399,7 +437,7 @@ fn asking() -> Story {
 
 fn answered(story: &mut Story, keys: Result<Vec<String>, String>) -> Vec<Event> {
     let asked = story.state.work().into_iter().find_map(|work| match work {
-        crate::decide::work::Work::AskPeer { news } => Some(news),
+        crate::decide::work::Work::AskPeer { news, .. } => Some(news),
         _ => None,
     });
     let mut news = asked.expect("something is asked");

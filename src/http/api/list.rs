@@ -124,6 +124,17 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
     let journal = if status.journal_up { "up" } else { "CANNOT BE WRITTEN: webhooks get 503" };
     row("journal", format!("{}, {journal}, entry {}", plain(&facts.journal), status.head_seq));
     row("webhooks", facts.webhooks.clone());
+    if let Some(socket) = &status.slack_socket {
+        let since = socket.since.in_zone(zone);
+        let why = if socket.reason.is_empty() { String::new() } else { format!(" ({})", socket.reason) };
+        row(
+            "slack",
+            match socket.state.as_str() {
+                "connected" => format!("Socket Mode connected since {since}"),
+                state => format!("Socket Mode NOT CONNECTED since {since}: {state}{why}; clicks do not arrive"),
+            },
+        );
+    }
     row("peers", if facts.peers.is_empty() { "none".to_owned() } else { facts.peers.join(", ") });
     table(&rows)
 }

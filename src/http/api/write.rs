@@ -36,6 +36,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
     let command = match call {
         Call::Acknowledge => Command::Acknowledge { incident: known_incident(state, &asked).await? },
         Call::Resolve => Command::Resolve { incident: known_incident(state, &asked).await? },
+        Call::Publish => Command::Publish { incident: known_incident(state, &asked).await? },
         Call::Approve => {
             let Approve { plan_hash } = parse_json(&asked.body)?;
             Command::Approve { step: known_step(state, &asked).await?, plan_hash }

@@ -104,6 +104,10 @@ fn actions(buttons: &[Button], row: usize, seal: &Seal) -> Option<Value> {
                     );
                     (Some("danger"), Some(sure))
                 }
+                Button::Publish { .. } => (
+                    Some("primary"),
+                    Some("Publish this? Customers read it, and what follows of it goes out by itself.".to_owned()),
+                ),
                 Button::Acknowledge { .. } | Button::Why { .. } => (None, None),
             };
             if let (Some(style), Some(fields)) = (style, element.as_object_mut()) {

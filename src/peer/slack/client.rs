@@ -43,6 +43,8 @@ pub enum Call {
     /// Makes a channel.
     Create,
     Channels,
+    /// Where the next web socket of Socket Mode begins; with the app's own token.
+    Open,
 }
 
 impl Call {
@@ -59,6 +61,7 @@ impl Call {
             Call::Group => "usergroups.users.list",
             Call::Create => "conversations.create",
             Call::Channels => "conversations.list",
+            Call::Open => "apps.connections.open",
         }
     }
 }
@@ -93,7 +96,7 @@ pub struct SlackClient {
 }
 
 impl SlackClient {
-    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`.
+    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`; for [`Call::Open`] alone the app's, `xapp-…`.
     #[must_use]
     pub fn new(http: Client, api_url: &str, token: SecretString) -> SlackClient {
         let (token, replaced) = (Mutex::new(token), Notify::new());

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const NEXT_MOMENT: Span = Span::seconds(2);
 
 #[derive(Default)]
-pub struct Pages {
+pub struct Held {
     /// Alerts that ask, and are not over: since when each fires, as far as anybody could know.
     asking: BTreeMap<String, Micros>,
     /// Fired again with the same start.
@@ -41,7 +41,7 @@ struct Page {
     late_since: Option<Micros>,
 }
 
-impl Pages {
+impl Held {
     pub fn follow(&mut self, at: Micros, input: &Input, event: &Event) {
         match (event, input) {
             (Event::AlertFired { doubtful, .. }, Input::Alert(alert)) if asks_to_hold(&alert.labels) => {
@@ -121,7 +121,7 @@ impl Pages {
 /// After all events of an entry.
 pub fn after_entry(model: &mut Model, at: Micros, input: &Input, events: &[Event]) {
     let Model { ledger, .. } = &mut *model;
-    let mut pages = std::mem::take(&mut ledger.pages);
+    let mut pages = std::mem::take(&mut ledger.held_pages);
     let mut broken: Vec<(&'static str, String)> = Vec::new();
     let concerned: BTreeSet<IncidentId> = ledger
         .incidents
@@ -196,7 +196,7 @@ pub fn after_entry(model: &mut Model, at: Micros, input: &Input, events: &[Event
             _ => {}
         }
     }
-    ledger.pages = pages;
+    ledger.held_pages = pages;
     for (promise, says) in broken {
         model.breaks(promise, says);
     }

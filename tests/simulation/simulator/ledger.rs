@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::{callings::Callings, holding::Pages, restraints::Restraints};
+use super::{callings::Callings, holding::Held as HeldPages, pagerduty::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -41,9 +41,10 @@ pub struct Ledger {
     pub starts_of_process: u64,
     pub posts_owed: BTreeSet<u64>,
     pub posts_failed: BTreeSet<u64>,
+    pub pages: Pages,
     pub wakes: u64,
     pub restraints: Restraints,
-    pub pages: Pages,
+    pub held_pages: HeldPages,
     pub callings: Callings,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
     pub recorded: BTreeSet<(String, bool, i64)>,
@@ -128,8 +129,9 @@ impl Ledger {
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
         self.restraints.follow(at, input, event);
-        self.pages.follow(at, input, event);
+        self.held_pages.follow(at, input, event);
         self.callings.follow(at, event);
+        self.pages.follow(at, event);
         match event {
             Event::AlertFired { .. } => {
                 if let Input::Alert(alert) = input {

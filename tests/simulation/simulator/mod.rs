@@ -3,6 +3,7 @@
 mod alerts;
 mod callings;
 mod colours;
+mod customers;
 mod databases;
 mod holding;
 mod landing;
@@ -11,6 +12,7 @@ mod model;
 mod nature;
 mod objects;
 mod oracle;
+mod pagerduty;
 mod pods;
 mod policies;
 mod process;

@@ -1,6 +1,6 @@
 //! The promises, judged by the model world's own log and by what is committed. Never by nightshift's metrics or state.
 
-use super::{ledger::is_quiet, model::Model, rollbacks};
+use super::{customers, ledger::is_quiet, model::Model, rollbacks};
 use nightshift::{
     decide::policy::Limit,
     model::{
@@ -29,6 +29,7 @@ pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event)
             model.breaks(promise, says);
         }
     }
+    customers::before_event(model, event);
     match event {
         Event::AlertFired { .. } => an_alert_fired(model, input),
         Event::AlertResolved { .. } => an_alert_resolved(model, input),

@@ -5,14 +5,15 @@ use nightshift::{
     decide::{
         Policy,
         policy::{
-            Brake, Choice, CollectorSpec, Escalation, Level, Limit, Person, PolicySpec, RespondWithin, Rule, RungSpec,
-            Severity, TargetSpec,
+            Brake, Choice, CollectorSpec, Component, Escalation, Level, Limit, PagerDutyUse, Person, PolicySpec,
+            RespondWithin, Rule, RungSpec, Severity, StatusPage, TargetSpec, Wish,
         },
     },
     model::{
         freeze::{Freeze, Window},
         matcher::Matcher,
         mode::Mode,
+        public::{Publish, Sentences},
         rung::{Bounds, IfIneffective, Verify},
         target::{Kind, Object},
         time::Span,
@@ -48,7 +49,7 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         respond_within: Some(RespondWithin::Span(respond_within)),
         update_every: Some(Span::minutes(7)),
     };
-    PolicySpec {
+    let spec = PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
         severities: vec![severity("P0", Span::ZERO), severity("P1", Span::minutes(15)), severity("P2", Span::hours(1))],
         targets: draw_targets(random),
@@ -70,8 +71,35 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         incident_channels: if random.chance(30) { vec!["P0".to_owned()] } else { Vec::new() },
         security_channel: Some("#security".to_owned()),
         approvers: BTreeMap::new(),
-        pagerduty: Default::default(),
+        pagerduty: PagerDutyUse { pages: true, ..PagerDutyUse::default() },
+        statuspage: None,
+    };
+    with_customers(random, spec)
+}
+
+/// Most have a status page, and most rules concern somebody on it.
+fn with_customers(random: &mut Random, mut spec: PolicySpec) -> PolicySpec {
+    if !random.chance(60) {
+        return spec;
     }
+    let sentences = Sentences {
+        title: "Something is slow".to_owned(),
+        investigating: "We look.".to_owned(),
+        identified: "We repair.".to_owned(),
+        monitoring: "We watch.".to_owned(),
+        resolved: "It works.".to_owned(),
+    };
+    let component = Component { sentences, shows: BTreeMap::new() };
+    let components = ["claims", "portal"].map(|name| (name.to_owned(), component.clone())).into();
+    let publish = random.pick(&[Publish::Auto, Publish::Auto, Publish::Draft]);
+    spec.statuspage = Some(StatusPage { publish, components });
+    for rule in &mut spec.rules {
+        let severities = ["P0", "P1", "P2"].iter().take(1 + random.below(3) as usize);
+        let severities = severities.map(|name| (*name).to_owned()).collect();
+        let component = random.pick(&["claims", "claims", "portal"]).to_owned();
+        rule.statuspage = random.chance(80).then_some(Wish { component, severities });
+    }
+    spec
 }
 
 fn draw_targets(random: &mut Random) -> BTreeMap<String, TargetSpec> {
@@ -203,6 +231,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
         },
         remediate,
         slack_channel: random.chance(20).then(|| "#others".to_owned()),
+        statuspage: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     landing,
     model::{Broken, Call, Happening, Moment, Shared, locked},
+    pagerduty,
     things::{NotSent, Without},
 };
 use nightshift::{
@@ -41,7 +42,7 @@ fn span_of(within: Duration) -> Span {
 
 impl ModelWorld {
     /// Waits on the simulated clock. Never returns to a dead process.
-    async fn wait(&self, span: Span) {
+    pub async fn wait(&self, span: Span) {
         if span > Span::ZERO {
             let clock = locked(&self.shared).clock.clone();
             clock.sleep_until(clock.now() + span).await;
@@ -362,7 +363,11 @@ impl Notifier for ModelWorld {
         within: Duration,
     ) -> Boxed<'a, Result<Told, Transient>> {
         Box::pin(async move {
-            let Receiver::Slack { channel } = &letter.key.receiver else { return Ok(Told::Sent { external: None }) };
+            let channel = match &letter.key.receiver {
+                Receiver::Slack { channel } => channel,
+                Receiver::PagerDuty { .. } => return pagerduty::send(self, letter, within).await,
+                _ => return Ok(Told::Sent { external: None }),
+            };
             locked(&self.shared).moment(Moment::Sending);
             self.wait(Span::ZERO).await;
             let (down, limits, permanent) = {

@@ -120,6 +120,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         team: None,
         channel: None,
         update_every: None,
+        public: None,
         note: None,
     }
 }
