@@ -27,6 +27,7 @@ fn policy() -> Policy {
         itself: None,
         alertmanager: true,
         prometheus: true,
+        statuspage: crate::rules::Statuspages::NotKnown,
         slack_channel: Some("#any"),
         timezone: "UTC",
         lost_after: Span::minutes(30),
