@@ -9,6 +9,7 @@
 //! 4. [`driver`] performs what was journalled: steps through [`action`], letters through [`notify`].
 //! 5. Outcomes come back to the engine as inputs.
 //!
+//! [`rules`] and [`config`] read what people write, [`routing`] what they write for Alertmanager.
 //! [`peer`] asks Kubernetes, Alertmanager and Prometheus, for whoever needs an answer.
 //! [`model`] holds the nouns and names nothing else of the crate. Plug-ins ([`source`], [`action`], [`notify`],
 //! [`evidence`]) never name each other. Only [`app`] and [`cli`] see everything.
@@ -26,6 +27,7 @@ pub mod journal;
 pub mod model;
 pub mod notify;
 pub mod peer;
+pub mod routing;
 pub mod rules;
 pub mod source;
 pub mod telemetry;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "deploy/routes.rs"]
+mod routes;
 mod support;
 
 use nightshift::{
@@ -50,6 +52,10 @@ fn alertmanager_takes_its_file_and_tells_nightshift_first() {
         ["config", "routes", "test", "--config.file=alertmanager.yml", "alertname=Any", "severity=critical"];
     let (content, said) = run("amtool", "alertmanager", &arguments);
     assert!(content && said.lines().any(|line| line == "nightshift,people"), "{said}");
+    // One whose page waits for the fuse goes to PagerDuty, and to nobody who would page it before.
+    let arguments = [&arguments[..], &["nightshift_hold=true"]].concat();
+    let (content, said) = run("amtool", "alertmanager", &arguments);
+    assert!(content && said.lines().any(|line| line == "nightshift,pagerduty"), "{said}");
 }
 
 #[tokio::test]

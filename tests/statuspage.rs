@@ -142,6 +142,13 @@ fn view(public: &PublicView) -> IncidentView {
         page_keys: Vec::new(),
         posted: None,
         public: Some(public.clone()),
+        parent: None,
+        children: Vec::new(),
+        more_children: 0,
+        impact: None,
+        team: None,
+        channel: None,
+        update_every: None,
         note: None,
     }
 }

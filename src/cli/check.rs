@@ -1,4 +1,5 @@
-//! `check`: settings and rules, all problems at once, with line and hint. Talks to nobody.
+//! `check`: settings and rules, and with `--alertmanager` the routes that lead to us; all problems at once, with line and
+//! hint. Talks to nobody.
 
 use super::{
     ConfigArgs,
@@ -9,12 +10,15 @@ use crate::{
         policy::{self, LoadedPolicy},
         world::Abilities,
     },
-    config::{RefusedSettings, Settings, process_variables, show::counted},
+    config::{RefusedSettings, Settings, process_variables, show::counted, yaml},
     decide::{Policy, policy::Rule},
     model::{mode::Mode, problem::Problem},
+    routing::{self, Checked},
     source::alertmanager::route::auth_of,
+    telemetry::text::plain,
 };
 use clap::Args;
+use std::path::{Path, PathBuf};
 
 /// Rules that a note names; the rest is left to the reader.
 const RULES_NAMED: usize = 5;
@@ -23,6 +27,9 @@ const RULES_NAMED: usize = 5;
 pub struct Check {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Check the routes of an alertmanager.yml too: that every alert comes here and to people, and that held pages go out
+    #[arg(long, value_name = "FILE")]
+    alertmanager: Option<PathBuf>,
     /// As JSON, for scripts
     #[arg(long)]
     json: bool,
@@ -30,7 +37,9 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self, output: &mut Output) -> Result<Exit, Told> {
-        let (problems, loaded) = found(&self.config);
+        let (mut problems, loaded) = found(&self.config);
+        let routes = self.alertmanager.as_ref().map(|file| routes(file, loaded.as_ref()));
+        problems.extend(routes.iter().flat_map(|routes| &routes.problems).cloned());
         let is_fine = problems.iter().all(|problem| problem.warning);
         if self.json {
             output.json(&problems)?;
@@ -44,8 +53,20 @@ impl Check {
                     output.text(&format!("note: {note}\n"))?;
                 }
             }
+            if let Some((file, routes)) = self.alertmanager.as_ref().zip(routes) {
+                for found in routes.found {
+                    output.text(&format!("{}: {}\n", file.display(), plain(&found)))?;
+                }
+            }
         }
         Ok(if is_fine { Exit::Fine } else { Exit::Problems })
+    }
+}
+
+fn routes(file: &Path, loaded: Option<&LoadedPolicy>) -> Checked {
+    match yaml::text_of(file) {
+        Ok(text) => routing::check(&file.display().to_string(), &text, loaded.map(|loaded| &*loaded.policy)),
+        Err(problems) => Checked { problems, found: Vec::new() },
     }
 }
 

@@ -10,6 +10,11 @@ use super::{
 use crate::model::problem::Problem;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Error, MergeKeyPolicy, Spanned};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
 
 /// No settings or rules file that a person keeps is larger; a larger one is a mistake (a log, a dump).
 pub const LARGEST_TEXT_BYTES: usize = 1024 * 1024;
@@ -94,6 +99,15 @@ pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Vec<Proble
 
 /// Reads `text` into a tree; with it the problems that leave a tree to look at (keys given twice).
 pub fn tree(file: &str, text: &str) -> Result<(Node, Vec<Problem>), Vec<Problem>> {
+    tree_with(file, text, MergeKeyPolicy::Error)
+}
+
+/// As [`tree`], of another program's file: its merge keys (`<<`) mean what they mean there.
+pub fn foreign_tree(file: &str, text: &str) -> Result<(Node, Vec<Problem>), Vec<Problem>> {
+    tree_with(file, text, MergeKeyPolicy::Merge)
+}
+
+fn tree_with(file: &str, text: &str, merge_keys: MergeKeyPolicy) -> Result<(Node, Vec<Problem>), Vec<Problem>> {
     let whole = Place::of(file);
     if text.len() > LARGEST_TEXT_BYTES {
         return Err(too_large(file, text.len() as u64));
@@ -102,7 +116,7 @@ pub fn tree(file: &str, text: &str) -> Result<(Node, Vec<Problem>), Vec<Problem>
     if text.lines().all(|line| matches!(line.trim().chars().next(), None | Some('#'))) {
         return Err(vec![whole.error("the file is empty").hint("remove it, or write at least one key")]);
     }
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options())
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options(merge_keys))
         .map_err(|error| explained(file, text, error.without_snippet()))?;
     let mut builder = Builder { file: file.into(), text, problems: Vec::new() };
     let node = builder.node(raw);
@@ -121,7 +135,30 @@ pub fn too_large(file: &str, bytes: u64) -> Vec<Problem> {
     vec![Place::of(file).error(what).hint("a settings or rules file is never that large: is it the right one?")]
 }
 
-fn options() -> serde_saphyr::Options {
+/// The text of a file, refused before it is read where it is larger than any settings or rules file.
+pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
+    let shown = path.display().to_string();
+    let whole = |what: String| vec![Problem::error(shown.clone(), 0, 0, what)];
+    let unreadable = |error: std::io::Error| whole(format!("cannot be read: {error}"));
+    let about = fs::metadata(path).map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(whole("is not a file".to_owned()));
+    }
+    if about.len() > LARGEST_TEXT_BYTES as u64 {
+        return Err(too_large(&shown, about.len()));
+    }
+    // It may grow between the look and the read.
+    let mut bytes = Vec::new();
+    let most = LARGEST_TEXT_BYTES as u64 + 1;
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        vec![Problem::error(shown.clone(), u32::try_from(line).unwrap_or(0), 0, "the file is not UTF-8")]
+    })
+}
+
+fn options(merge_keys: MergeKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MOST_NODES,
@@ -133,7 +170,7 @@ fn options() -> serde_saphyr::Options {
             max_total_replayed_events: MOST_ALIASED_NODES,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::Error,
+        merge_keys: merge_keys,
         strict_booleans: true,
         reject_unsupported_tags: true,
         with_snippet: false,

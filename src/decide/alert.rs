@@ -61,7 +61,7 @@ impl Decider<'_> {
         if let Some(incident) = joined {
             return self.fires_again(incident, doubtful);
         }
-        let Some(rule) = rule else { return Ok(()) };
+        let Some(rule) = rule else { return self.page_untaken(alert) };
         let key = key_of(&rule.group_by, alert);
         let (rank, severity) = policy.severity_of(rule, &alert.labels);
         if let Some(incident) = self.state.open.get(&(rule.name.clone(), key.clone())).copied() {

@@ -6,13 +6,13 @@ use super::{
     records::Disarm,
     state::{
         AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, Publication,
-        State, Step, Timer, WatchedFreeze, same_start,
+        State, Step, Timer, WatchedFreeze, Woken, same_start,
     },
     step::may_last,
 };
 use crate::model::{
-    alert::Alert,
-    event::{Event, HowResolved},
+    alert::{Alert, HOLD_LABEL, Source, asks_to_hold},
+    event::{Event, HowResolved, Spared},
     id::{Fingerprint, IncidentId, StepId},
     input::{Gathered, Input, Via},
     letter::{Receiver, Slot},
@@ -147,6 +147,8 @@ impl State {
                     steps: 0,
                     evidence: Vec::new(),
                     pages: 0,
+                    woken: Woken::No,
+                    asks_to_hold: false,
                     impact: impact.clone(),
                     security: security.clone(),
                     parent: *parent,
@@ -223,6 +225,10 @@ impl State {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Open;
                 changed.quiet_until = None;
+                // A page that is still held is for this too.
+                if changed.woken == Woken::Yes {
+                    changed.woken = Woken::No;
+                }
                 let (rule, key) = (changed.rule.clone(), changed.key.clone());
                 self.records.fires(&rule, &key, at);
                 self.clear_timer(&Timer::Quiet(*incident));
@@ -512,9 +518,21 @@ impl State {
                 self.work_version += 1;
             }
 
+            Event::PageHeld { incident, until } => {
+                self.incident_mut(*incident, event)?.woken = Woken::Held { until: *until };
+                self.set_timer(Timer::HoldEnds(*incident), *until);
+            }
+            Event::PageSpared { incident, how } => {
+                let woken = if matches!(how, Spared::Storm { .. }) { Woken::Yes } else { Woken::No };
+                self.incident_mut(*incident, event)?.woken = woken;
+                self.clear_timer(&Timer::HoldEnds(*incident));
+            }
             Event::PageReleased { incident, .. } => {
                 if *incident != IncidentId::ITSELF {
-                    self.incident_mut(*incident, event)?.pages += 1;
+                    let paged = self.incident_mut(*incident, event)?;
+                    paged.pages += 1;
+                    paged.woken = Woken::Yes;
+                    self.clear_timer(&Timer::HoldEnds(*incident));
                 }
             }
             Event::PeerHeard { .. }
@@ -717,6 +735,7 @@ impl State {
         {
             joined.uncount(held);
             joined.count(Held::Firing);
+            joined.asks_to_hold |= alert.source == Source::Alertmanager && asks_to_hold(&alert.labels);
             joined.lost_contact = joined.lost > 0 && joined.firing == 0;
         } else if let Some(left) =
             before.and_then(|(_, incident)| incident).and_then(|left| self.incidents.get_mut(&left))
@@ -781,6 +800,7 @@ impl State {
         let alert = self.alerts.get_mut(print).ok_or_else(|| illegal(event, "no such alert"))?;
         let incident = self.incidents.get_mut(&id).ok_or_else(|| illegal(event, "no such incident"))?;
         alert.incident = Some(id);
+        incident.asks_to_hold |= alert.asks_to_hold();
         if incident.alerts.insert(print.clone()) {
             incident.count(alert.held);
         }
@@ -871,6 +891,7 @@ impl State {
         }
         self.clear_timer(&Timer::Postmortem(id));
         self.clear_timer(&Timer::ForgetIncident(id));
+        self.clear_timer(&Timer::HoldEnds(id));
     }
 
     fn evidence_gathered(&mut self, at: Micros, id: IncidentId, input: &Input, event: &Event) -> Result<(), Illegal> {
@@ -996,6 +1017,13 @@ pub(super) fn illegal(event: &Event, why: &str) -> Illegal {
     let word = format!("{event:?}");
     let end = word.find([' ', '{']).unwrap_or(word.len());
     Illegal { event: word.get(..end).unwrap_or_default().to_owned(), why: why.to_owned() }
+}
+
+impl AlertState {
+    /// Its page may wait. What came from PagerDuty has paged already.
+    pub(super) fn asks_to_hold(&self) -> bool {
+        self.source == Source::Alertmanager && self.labels.get(HOLD_LABEL) == Some("true")
+    }
 }
 
 impl Incident {

@@ -1,6 +1,6 @@
 //! A Slack channel for one incident: where those who follow it read what it means for them, and how it stands.
 //!
-//! It opens with the incident, of the severities that the settings say, and never twice. Whether Slack makes it changes
+//! It opens with the incident, of the severities that the settings say, and never twice; where its page may wait, with the page. Whether Slack makes it changes
 //! nothing else.
 
 use super::{Decided, Decider, state::IncidentPhase};
@@ -20,6 +20,7 @@ impl Decider<'_> {
             && incident.phase != IncidentPhase::Resolved
             && incident.parent.is_none()
             && incident.receiver.is_some()
+            && !incident.page_may_wait()
             && self.state.speaks_for_itself(incident);
         if !is_wanted || incident.channel.is_some() || incident.channel_refused {
             return Ok(());

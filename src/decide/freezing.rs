@@ -47,7 +47,13 @@ impl Decider<'_> {
                     "Freeze {name} is on until {until}: nothing new acts{except}. People are told and woken as ever."
                 ))
             }
-            (true, None) => self.tell_all(format!("Freeze {name} is over: nightshift acts again.")),
+            (true, None) => {
+                let others = self.policy.spec.freezes.iter().filter(|other| other.name != *name);
+                let holds = others.filter_map(|other| Some((other.holds_until(self.now, zone)?, &other.name))).max();
+                let goes_on =
+                    holds.map(|(until, other)| format!("; freeze {other} holds until {}", until.in_zone(zone)));
+                self.tell_all(format!("Freeze {name} is over{}.", goes_on.unwrap_or_default()))
+            }
             (true, Some(_)) | (false, None) => Ok(()),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`paging`] those to PagerDuty, `public` what customers
-//! are told, [`view`] shows the state to people.
+//! [`command`], [`switch`] and [`timer`]. [`hold`] says whose page may wait, [`tell`] owes the letters, [`paging`] those to
+//! PagerDuty, `public` what customers are told, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
@@ -16,6 +16,7 @@ mod escalation;
 pub mod fleet;
 pub mod freezing;
 pub mod guard;
+pub mod hold;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
@@ -52,9 +53,11 @@ use std::collections::BTreeSet;
 /// Answers one input. The events are already applied to `state` when it returns; the same policy, state, input and
 /// `now` always give the same events. After an `Err` (a mistake of ours) the state must be folded anew.
 pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) -> Result<Vec<Event>, Illegal> {
-    let mut decider = Decider { policy, state, input, now, events: Vec::new(), touched: BTreeSet::new() };
+    let (events, touched, looked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    let mut decider = Decider { policy, state, input, now, events, touched, looked };
     decider.answer()?;
     decider.admit()?;
+    decider.hold_pages()?;
     decider.owe_status()?;
     decider.owe_pages()?;
     decider.owe_notes()?;
@@ -71,6 +74,8 @@ struct Decider<'a> {
     events: Vec<Event>,
     /// Incidents whose card no longer shows what is.
     touched: BTreeSet<IncidentId>,
+    /// Incidents that something happened to: may their page still wait?
+    looked: BTreeSet<IncidentId>,
 }
 
 type Decided = Result<(), Illegal>;
@@ -104,6 +109,7 @@ impl Decider<'_> {
     /// Records an event and lets it change the state at once.
     fn emit(&mut self, event: Event) -> Decided {
         self.state.apply(self.now, self.input, &event)?;
+        self.looked.extend(event.incident());
         self.events.push(event);
         Ok(())
     }

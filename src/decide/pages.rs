@@ -23,6 +23,8 @@ pub(super) struct Page {
     pub group: Option<DedupKey>,
     /// We triggered it. Else it is only acknowledged.
     pub ours: bool,
+    /// Nothing fired when it was sent: it is over once its incident is resolved.
+    pub rests: bool,
     pub wants: PageState,
     pub at: Micros,
     pub why: String,
@@ -83,13 +85,16 @@ impl State {
     }
 
     pub(super) fn page_owed(&mut self, at: Micros, event: &Event) {
-        let Event::PageOwed { incident, page: number, service, dedup_key, group, ours, why } = event else { return };
+        let Event::PageOwed { incident, page: number, service, dedup_key, group, ours, rests, why } = event else {
+            return;
+        };
         self.last_page = self.last_page.max(*number);
         let page = Page {
             service: service.clone(),
             dedup_key: *dedup_key,
             group: *group,
             ours: *ours,
+            rests: *rests,
             wants: if *ours { PageState::Triggered } else { PageState::Acknowledged },
             at,
             why: why.clone(),
@@ -109,10 +114,11 @@ impl State {
         Ok(())
     }
 
-    /// nightshift's own trouble: once PagerDuty has it, it is people's.
+    /// nightshift's own trouble: once PagerDuty has it, it is people's. What is the page of a group stays until that is over.
     pub(super) fn page_told(&mut self, key: &LetterKey) {
         if let Slot::Page(number) = key.slot
             && key.incident == IncidentId::ITSELF
+            && self.pages.get(&(key.incident, number)).is_none_or(|page| page.group.is_none() || !page.is_open())
         {
             self.pages.remove(&(key.incident, number));
             self.letters.remove(key);

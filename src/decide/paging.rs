@@ -7,10 +7,10 @@ use super::{
     Decided, Decider,
     pages::Page,
     policy::DEFAULT_SERVICE,
-    state::{Held, Incident, IncidentPhase},
+    state::{AlertState, Held, Incident, IncidentPhase},
 };
 use crate::model::{
-    alert::Source,
+    alert::{Alert, Source},
     event::{Event, LadderEnd},
     id::{IncidentId, StepId},
     input::Input,
@@ -20,8 +20,13 @@ use crate::model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The label of an alert whose page Alertmanager holds back.
-pub const HOLD_LABEL: &str = "nightshift_hold";
+/// A page, as it is to be triggered.
+struct Ring {
+    service: String,
+    dedup_key: DedupKey,
+    group: Option<DedupKey>,
+    rests: bool,
+}
 
 impl Decider<'_> {
     /// People are woken through PagerDuty, too, where it is configured.
@@ -34,6 +39,7 @@ impl Decider<'_> {
             return Ok(());
         }
         let group = self.group_to_page(incident);
+        let rests = incident.firing == 0;
         let dedup_key = group.unwrap_or_else(|| self.own_key(id));
         // Triggered again under a key that somebody has acknowledged, it would wake nobody.
         let is_taken = |(_, page): (_, &Page)| {
@@ -42,27 +48,32 @@ impl Decider<'_> {
         let number = self.state.last_page + 1;
         if self.state.pages.iter().any(is_taken) {
             let dedup_key = crate::model::page::dedup_key(&format!("{dedup_key} {number}"));
-            return self.owe_to_pagerduty(id, number, service, dedup_key, group, why);
+            return self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why);
         }
         let is_same = |page: &Page| page.dedup_key == dedup_key && page.service == service && page.ours;
         let same = self.state.pages_of(id).find(|(_, page)| is_same(page)).map(|(same, _)| same);
         let number = same.unwrap_or(number);
-        self.owe_to_pagerduty(id, number, service, dedup_key, group, why)
+        self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why)
     }
 
-    fn owe_to_pagerduty(
-        &mut self,
-        incident: IncidentId,
-        page: u32,
-        service: String,
-        dedup_key: DedupKey,
-        group: Option<DedupKey>,
-        why: &str,
-    ) -> Decided {
+    /// For an alert that no incident has, under the key of its group; resolved with it.
+    pub(super) fn page_group_in_pagerduty(&mut self, alert: &Alert, severity: &str, why: &str) -> Decided {
+        let Some(service) = self.policy.spec.pagerduty.service(severity).map(str::to_owned) else { return Ok(()) };
+        let id = IncidentId::ITSELF;
+        let group = (!alert.group_key.is_empty()).then(|| dedup_key(&alert.group_key));
+        let dedup_key = group.unwrap_or_else(|| self.own_key(id));
+        let is_same = |page: &Page| page.dedup_key == dedup_key && page.service == service;
+        let same = self.state.pages_of(id).find(|(_, page)| is_same(page)).map(|(same, _)| same);
+        let number = same.unwrap_or(self.state.last_page + 1);
+        self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests: false }, why)
+    }
+
+    fn owe_to_pagerduty(&mut self, incident: IncidentId, page: u32, ring: Ring, why: &str) -> Decided {
+        let Ring { service, dedup_key, group, rests } = ring;
         let receiver = Receiver::PagerDuty { service: service.clone() };
         let letter = LetterKey { receiver, incident, slot: Slot::Page(page) };
         let why = why.to_owned();
-        self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours: true, why })?;
+        self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours: true, rests, why })?;
         self.emit(Event::Tell { letter, note: None })
     }
 
@@ -74,7 +85,8 @@ impl Decider<'_> {
         let receiver = Receiver::PagerDuty { service: service.clone() };
         let letter = LetterKey { receiver, incident, slot: Slot::Page(page) };
         let (dedup_key, why) = (self.own_key(incident), note.text.clone());
-        self.emit(Event::PageOwed { incident, page, service, dedup_key, group: None, ours: true, why })?;
+        let (group, rests) = (None, false);
+        self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours: true, rests, why })?;
         self.emit(Event::Tell { letter, note: None })
     }
 
@@ -89,11 +101,12 @@ impl Decider<'_> {
         alerts.into_iter().any(|alert| alert.source == Source::PagerDuty && alert.held == Held::Firing)
     }
 
-    /// Whose page is triggered: of an alert that Alertmanager holds back before others, then of the oldest.
+    /// Whose page is triggered: of an alert that fires before one that does not, of one that Alertmanager holds back before
+    /// others, then of the oldest.
     fn group_to_page(&self, incident: &Incident) -> Option<DedupKey> {
         let alerts = incident.alerts.iter().filter_map(|print| self.state.alerts.get(print));
-        let firing = alerts.filter(|alert| alert.held == Held::Firing && alert.group.is_some());
-        firing.min_by_key(|alert| (alert.labels.get(HOLD_LABEL) != Some("true"), alert.starts_at))?.group
+        let alerts = alerts.filter(|alert| alert.group.is_some());
+        alerts.min_by_key(|alert| (alert.held != Held::Firing, !alert.asks_to_hold(), alert.starts_at))?.group
     }
 
     /// Every page whose incident or group this input touched is told anew how it is to be. Where one is over and its
@@ -107,7 +120,9 @@ impl Decider<'_> {
         let is_touched =
             |(id, page): &(IncidentId, &Page)| self.touched.contains(id) || group.is_some() && page.group == group;
         let open = self.state.pages.iter().filter(|(_, page)| page.is_open());
-        let open = open.filter(|((id, _), page)| *id != IncidentId::ITSELF && is_touched(&(*id, page)));
+        // Its own trouble is people's to close; what it paged for an alert that has no incident is not.
+        let has_an_end = |id, page: &Page| id != IncidentId::ITSELF || page.group.is_some();
+        let open = open.filter(|((id, _), page)| has_an_end(*id, page) && is_touched(&(*id, page)));
         let changed: Vec<(IncidentId, u32, PageState, LetterKey)> = open
             .filter_map(|((id, number), page)| {
                 let wants = self.wanted(*id, page);
@@ -156,7 +171,8 @@ impl Decider<'_> {
             let receiver = Receiver::PagerDuty { service: service.clone() };
             let letter = LetterKey { receiver, incident, slot: Slot::Page(page) };
             let (group, why) = (Some(dedup_key), String::new());
-            self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours: false, why })?;
+            let (ours, rests) = (false, false);
+            self.emit(Event::PageOwed { incident, page, service, dedup_key, group, ours, rests, why })?;
             if told != Some(dedup_key) {
                 self.emit(Event::Tell { letter, note: None })?;
             }
@@ -225,7 +241,9 @@ impl Decider<'_> {
 
     /// How an open page is to be. It only goes forward: nothing takes an acknowledge back.
     fn wanted(&self, id: IncidentId, page: &Page) -> PageState {
-        let Some(incident) = self.state.incidents.get(&id) else { return PageState::Resolved };
+        let Some(incident) = self.state.incidents.get(&id) else {
+            return if self.group_fires(page) { page.wants } else { PageState::Resolved };
+        };
         if incident.resolved_by.is_some() || !self.still_fires(incident, page) {
             PageState::Resolved
         } else if incident.acknowledged_by.is_some() {
@@ -237,12 +255,19 @@ impl Decider<'_> {
 
     /// Something of the page's group fires, or nobody knows whether it does: a lost alert is not over.
     fn still_fires(&self, incident: &Incident, page: &Page) -> bool {
+        // What was sent though nothing fired is not over because nothing fires.
+        if page.rests {
+            return incident.phase != IncidentPhase::Resolved;
+        }
         if page.group.is_none() {
             return incident.phase == IncidentPhase::Open;
         }
-        let fires = |alert: &super::state::AlertState| alert.group == page.group && alert.held != Held::Resolved;
         let mut own = incident.alerts.iter().filter_map(|print| self.state.alerts.get(print));
-        own.any(fires) || self.state.alerts.values().any(fires)
+        own.any(|alert| keeps(page, alert)) || self.group_fires(page)
+    }
+
+    fn group_fires(&self, page: &Page) -> bool {
+        page.group.is_some() && self.state.alerts.values().any(|alert| keeps(page, alert))
     }
 
     fn is_paged_and_nobody_has_it(&self, id: IncidentId) -> bool {
@@ -268,4 +293,9 @@ impl Decider<'_> {
         };
         self.post(letter.incident, format!("PagerDuty did not take {lost} ({reason}): it goes on paging there."))
     }
+}
+
+/// The alert is of the page's group, and not known to be over.
+fn keeps(page: &Page, alert: &AlertState) -> bool {
+    alert.group == page.group && alert.held != Held::Resolved
 }

@@ -266,7 +266,11 @@ impl Decider<'_> {
         }
         // The latest: an older incident of the same group is over.
         let paged = self.state.pages.iter().rev().find(|(_, page)| page.dedup_key == key);
-        let paged = paged.map(|((incident, _), _)| *incident).filter(|id| *id != IncidentId::ITSELF);
+        let paged = paged.map(|((incident, _), _)| *incident);
+        // Paged for an alert that no incident has.
+        if paged == Some(IncidentId::ITSELF) {
+            return Some(Place::Known);
+        }
         let of_a_group = || {
             let mut alerts = self.state.alerts.values();
             let firing = alerts

@@ -234,6 +234,9 @@ pub struct Rule {
     pub group_by: Vec<String>,
     /// `for`.
     pub fires_for: Span,
+    /// How long after its start a labelled alert's page is held, while its ladder goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_page: Option<Span>,
     pub mode: Mode,
     pub limits: Vec<Limit>,
     pub cooldown: Span,

@@ -80,7 +80,7 @@ impl Decider<'_> {
     fn asks_for_status(&self, id: IncidentId) -> Option<&Wish> {
         let page = self.policy.spec.statuspage.as_ref()?;
         let incident = self.state.incidents.get(&id)?;
-        if incident.phase != IncidentPhase::Open || incident.firing == 0 || !self.state.is_told_to_the_world(incident) {
+        if incident.phase != IncidentPhase::Open || incident.firing == 0 || !is_told_to_the_world(incident) {
             return None;
         }
         let wish = self.policy.rule(&incident.rule)?.statuspage.as_ref()?;
@@ -185,13 +185,13 @@ fn what_is_new(before: Option<&Published>, now: &Published) -> Option<String> {
     (!says.is_empty()).then(|| says.join("; "))
 }
 
-impl State {
-    /// It is a story of its own: customers do not read of a child beside its parent.
-    #[expect(clippy::unused_self, reason = "whether its page is held is the state's to say")]
-    fn is_told_to_the_world(&self, incident: &Incident) -> bool {
-        incident.parent.is_none()
-    }
+/// It is a story of its own: customers do not read of a child beside its parent. Nor, while its page is held, of what
+/// perhaps nobody need be woken for.
+fn is_told_to_the_world(incident: &Incident) -> bool {
+    incident.parent.is_none() && !incident.page_may_wait()
+}
 
+impl State {
     /// The publication that an incident belongs to, and its component.
     pub(super) fn published_on(&self, id: IncidentId) -> Option<(&String, &Publication)> {
         self.publications.iter().find(|(_, publication)| publication.members.contains(&id))

@@ -188,6 +188,9 @@ pub(super) struct Incident {
     pub steps: u32,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    pub woken: Woken,
+    /// An alert that joined it asks to hold its page.
+    pub asks_to_hold: bool,
     pub impact: Option<String>,
     pub security: Option<Receiver>,
     pub parent: Option<IncidentId>,
@@ -202,6 +205,18 @@ pub(super) struct Incident {
     /// Slack would not make it.
     pub channel_refused: bool,
     pub postmortem_due: Option<Micros>,
+}
+
+/// Whether people were woken since it began to fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Woken {
+    No,
+    /// Not before then, unless nightshift has to give it up.
+    Held {
+        until: Micros,
+    },
+    Yes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,6 +345,8 @@ pub enum Timer {
     /// Is it calm again? None: the brake for everything.
     Brake(Option<String>),
     Steady,
+    /// Its page is held no longer.
+    HoldEnds(IncidentId),
     /// The next level of an incident's escalation.
     Escalate(IncidentId),
     /// Say how an incident stands.
@@ -363,6 +380,8 @@ pub struct Counts {
     pub disarmed: u64,
     /// Where the brake is on: sets by name; None: everything.
     pub braked: Vec<Option<String>>,
+    /// Pages that wait for a verdict.
+    pub pages_held: u64,
     pub letters_owed: u64,
     /// ... by the word of their receiver.
     pub letters_owed_to: BTreeMap<&'static str, u64>,
@@ -463,6 +482,7 @@ impl State {
             locks: self.locks.values().filter(|lock| !lock.unknown).count() as u64,
             letters_owed: self.owed.len() as u64,
             disarmed: self.records.disarmed_count(),
+            pages_held: self.held_pages().len() as u64,
             braked: self.fleet.scopes().map(|set| set.map(str::to_owned)).collect(),
             oldest_letter: self
                 .owed

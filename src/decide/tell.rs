@@ -2,6 +2,7 @@
 
 use super::{Decided, Decider};
 use crate::model::{
+    alert::Alert,
     event::Event,
     id::IncidentId,
     letter::{LetterKey, Note, Receiver, Slot},
@@ -65,6 +66,20 @@ impl Decider<'_> {
     pub(super) fn call_in_channel(&mut self, id: IncidentId, channel: &str, text: String) -> Decided {
         let receiver = Receiver::Slack { channel: channel.to_owned() };
         self.owe_page(Some(receiver), id, text, Vec::new())
+    }
+
+    /// Wakes people for an alert that has no incident: those of the severity that its label names, else of the most severe.
+    pub(super) fn page_without_incident(&mut self, alert: &Alert, reason: Reason) -> Decided {
+        let named = alert.labels.get("severity").and_then(|name| self.policy.severity(name));
+        let severity = named.map(|(_, severity)| severity).or_else(|| self.policy.spec.severities.first());
+        let Some((severity, mentions)) = severity.map(|it| (it.name.clone(), it.mentions.clone())) else {
+            return Ok(());
+        };
+        let says = reason.says(&self.policy.zone);
+        self.emit(Event::PageReleased { incident: IncidentId::ITSELF, reason, mentions: mentions.clone() })?;
+        self.page_group_in_pagerduty(alert, &severity, &says)?;
+        let text = format!("Page: {says}. This needs a person.");
+        self.owe_page(self.default_receiver(), IncidentId::ITSELF, text, mentions)
     }
 
     /// What concerns nightshift itself goes to the default channel.

@@ -63,6 +63,7 @@ impl State {
             steps: self.step_views(policy, id, now),
             evidence: incident.evidence.clone(),
             pages: self.family(id).map(|(_, incident)| incident.pages).sum(),
+            page_held_until: self.page_held_until(id),
             pagerduty: self.peers.views_of(id),
             page_keys: self.page_keys(id),
             posted: told_in.receiver.clone().and_then(|receiver| self.card_in(receiver, root)),

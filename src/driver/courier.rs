@@ -243,6 +243,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
+        page_held_until: None,
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
         posted: None,

@@ -97,52 +97,11 @@ fn unreadable(row: &Row, error: &serde_json::Error) -> EntryError {
 /// The incident that an entry concerns: at most one, named by its events or else by its input.
 #[must_use]
 pub fn incident_of(input: &Input, events: &[Event]) -> Option<IncidentId> {
-    events.iter().find_map(of_event).or_else(|| of_input(input)).filter(|incident| *incident != IncidentId::ITSELF)
-}
-
-fn of_event(event: &Event) -> Option<IncidentId> {
-    if let Some(step) = event.step() {
-        return Some(step.incident);
-    }
-    match event {
-        Event::IncidentOpened { incident, .. }
-        | Event::AlertJoined { incident, .. }
-        | Event::SeverityChanged { incident, .. }
-        | Event::IncidentAcknowledged { incident, .. }
-        | Event::AcknowledgeVoided { incident }
-        | Event::IncidentMonitoring { incident, .. }
-        | Event::IncidentReopened { incident }
-        | Event::IncidentLostContact { incident }
-        | Event::IncidentResolved { incident, .. }
-        | Event::IncidentForgotten { incident }
-        | Event::IncidentWaits { incident }
-        | Event::EscalationBegan { incident, .. }
-        | Event::EscalationAsked { incident, .. }
-        | Event::Escalated { incident, .. }
-        | Event::EscalationSilenced { incident }
-        | Event::EscalationEnded { incident }
-        | Event::UpdatesBegan { incident, .. }
-        | Event::UpdateDue { incident, .. }
-        | Event::ChannelOpened { incident, .. }
-        | Event::PostmortemDue { incident, .. }
-        | Event::PostmortemReminded { incident }
-        | Event::EvidenceWanted { incident, .. }
-        | Event::EvidenceGathered { incident }
-        | Event::LadderBegan { incident, .. }
-        | Event::LadderEnded { incident, .. }
-        | Event::Barred { incident, .. }
-        | Event::PageReleased { incident, .. }
-        | Event::PageOwed { incident, .. }
-        | Event::PageWanted { incident, .. }
-        | Event::StatusDue { incident, .. }
-        | Event::StatusPublished { incident, .. }
-        | Event::PageSeen { incident, .. }
-        | Event::PeerJoined { incident, .. } => Some(*incident),
-        Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
-            Some(letter.incident)
-        }
-        _ => None,
-    }
+    events
+        .iter()
+        .find_map(Event::incident)
+        .or_else(|| of_input(input))
+        .filter(|incident| *incident != IncidentId::ITSELF)
 }
 
 fn of_input(input: &Input) -> Option<IncidentId> {

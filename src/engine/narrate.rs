@@ -32,6 +32,8 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             // Before the first entry no rules were in force.
             Event::PolicyChanged { .. } if seq == GENESIS.seq + 1 => debug!(seq, event = ?event, "recorded"),
             Event::PageReleased { .. }
+            | Event::PageHeld { .. }
+            | Event::PageSpared { .. }
             | Event::IncidentOpened { .. }
             | Event::IncidentAcknowledged { .. }
             | Event::AcknowledgeVoided { .. }
@@ -151,6 +153,10 @@ fn incident(policy: &Policy, seq: u64, event: &Event) {
         Event::PageReleased { incident, reason, .. } => {
             error!(seq, %incident, reason = reason.word(), says = reason.says(zone), "page: a person is needed");
         }
+        Event::PageHeld { incident, until } => {
+            info!(seq, %incident, until = until.in_zone(zone), "its page is held");
+        }
+        Event::PageSpared { incident, how } => info!(seq, %incident, says = how.says(), "its page is not sent"),
         Event::IncidentOpened { incident, rule, severity, title, .. } => {
             info!(seq, %incident, rule, severity, title, "incident opened");
         }

@@ -54,6 +54,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         cooldown: Span::minutes(10),
         quiet: Span::minutes(10),
         flapping: None,
+        hold_page: None,
         canary: 0,
         undo_within: Span::hours(1),
         evidence: Vec::new(),

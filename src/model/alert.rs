@@ -6,6 +6,15 @@ use std::collections::BTreeMap;
 
 pub type Labels = BTreeMap<String, String>;
 
+/// An alert with this label set to `true` asks to be paged only if what the rule does about it does not help in time.
+pub const HOLD_LABEL: &str = "nightshift_hold";
+
+/// Whether its page may wait.
+#[must_use]
+pub fn asks_to_hold(labels: &Labels) -> bool {
+    labels.get(HOLD_LABEL).is_some_and(|value| value == "true")
+}
+
 /// Where an alert came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

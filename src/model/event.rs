@@ -326,6 +326,16 @@ pub enum Event {
     },
 
     // People.
+    /// Nobody is woken before then, unless nightshift has to give it up.
+    PageHeld {
+        incident: IncidentId,
+        until: Micros,
+    },
+    /// A held page is not sent.
+    PageSpared {
+        incident: IncidentId,
+        how: Spared,
+    },
     PageReleased {
         incident: IncidentId,
         reason: Reason,
@@ -399,6 +409,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<DedupKey>,
         ours: bool,
+        /// Nothing fires: it is over once its incident is resolved.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rests: bool,
         /// Why people are woken, a sentence without a full stop.
         why: String,
     },
@@ -581,7 +594,94 @@ impl LeaseEnd {
     }
 }
 
+/// Why a page that was held need not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spared {
+    /// What nightshift did helped, as was verified.
+    Helped,
+    /// It resolved before anything had been done.
+    Resolved,
+    /// Whoever acknowledged it is awake.
+    Acknowledged {
+        by: String,
+    },
+    Closed {
+        by: String,
+    },
+    /// Alertmanager keeps it quiet.
+    Silenced,
+    /// People were woken for the storm that it is part of.
+    Storm {
+        by: IncidentId,
+    },
+}
+
+impl Spared {
+    /// The sentence for people, without a full stop.
+    #[must_use]
+    pub fn says(&self) -> String {
+        match self {
+            Spared::Helped => "nobody was woken: what nightshift did helped in time".to_owned(),
+            Spared::Resolved => "nobody was woken: it resolved before anything had to be done".to_owned(),
+            Spared::Acknowledged { by } => format!("nobody is woken for it: {by} has it"),
+            Spared::Closed { by } => format!("nobody is woken for it: {by} resolved it"),
+            Spared::Silenced => "nobody is woken for it: it is silenced in Alertmanager".to_owned(),
+            Spared::Storm { by } => format!("nobody is woken for it alone: people were for incident {by}"),
+        }
+    }
+}
+
 impl Event {
+    /// The incident it is about, if it is about one.
+    #[must_use]
+    pub fn incident(&self) -> Option<IncidentId> {
+        if let Some(step) = self.step() {
+            return Some(step.incident);
+        }
+        match self {
+            Event::IncidentOpened { incident, .. }
+            | Event::AlertJoined { incident, .. }
+            | Event::SeverityChanged { incident, .. }
+            | Event::IncidentAcknowledged { incident, .. }
+            | Event::AcknowledgeVoided { incident }
+            | Event::IncidentMonitoring { incident, .. }
+            | Event::IncidentReopened { incident }
+            | Event::IncidentLostContact { incident }
+            | Event::IncidentResolved { incident, .. }
+            | Event::IncidentForgotten { incident }
+            | Event::IncidentWaits { incident }
+            | Event::EscalationBegan { incident, .. }
+            | Event::EscalationAsked { incident, .. }
+            | Event::Escalated { incident, .. }
+            | Event::EscalationSilenced { incident }
+            | Event::EscalationEnded { incident }
+            | Event::UpdatesBegan { incident, .. }
+            | Event::UpdateDue { incident, .. }
+            | Event::ChannelOpened { incident, .. }
+            | Event::PostmortemDue { incident, .. }
+            | Event::PostmortemReminded { incident }
+            | Event::EvidenceWanted { incident, .. }
+            | Event::EvidenceGathered { incident }
+            | Event::LadderBegan { incident, .. }
+            | Event::LadderEnded { incident, .. }
+            | Event::Barred { incident, .. }
+            | Event::PageHeld { incident, .. }
+            | Event::PageSpared { incident, .. }
+            | Event::PageReleased { incident, .. }
+            | Event::PageOwed { incident, .. }
+            | Event::PageWanted { incident, .. }
+            | Event::StatusDue { incident, .. }
+            | Event::StatusPublished { incident, .. }
+            | Event::PageSeen { incident, .. }
+            | Event::PeerJoined { incident, .. } => Some(*incident),
+            Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
+                Some(letter.incident)
+            }
+            _ => None,
+        }
+    }
+
     /// The step it is about, for the table of phases.
     #[must_use]
     pub fn step(&self) -> Option<StepId> {

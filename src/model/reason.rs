@@ -253,6 +253,14 @@ pub enum Reason {
     },
     /// Another step took its place.
     Superseded,
+    /// A page can't be held.
+    NotHeld {
+        why: String,
+    },
+    /// A page was held until then.
+    HoldOver {
+        until: Micros,
+    },
 }
 
 impl Reason {
@@ -322,6 +330,8 @@ impl Reason {
             Reason::NotUndoable { .. } => "not_undoable",
             Reason::LeaseExtendedOut { .. } => "lease_extended_out",
             Reason::Superseded => "superseded",
+            Reason::NotHeld { .. } => "not_held",
+            Reason::HoldOver { .. } => "hold_over",
         }
     }
 
@@ -440,6 +450,10 @@ impl Reason {
             Reason::NotUndoable { why } => format!("it cannot be undone: {why}"),
             Reason::LeaseExtendedOut { times } => format!("its lease was extended {times} times"),
             Reason::Superseded => "another step took its place".into(),
+            Reason::NotHeld { why } => why.clone(),
+            Reason::HoldOver { until } => {
+                format!("the page was held until {}, and whether it helped is not known", time(until))
+            }
         }
     }
 

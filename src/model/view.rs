@@ -47,6 +47,9 @@ pub struct IncidentView {
     pub steps: Vec<StepView>,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    /// Until when nobody is woken, unless nightshift gives up before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_held_until: Option<Micros>,
     /// PagerDuty's incidents that belong to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pagerduty: Vec<PagerDutyView>,

@@ -291,6 +291,13 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
         let paged = format!(" {} {}", view.pages, plural(view.pages as usize, "time", "times"));
         lines.push(vec![Piece::Strong("Paged"), word(paged)]);
     }
+    if let Some(until) = view.page_held_until {
+        let until = until.time_of_day(zone);
+        lines.push(vec![
+            Piece::Strong("Page held"),
+            word(format!(" until {until}: nobody is woken while nightshift acts")),
+        ]);
+    }
     if let Some(channel) = view.channel.as_ref().and_then(|channel| Mention::parse(&channel.channel)) {
         lines.push(vec![Piece::Strong("Followed"), word(" in "), Piece::Mention(channel)]);
     }

@@ -278,6 +278,9 @@ pub struct Rule {
     /// How long it must fire, counted from when it was first seen, before anything is done. Without it `0s`.
     #[serde(rename = "for")]
     pub fires_for: Option<Located<String>>,
+    /// How long after its start an alert labelled `nightshift_hold="true"` may wait for the first rung's verdict before
+    /// people are woken. At most the severity's `respond_within`.
+    pub hold_page: Option<Located<String>>,
     /// What is collected for people.
     pub evidence: Option<Located<Vec<Evidence>>>,
     /// How far the rule may go.

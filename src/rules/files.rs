@@ -5,11 +5,7 @@
 //! silently not read is worse than a warning.
 
 use crate::{config::yaml, model::problem::Problem};
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 /// A folder of rules is kept by people.
 const MOST_FILES: usize = 1_000;
@@ -25,7 +21,7 @@ pub(super) fn read(path: &Path) -> (Vec<(String, String)>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut texts = Vec::new();
     if !path.is_dir() {
-        match text(path) {
+        match yaml::text_of(path) {
             Ok(text) => texts.push((path.display().to_string(), text)),
             Err(problem) => problems.extend(problem),
         }
@@ -47,7 +43,7 @@ pub(super) fn read(path: &Path) -> (Vec<(String, String)>, Vec<Problem>) {
                 let what = "is a folder, and is not read";
                 problems.push(Problem::warning(shown, 0, 0, what).hint("rules files lie directly in the rules folder"));
             }
-            Some("yaml") => match text(&file) {
+            Some("yaml") => match yaml::text_of(&file) {
                 Ok(text) => {
                     total = total.saturating_add(text.len() as u64);
                     texts.push((shown, text));
@@ -91,26 +87,4 @@ fn names(folder: &Path) -> Result<Vec<String>, Problem> {
     }
     names.sort();
     Ok(names)
-}
-
-fn text(path: &Path) -> Result<String, Vec<Problem>> {
-    let shown = path.display().to_string();
-    let whole = |what: String| vec![Problem::error(shown.clone(), 0, 0, what)];
-    let unreadable = |error: std::io::Error| whole(format!("cannot be read: {error}"));
-    let about = fs::metadata(path).map_err(unreadable)?;
-    if !about.is_file() {
-        return Err(whole("is not a file".to_owned()));
-    }
-    if about.len() > yaml::LARGEST_TEXT_BYTES as u64 {
-        return Err(yaml::too_large(&shown, about.len()));
-    }
-    // It may grow between the look and the read.
-    let mut bytes = Vec::new();
-    let most = yaml::LARGEST_TEXT_BYTES as u64 + 1;
-    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        vec![Problem::error(shown.clone(), u32::try_from(line).unwrap_or(0), 0, "the file is not UTF-8")]
-    })
 }

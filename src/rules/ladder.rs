@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
-    file, public, restraints,
+    file, holding, public, restraints,
 };
 use crate::{
     config::{
@@ -65,8 +65,19 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
     namespaces(check, rungs, &matchers, known);
     let severity = written.severity.as_ref().and_then(|severity| self::severity(check, severity, known));
     to_zero(check, rungs, severity.as_deref(), known);
-    let remediate = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
+    let remediate: Vec<RungSpec> = rungs.iter().filter_map(|rung| self::rung(check, rung, known, &evidence)).collect();
     let limits = check.bounded(written.limits.as_ref(), MOST_ENTRIES, "limits").to_vec();
+    let fires_for = check.span(written.fires_for.as_ref(), Span::ZERO);
+    // Where a rung is wrong, which one is the first is not known.
+    let all_read = remediate.len() == rungs.len();
+    let held = holding::Held {
+        mode,
+        matchers: &matchers,
+        severity: severity.as_deref(),
+        fires_for,
+        remediate: all_read.then_some(&remediate),
+    };
+    let hold_page = holding::hold_page(check, &written, known, &held);
     Rule {
         name: written.name.value.clone(),
         matchers,
@@ -76,7 +87,8 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         impact: check.text(written.impact.as_ref(), LONGEST_IMPACT_BYTES),
         security: security(check, written.security.as_ref()),
         group_by: group_by(check, &written, rungs, known),
-        fires_for: check.span(written.fires_for.as_ref(), Span::ZERO),
+        fires_for,
+        hold_page,
         mode,
         limits: check.limits(&limits),
         cooldown: check.span(written.cooldown.as_ref(), known.defaults.cooldown),

@@ -9,6 +9,7 @@ mod check;
 mod escalations;
 pub mod file;
 mod files;
+mod holding;
 mod ladder;
 mod public;
 mod reach;

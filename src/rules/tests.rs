@@ -530,10 +530,10 @@ fn the_schema_knows_the_starter_rules_and_refuses_what_is_not_wired() {
     let mut found = Vec::new();
     unknown_keys(&schema, &schema, &starter, "", &mut found);
     assert_eq!(found, Vec::<String>::new());
-    let later = json!({"rules": [{"hold_page": "5m"}], "targets": {"a": {"mysql": "b"}}});
+    let later = json!({"rules": [{"open_ticket": "5m"}], "targets": {"a": {"mysql": "b"}}});
     unknown_keys(&schema, &schema, &later, "", &mut found);
     found.sort();
-    assert_eq!(found, ["/rules/hold_page", "/targets/a/mysql"]);
+    assert_eq!(found, ["/rules/open_ticket", "/targets/a/mysql"]);
 }
 
 #[test]

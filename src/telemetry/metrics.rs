@@ -84,6 +84,8 @@ struct All {
     may_act: Gauge,
     restraints: Closed<Gauge, 1>,
     pages: Counter,
+    pages_spared: Counter,
+    pages_held: Gauge,
     letters_owed: Closed<Gauge, 1>,
     letters_sent: Closed<Counter, 1>,
     letters_failed: Closed<Counter, 2>,
@@ -172,6 +174,8 @@ impl Metrics {
                 [("reason", Restraint::WORDS.to_vec())],
             ),
             pages: make.plain("pages", "Times that people were paged"),
+            pages_spared: make.plain("pages_spared", "Pages that were held and then not sent"),
+            pages_held: make.plain("pages_held", "Pages that are held until nightshift knows whether it helped"),
             letters_owed: make.closed(
                 "letters_owed",
                 "Letters not yet delivered, by receiver",
@@ -345,6 +349,12 @@ impl Metrics {
 
     pub fn paged(&self) {
         self.all.pages.inc();
+    }
+    pub fn page_spared(&self) {
+        self.all.pages_spared.inc();
+    }
+    pub fn set_pages_held(&self, pages: usize) {
+        self.all.pages_held.set(whole(pages));
     }
     pub fn set_letters_owed(&self, receiver: Receiver, letters: usize) {
         self.all.letters_owed.of([receiver.word()]).set(whole(letters));

@@ -121,6 +121,7 @@ impl MetricsObserver {
             ),
             Event::StepApplied { ended: Some(ended), .. } => self.metrics.sessions_ended(ended.sessions, ended.queries),
             Event::PageReleased { .. } => self.metrics.paged(),
+            Event::PageSpared { .. } => self.metrics.page_spared(),
             Event::Tell { letter, .. } => {
                 let mut live = self.live();
                 if live.wanted.len() < REMEMBERED {
@@ -262,6 +263,7 @@ fn set_counts(metrics: &Metrics, counts: &Counts, now: Micros) {
     metrics.set_approvals_waiting(number(counts.asking));
     metrics.set_leases_active(number(counts.leases));
     metrics.set_disarmed(number(counts.disarmed));
+    metrics.set_pages_held(number(counts.pages_held));
     metrics.set_brakes_on(counts.braked.len());
     for receiver in Receiver::ALL.iter().copied() {
         let owed = counts.letters_owed_to.get(receiver.word()).copied().unwrap_or(0);

@@ -169,6 +169,7 @@ fn slot_of(slot: Slot) -> String {
         Slot::Card => "card".to_owned(),
         Slot::Page(number) => format!("page-{number}"),
         Slot::Post(number) => format!("post-{number}"),
+        Slot::Update => "update".to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ mod deciding;
 mod eviction;
 mod flip;
 mod following;
+mod holding;
 mod night;
 mod pagerduty;
 mod people;

@@ -122,14 +122,26 @@ impl Stage {
 
     /// With these routes and receivers in Alertmanager's configuration, beside nightshift's.
     pub async fn with_routes(name: &str, count: usize, routes: &str, receivers: &str) -> Self {
+        let config = |port| {
+            format!(
+                "route:\n  receiver: nightshift\n  group_wait: 0s\n  group_interval: 1s\n  repeat_interval: 5m\n{routes}\
+                 receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{port}/webhooks/alertmanager\n\
+                 {receivers}"
+            )
+        };
+        Self::with_config(name, count, ALERTING, config).await
+    }
+
+    /// Whose alert asks to hold its page, with this configuration of Alertmanager, by the port of nightshift's webhooks.
+    pub async fn asking_to_hold(name: &str, config: impl Fn(u16) -> String) -> Self {
+        let alerting = ALERTING.replace("{severity: P1}", "{severity: P1, nightshift_hold: \"true\"}");
+        Self::with_config(name, 1, &alerting, config).await
+    }
+
+    async fn with_config(name: &str, count: usize, alerting: &str, config: impl Fn(u16) -> String) -> Self {
         let namespace = ControlPlane::shared().await.namespace(name).await;
         let ports = [quiet_port(), quiet_port()];
-        let config = format!(
-            "route:\n  receiver: nightshift\n  group_wait: 0s\n  group_interval: 1s\n  repeat_interval: 5m\n{routes}\
-             receivers:\n- name: nightshift\n  webhook_configs:\n  - url: http://127.0.0.1:{}/webhooks/alertmanager\n\
-             {receivers}",
-            ports[0]
-        );
+        let config = config(ports[0]);
         let mut alertmanagers = Vec::new();
         for _ in 0..count {
             alertmanagers.push(Alertmanager::start(&config).await);
@@ -137,7 +149,7 @@ impl Stage {
         let gauges = Gauges::start();
         gauges.set(SERIES, 0.2);
         let addresses: Vec<SocketAddr> = alertmanagers.iter().map(|one| one.server().address()).collect();
-        let prometheus = Prometheus::start(ALERTING, &[gauges.address()], &addresses).await;
+        let prometheus = Prometheus::start(alerting, &[gauges.address()], &addresses).await;
         let slack = Slack::start(&[("incidents", "C0INCIDENTS"), ("war-room", WAR_ROOM)]);
         let folder = tempfile::Builder::new().prefix("nightshift-service-").tempdir().expect("a temporary folder");
         write_secret(&folder.path().join("slack-token"), TOKEN);
@@ -179,10 +191,19 @@ impl Stage {
 
     /// Both.
     pub async fn nightshift_at(&self, api_server: SocketAddr, rules: &str) -> Nightshift {
+        Nightshift::start(self, self.config_at(api_server, rules)).await
+    }
+
+    /// The settings' file, for a nightshift that is a process of its own.
+    pub fn config(&self, rules: &str) -> PathBuf {
+        self.config_at(self.namespace.plane().address(), rules)
+    }
+
+    fn config_at(&self, api_server: SocketAddr, rules: &str) -> PathBuf {
         self.write_rules(rules);
         let config = self.file("nightshift.yaml");
         std::fs::write(&config, self.settings(api_server)).expect("written");
-        Nightshift::start(self, config).await
+        config
     }
 
     pub fn write_rules(&self, text: &str) {
@@ -282,6 +303,11 @@ impl Stage {
     /// `http://127.0.0.1:PORT`, where Slack's clicks and PagerDuty's webhooks come in.
     pub fn door(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// `http://127.0.0.1:PORT` of the admin listener.
+    pub fn admin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[1])
     }
 
     // What Slack shows.

@@ -22,6 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("notify", &["action", "decide", "http", "model", "peer", "telemetry"]),
     ("source", &["config", "decide", "engine", "http", "model", "peer", "telemetry"]),
     ("rules", &["action", "config", "decide", "model", "telemetry"]),
+    ("routing", &["config", "decide", "model", "telemetry"]),
     ("journal", &["model"]),
     ("engine", &["decide", "journal", "model"]),
     // Parts of a part that see more than the rest of it: the API's routes, and the metrics of what the engine commits.

@@ -29,7 +29,20 @@ fn a_freeze_is_announced_when_it_begins_and_when_it_ends() {
     );
     assert_eq!(said(&story), [begins.clone()]);
     story.after(Span::hours(30 * 24));
-    assert_eq!(said(&story), [begins, "Freeze quarter-end is over: nightshift acts again.".into()]);
+    assert_eq!(said(&story), [begins, "Freeze quarter-end is over.".into()]);
+}
+
+#[test]
+fn the_end_of_one_freeze_in_another_is_said_to_be_just_that() {
+    let mut story = Story::begin();
+    let from = story.now + Span::hours(1);
+    let long = from + Span::hours(9);
+    story.reloads(|spec| {
+        spec.freezes = vec![dates("short", from, from + Span::hours(1)), dates("long", from, long)];
+    });
+    story.after(Span::hours(3));
+    let ends = format!("Freeze short is over; freeze long holds until {}.", long.in_zone(&story.policy.zone));
+    assert_eq!(said(&story).pop(), Some(ends));
 }
 
 #[test]

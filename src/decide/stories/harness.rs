@@ -3,7 +3,7 @@
 use crate::{
     decide::{
         Policy, State, decide,
-        policy::{Choice, Limit, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{Choice, Limit, PolicySpec, RespondWithin, Rule, RungSpec, Severity, TargetSpec},
         state::Step,
         work::Work,
     },
@@ -60,21 +60,21 @@ pub fn spec() -> PolicySpec {
         choice: Choice::One { object: workload(name) },
         bounds: Some(Bounds { min: 2, max: 20, may_scale_to_zero: false }),
     };
-    let severity = |name: &str, alias: &str| Severity {
+    let severity = |name: &str, alias: &str, respond_within| Severity {
         name: name.into(),
         title: alias.into(),
         aliases: vec![alias.into()],
         mentions: vec!["S0123ABC".into()],
-        respond_within: None,
+        respond_within: Some(RespondWithin::Span(respond_within)),
         update_every: None,
     };
     PolicySpec {
         mode: Mode::Auto,
         severities: vec![
-            severity("P0", "critical"),
-            severity("P1", "error"),
-            severity("P2", "warning"),
-            severity("P3", "info"),
+            severity("P0", "critical", Span::ZERO),
+            severity("P1", "error", Span::minutes(15)),
+            severity("P2", "warning", Span::hours(1)),
+            severity("P3", "info", Span::hours(24)),
         ],
         targets: [("web".to_owned(), target("web")), ("api".to_owned(), target("api"))].into(),
         rules: vec![
@@ -120,6 +120,7 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         cooldown: Span::minutes(15),
         quiet: Span::minutes(10),
         flapping: None,
+        hold_page: None,
         canary: 0,
         undo_within: Span::hours(1),
         evidence: Vec::new(),

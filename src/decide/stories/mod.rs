@@ -18,6 +18,7 @@ mod eviction;
 mod flipping;
 mod freezes;
 pub(in crate::decide) mod harness;
+mod holding;
 mod leasing;
 mod paging;
 mod people;

@@ -92,6 +92,9 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     if let Some(by) = &view.acknowledged_by {
         row("acknowledged", format!("by {}", plain(by)));
     }
+    if let Some(until) = view.page_held_until {
+        row("page", format!("held until {}", until.in_zone(zone)));
+    }
     let lost = if view.lost > 0 { format!(", {} lost", view.lost) } else { String::new() };
     row("alerts", format!("{} firing, {} resolved{lost}", view.firing, view.resolved));
     row("nightshift", plain(&view.ladder));

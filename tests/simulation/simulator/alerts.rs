@@ -5,7 +5,7 @@ use super::{
     policies,
 };
 use nightshift::model::{
-    alert::{Alert, Source, Status},
+    alert::{Alert, HOLD_LABEL, Source, Status},
     id::Fingerprint,
     time::{Micros, Span},
 };
@@ -19,6 +19,8 @@ pub struct Signal {
     pub rule: usize,
     /// Which pod, and which member of the set, it is about.
     pub place: u64,
+    /// It asks to hold its page.
+    pub asks: bool,
     pub firing_since: Option<Micros>,
     pub last_start: Micros,
     pub last_end: Micros,
@@ -27,11 +29,12 @@ pub struct Signal {
 }
 
 impl Signal {
-    pub fn new(rule: usize, place: u64) -> Signal {
+    pub fn new(rule: usize, place: u64, asks: bool) -> Signal {
         let zero = Micros(0);
         Signal {
             rule,
             place,
+            asks,
             firing_since: None,
             last_start: zero,
             last_end: zero,
@@ -59,6 +62,7 @@ pub fn alert_of(model: &Model, signal: usize, status: Status) -> Box<Alert> {
     let signal = &model.signals[signal];
     let member = policies::member(signal.place);
     let labels = [("alertname", format!("A{}", signal.rule)), ("pod", signal.pod()), ("member", member)];
+    let asks = signal.asks.then(|| (HOLD_LABEL.to_owned(), "true".to_owned()));
     Box::new(Alert {
         source: Source::Alertmanager,
         sender: "alertmanager".to_owned(),
@@ -66,7 +70,7 @@ pub fn alert_of(model: &Model, signal: usize, status: Status) -> Box<Alert> {
         status,
         starts_at: signal.last_start,
         ends_at: (status == Status::Resolved).then_some(signal.last_end),
-        labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
+        labels: labels.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(asks).collect(),
         annotations: BTreeMap::new(),
         url: String::new(),
         group_key: group_key(signal.rule),

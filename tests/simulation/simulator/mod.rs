@@ -5,6 +5,7 @@ mod callings;
 mod colours;
 mod customers;
 mod databases;
+mod holding;
 mod landing;
 mod ledger;
 mod model;

@@ -5,8 +5,8 @@ use nightshift::{
     decide::{
         Policy,
         policy::{
-            Brake, Choice, CollectorSpec, Component, Escalation, Level, Limit, PagerDutyUse, Person, PolicySpec, Rule,
-            RungSpec, Severity, StatusPage, TargetSpec, Wish,
+            Brake, Choice, CollectorSpec, Component, Escalation, Level, Limit, PagerDutyUse, Person, PolicySpec,
+            RespondWithin, Rule, RungSpec, Severity, StatusPage, TargetSpec, Wish,
         },
     },
     model::{
@@ -41,17 +41,17 @@ pub fn member(place: u64) -> String {
 pub fn draw(random: &mut Random) -> PolicySpec {
     let rules = 1 + random.below(4) as usize;
     let asks_alertmanager = random.chance(90);
-    let severity = |name: &str| Severity {
+    let severity = |name: &str, respond_within| Severity {
         name: name.to_owned(),
         title: name.to_owned(),
         aliases: Vec::new(),
         mentions: vec!["S1".to_owned()],
-        respond_within: None,
+        respond_within: Some(RespondWithin::Span(respond_within)),
         update_every: Some(Span::minutes(7)),
     };
     let spec = PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
-        severities: vec![severity("P0"), severity("P1"), severity("P2")],
+        severities: vec![severity("P0", Span::ZERO), severity("P1", Span::minutes(15)), severity("P2", Span::hours(1))],
         targets: draw_targets(random),
         rules: (0..rules).map(|place| draw_rule(random, place, asks_alertmanager)).collect(),
         max_concurrent: random.pick(&[1, 1, 1, 2, 3]),
@@ -221,6 +221,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
             count: 2 + random.below(3) as u32,
             within: random.pick(&[Span::minutes(10), Span::minutes(30)]),
         }),
+        hold_page: random.pick(&[None, Some(Span::minutes(2)), Some(Span::minutes(5)), Some(Span::minutes(10))]),
         canary: random.pick(&[0, 0, 0, 0, 0, 1, 2]),
         undo_within: Span::hours(1),
         evidence: if place == 1 {
@@ -304,13 +305,14 @@ fn draw_rung(random: &mut Random) -> RungSpec {
 pub fn reload(random: &mut Random, now: &PolicySpec) -> PolicySpec {
     let mut spec = now.clone();
     let place = random.below(spec.rules.len() as u64) as usize;
-    match random.below(5) {
+    match random.below(6) {
         0 if spec.rules.len() > 1 => {
             spec.rules.remove(place);
         }
         1 => spec.rules[place].cooldown = spec.rules[place].cooldown + Span::minutes(1),
         2 => spec.rules[place].mode = random.pick(&[Mode::Shadow, Mode::Ask]),
         3 => spec.mode = random.pick(&[Mode::Shadow, Mode::Ask]),
+        4 => spec.rules[place].hold_page = random.pick(&[None, Some(Span::minutes(1))]),
         _ => spec.max_concurrent = random.pick(&[1, 2]),
     }
     spec

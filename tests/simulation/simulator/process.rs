@@ -2,7 +2,7 @@
 
 use super::{
     customers::Customers,
-    landing,
+    holding, landing,
     model::{Living, Model, Moment, Shared, locked},
     oracle, schedule,
     world::ModelWorld,
@@ -135,6 +135,7 @@ fn follow(model: &mut Model, seq: u64, at: Micros, input: &Input, events: &[Even
             model.breaks("the table of phases holds", why);
         }
     }
+    holding::after_entry(model, at, input, events);
 }
 
 fn brief_input(input: &Input) -> String {

@@ -294,6 +294,9 @@ impl Scenario {
         if counts.locks > 0 {
             model.breaks("no lock is left", format!("{} locks", counts.locks));
         }
+        if counts.pages_held > 0 {
+            model.breaks("no page is held for ever", format!("{} are", counts.pages_held));
+        }
         if counts.letters_owed > 0 {
             model.breaks("I-30 no letter is lost", format!("{} are still owed", counts.letters_owed));
         }

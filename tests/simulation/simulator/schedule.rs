@@ -44,7 +44,7 @@ fn draw_alerts(model: &mut Model, horizon: Span) {
     let count = 1 + model.random.below(3);
     for _ in 0..count {
         let rule = model.random.below(rules) as usize;
-        let signal = Signal::new(rule, model.random.below(3));
+        let signal = Signal::new(rule, model.random.below(3), model.random.chance(50));
         if model.signals.iter().any(|known| known.print() == signal.print()) {
             continue;
         }
@@ -87,7 +87,8 @@ fn draw_storm(model: &mut Model, horizon: Span) {
         let signal = match model.signals.iter().position(|known| known.rule == rule && known.place == place) {
             Some(known) => known,
             None => {
-                model.signals.push(Signal::new(rule, place));
+                let asks = model.random.chance(50);
+                model.signals.push(Signal::new(rule, place, asks));
                 model.signals.len() - 1
             }
         };

@@ -189,9 +189,7 @@ fn carry_out(kept: &mut Kept, method: &str, body: &Value) -> Value {
                 return error("thread_not_found");
             }
             let ts = format!("1772330000.{:06}", kept.messages.len() + 1);
-            let mut body = body.clone();
-            body["channel"] = channel.clone().into();
-            kept.messages.push(Message { ts: ts.clone(), body, updates: 0 });
+            kept.messages.push(Message { ts: ts.clone(), body: body.clone(), updates: 0 });
             json!({"ok": true, "channel": channel, "ts": ts})
         }
         "chat.update" => {

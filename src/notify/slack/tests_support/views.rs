@@ -109,6 +109,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         steps,
         evidence: Vec::new(),
         pages: 0,
+        page_held_until: None,
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
         posted: None,
