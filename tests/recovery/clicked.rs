@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::books::Books;
 use crate::daemon::{Daemon, Home};
 use crate::dice::Dice;
-use crate::support::slack::{Message, Slack, TOKEN};
+use crate::support::slack::{Behaviour, Message, Slack, TOKEN};
 use crate::support::slack_socket::APP_TOKEN;
-use crate::support::wait_until;
+use crate::support::wait::{holds_for, wait_until};
 use crate::webhooks::{Alert, body, post_once};
 
 const RULES: &str = "rules:\n- {name: everything, match: [], severity: P1, group_by: [alertname]}\n";
@@ -82,6 +82,38 @@ async fn a_click_that_died_with_the_process_before_it_was_acknowledged_is_taken_
         if told { Ok(()) } else { Err(format!("{whispers:?}")) }
     })
     .await;
+    slack.assert_nothing_broken();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_click_that_died_undecided_was_not_acknowledged_and_is_taken_when_it_comes_again() {
+    let slack = slack();
+    let home = home(&slack);
+    let sockets = slack.sockets();
+    let mut daemon = home.start().await;
+    sockets.until_opened(1).await;
+    let message = card(&slack, &daemon, 0).await;
+    // Who clicked is asked, and not answered.
+    slack.behave(Behaviour::Hang);
+    let id = slack.press_by_socket("U0ANA0001", &message, "Acknowledge");
+    wait_until("it is asked who clicked", SOON, async || {
+        let asked = slack.calls().iter().any(|call| call.method == "users.info");
+        if asked { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    holds_for("no acknowledgement", Duration::from_secs(1), async || match sockets.acknowledged(&id).as_slice() {
+        [] => Ok(()),
+        said => Err(format!("{said:?}")),
+    })
+    .await;
+    assert!(daemon.kill());
+    assert_eq!(taken(&home).await, 0);
+    slack.behave(Behaviour::Ok);
+    let _daemon = home.start().await;
+    sockets.until_opened(2).await;
+    sockets.send_again(&id);
+    sockets.until_acknowledged(&id).await;
+    assert_eq!(taken(&home).await, 1);
     slack.assert_nothing_broken();
 }
 
