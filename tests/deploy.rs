@@ -291,6 +291,9 @@ async fn the_api_server_admits_the_manifests() {
     }
 }
 
+/// What the app's own token may be asked for, and the one right that it needs; the bot has none of it.
+const APP_LEVEL: (&str, &str) = ("apps.connections.open", "connections:write");
+
 /// The rights that a method needs: its page at <https://docs.slack.dev/reference/methods>.
 const SCOPES: [(&str, &[&str]); 8] = [
     ("chat.postMessage", &["chat:write"]),
@@ -331,17 +334,19 @@ fn the_slack_app_has_the_rights_that_are_used_and_no_other() {
     #[derive(serde::Deserialize)]
     struct Settings {
         interactivity: Interactivity,
+        socket_mode_enabled: bool,
     }
     #[derive(serde::Deserialize)]
     struct Interactivity {
         request_url: String,
     }
-    let manifest: Manifest = serde_saphyr::from_str(&text("slack/manifest.yaml")).unwrap();
+    let written = text("slack/manifest.yaml");
+    let manifest: Manifest = serde_saphyr::from_str(&written).unwrap();
     let client = fs::read_to_string("src/peer/slack/client.rs").unwrap();
     let mut used: BTreeSet<String> = ["commands".to_owned()].into();
     for line in client.lines().filter(|line| line.trim().starts_with("Call::") && line.contains("=> \"")) {
         let method = line.split('"').nth(1).unwrap();
-        if method != "auth.test" {
+        if method != "auth.test" && method != APP_LEVEL.0 {
             let (_, scopes) = SCOPES.iter().find(|(known, _)| *known == method).expect(method);
             used.extend(scopes.iter().map(|scope| (*scope).to_owned()));
         }
@@ -351,4 +356,9 @@ fn the_slack_app_has_the_rights_that_are_used_and_no_other() {
     assert_eq!(command.command, "/nightshift");
     assert!(command.url.ends_with(nightshift::source::slack::route::COMMANDS));
     assert!(manifest.settings.interactivity.request_url.ends_with(nightshift::source::slack::route::INTERACTIONS));
+    // Over HTTP as it is; its head says what Socket Mode needs besides.
+    assert!(!manifest.settings.socket_mode_enabled, "Slack would send nothing over HTTP");
+    assert!(client.contains(APP_LEVEL.0) && written.contains(APP_LEVEL.1), "the token's scope is not told");
+    assert!(!manifest.oauth_config.scopes.bot.contains(APP_LEVEL.1), "Slack gives it to app-level tokens alone");
+    assert!(written.contains("slack.app_token_file") && written.contains("socket_mode_enabled"));
 }

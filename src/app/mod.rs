@@ -9,6 +9,7 @@ pub mod policy;
 pub mod reload;
 pub mod servers;
 pub mod signals;
+pub mod slack;
 mod slack_token;
 pub mod tasks;
 pub mod world;
@@ -23,14 +24,12 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, pagerduty::PagerDuty, slack::Slack},
+    notify::{Notifiers, pagerduty::PagerDuty, statuspage::Statuspage},
     peer::{
         pagerduty::{events::EventsClient, rest::PagerDutyApi},
-        slack::{client::SlackClient, directory::Directory, seal::Seal, standing::Standing},
+        statuspage::client::StatuspageClient,
     },
-    source::slack::{answers::Answers, desk::Desk},
     telemetry::{
-        labels::Receiver,
         metrics::{Metrics, Words},
         notices::Notices,
         observer::{MetricsObserver, keep_gauges},
@@ -154,37 +153,22 @@ impl App {
         });
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
-        let (mut desk, mut bot) = (None, None);
+        let mut status_page = None;
         let notices = Notices::default();
-        if let Some(slack) = &settings.slack {
-            let client = Arc::new(SlackClient::new(http.clone(), &slack.api_url, slack.bot_token.clone()));
-            // Buttons are shown where a click can reach us.
-            let keys = servers::slack_keys(&settings);
-            let seal = (!keys.is_empty()).then(|| Seal::new(keys));
-            if let Some(seal) = seal.clone() {
-                let directory = Arc::new(Directory::new(Arc::clone(&client)));
-                let (client, pause_file) = (Arc::clone(&client), settings.pause_file.clone());
-                let (door, work) = Desk::open(Answers { engine: engine.clone(), directory, client, seal, pause_file });
-                let counted = metrics.clone();
-                tasks.spawn("slack desk", Stage::Work, OnExit::Stop, |stop| async move {
-                    work.run(async move { stop.cancelled().await }, || counted.panic_caught("slack desk")).await;
-                    Ok(())
-                });
-                desk = Some(door);
+        let doors = match &settings.slack {
+            Some(slack) => {
+                let doors = slack::open(&settings, slack, &http, &engine, &metrics, &notices, &mut tasks)?;
+                notifiers.add("slack", Arc::clone(&doors.notifier) as _);
+                Some(doors)
             }
-            bot = Some(Arc::clone(&client));
-            let (shown, counted) = (notices.clone(), metrics.clone());
-            let standing = Arc::new(Standing::new(move |lines| {
-                counted.set_receiver_refuses(Receiver::Slack, lines.len());
-                shown.set("slack", lines);
-            }));
-            let (asking, told) = (Arc::clone(&client), Arc::clone(&standing));
-            tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
-                slack_token::watch(asking, told, stop).await;
-                Ok(())
-            });
-            let slack = Slack::new(client, settings.timezone.clone(), seal).watched_by(standing);
-            notifiers.add("slack", Arc::new(slack));
+            None => None,
+        };
+        if let Some(page) = &settings.statuspage {
+            let client = StatuspageClient::new(http.clone(), &page.api_url, &page.page, page.api_key.clone());
+            let client = Arc::new(client);
+            status_page = Some(Arc::clone(&client));
+            let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
+            notifiers.add("statuspage", Arc::new(Statuspage::new(client, ids, page.notify_subscribers)));
         }
         let (notifier, pagerduty) = pagerduty(&settings, &http);
         notifiers.add("pagerduty", notifier);
@@ -219,7 +203,7 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets(bot);
+        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()), status_page);
         let reload =
             Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
@@ -236,7 +220,16 @@ impl App {
         servers.spawn(
             &mut tasks,
             ports,
-            Admin { engine: &engine, journal: &journal, metrics: &metrics, facts, notices, reload: &reload, desk },
+            Admin {
+                engine: &engine,
+                journal: &journal,
+                metrics: &metrics,
+                facts,
+                notices,
+                reload: &reload,
+                desk: doors.as_ref().and_then(|doors| doors.over_http.clone()),
+                slack_socket: doors.and_then(|doors| doors.socket),
+            },
         );
         if let Some(signals) = signals {
             let (told, ending) = (engine.clone(), ending.clone());
@@ -276,7 +269,9 @@ fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<Page
         .token
         .as_ref()
         .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
-    let keys = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone())).collect();
+    let own = settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.routing_key.clone()?)));
+    let default = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone()));
+    let keys = default.chain(own).collect();
     let events = EventsClient::new(http.clone(), &pagerduty.events_url);
     (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }

@@ -2,13 +2,17 @@
 
 use super::world::Abilities;
 use crate::{
-    config::{Settings, settings::RulesFrom},
+    config::{
+        Settings,
+        settings::{self, RulesFrom},
+        statuspage::sentences,
+    },
     decide::{
         Policy,
-        policy::{PagerDutyUse, Rule, RungSpec},
+        policy::{PagerDutyUse, Person, Rule, RungSpec},
     },
     model::{mode::Mode, problem::Problem, time::Span},
-    rules,
+    rules::{self, StatusComponent, Statuspages},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,6 +37,9 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         alertmanager: true,
         prometheus: true,
         slack_channel: Some("#any"),
+        incident_channels: None,
+        security_channel: Some("#any"),
+        statuspage: Statuspages::NotKnown,
         pagerduty: None,
         timezone: "UTC",
         lost_after: Span::ZERO,
@@ -46,8 +53,10 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
 
 /// Reads the rules anew: all problems at once, or a policy.
 pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, Vec<Problem>> {
-    let people: BTreeMap<String, String> =
-        settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.slack.clone()?))).collect();
+    let reached =
+        |person: &settings::Person| Person { slack: person.slack.clone(), pagerduty: person.routing_key.is_some() };
+    let people: BTreeMap<String, Person> =
+        settings.people.iter().map(|(name, person)| (name.clone(), reached(person))).collect();
     let collectors: Vec<&str> = abilities.evidence.names().collect();
     let pagerduty = PagerDutyUse {
         pages: settings.pagerduty.routing_key.is_some(),
@@ -56,6 +65,11 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         ..PagerDutyUse::default()
     };
     let databases: Vec<&str> = settings.databases.keys().map(String::as_str).collect();
+    let components = components(settings)?;
+    let statuspage = match &settings.statuspage {
+        Some(page) => Statuspages::SetUp { publish: page.publish, components: &components },
+        None => Statuspages::NotSetUp,
+    };
     let loaded = rules::load(
         &settings.rules.clone().into(),
         &rules::Context {
@@ -66,6 +80,9 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
+            incident_channels: settings.slack.as_ref().and_then(|slack| slack.incident_channels.as_ref()),
+            security_channel: settings.security_channel.as_deref(),
+            statuspage,
             pagerduty: Some(&pagerduty),
             timezone: &settings.timezone_name,
             lost_after: settings.alertmanager.lost_after,
@@ -81,6 +98,21 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
         warnings.extend(without_a_cluster(&policy, loaded.files.first().map_or("rules", String::as_str)));
     }
     Ok(LoadedPolicy { policy: Arc::new(policy), warnings, files: loaded.files })
+}
+
+/// What the owners of the status page's components wrote, read anew with the rules.
+fn components(settings: &Settings) -> Result<BTreeMap<String, StatusComponent>, Vec<Problem>> {
+    let mut components = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, component) in settings.statuspage.iter().flat_map(|page| &page.components) {
+        match sentences(&component.sentences_file) {
+            Ok(sentences) => {
+                components.insert(name.clone(), StatusComponent { sentences, shows: component.shows.clone() });
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(components) } else { Err(problems) }
 }
 
 /// Rules that would act on Kubernetes, and nothing says where it is: they will hand over to people each time.

@@ -69,6 +69,10 @@ impl Reload {
                 self.keep(problems, by).await
             }
             Err(more) => {
+                // A file that both read is told once.
+                let told = problems.len();
+                let new = |problem: &Problem| !problems.iter().take(told).any(|known| known == problem);
+                let more: Vec<Problem> = more.into_iter().filter(new).collect();
                 problems.extend(more);
                 problems.extend(waits);
                 self.keep(problems, by).await

@@ -2,6 +2,7 @@
 
 use super::{
     reload::{Reload, Reread},
+    slack::Callers,
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     },
     journal,
     model::problem::Problem,
-    peer::slack::client::SlackClient,
+    peer::statuspage::client::StatuspageClient,
     source::{
         self,
         alertmanager::route::{self, AlertmanagerRoute},
@@ -31,7 +32,7 @@ use crate::{
             route::{self as slack_route, SlackRoute},
         },
     },
-    telemetry::{labels::Listener, metrics::Metrics, notices::Notices},
+    telemetry::{labels::Listener, metrics::Metrics, notices::Notices, slack_socket::SocketBoard},
 };
 use anyhow::{Context as _, anyhow};
 use std::{
@@ -86,8 +87,10 @@ pub struct Admin<'a> {
     pub facts: Facts,
     pub notices: Notices,
     pub reload: &'a Arc<Reload>,
-    /// Where clicks and commands can be taken and answered.
+    /// Where clicks and commands that come over HTTP are done, where any are taken.
     pub desk: Option<Desk>,
+    /// How Socket Mode is, where there is one.
+    pub slack_socket: Option<SocketBoard>,
 }
 
 /// The peers that are configured, by name.
@@ -96,9 +99,10 @@ pub fn peers(settings: &Settings, reload: &Reload) -> Vec<String> {
         (!settings.alertmanager.urls.is_empty(), "alertmanager"),
         (reload.sees_kubernetes(), "kubernetes"),
         (!settings.databases.is_empty(), "postgres"),
-        (settings.pagerduty.routing_key.is_some() || settings.pagerduty.token.is_some(), "pagerduty"),
+        (settings.pages_through_pagerduty() || settings.pagerduty.token.is_some(), "pagerduty"),
         (settings.prometheus_url.is_some(), "prometheus"),
         (settings.slack.is_some(), "slack"),
+        (settings.statuspage.is_some(), "statuspage"),
     ];
     peers.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned()).collect()
 }
@@ -147,8 +151,12 @@ impl Servers {
     }
 
     /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
-    /// a problem. `bot`: who speaks to Slack.
-    pub fn secrets(&self, bot: Option<Arc<SlackClient>>) -> impl Fn() -> Reread + Send + Sync + 'static {
+    /// a problem. `callers`: who speaks to Slack. `page`: who speaks to Statuspage.
+    pub fn secrets(
+        &self,
+        callers: Option<Callers>,
+        page: Option<Arc<StatuspageClient>>,
+    ) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
         let (slack, pagerduty) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
@@ -165,8 +173,11 @@ impl Servers {
                     }
                     slack.replace(slack_keys(&fresh));
                     pagerduty.replace(SigningKeys::new(&fresh.pagerduty_secrets));
-                    if let (Some(bot), Some(slack)) = (&bot, &fresh.slack) {
-                        bot.replace_token(slack.bot_token.clone());
+                    if let (Some(page), Some(fresh)) = (&page, &fresh.statuspage) {
+                        page.replace_key(fresh.api_key.clone());
+                    }
+                    if let (Some(callers), Some(slack)) = (&callers, &fresh.slack) {
+                        callers.replace_tokens(slack);
                     }
                     waiting = Some(fresh.waiting_since(&settings));
                     match api_auth(&fresh) {
@@ -220,6 +231,7 @@ impl Servers {
             }),
             pause_file: self.settings.pause_file.clone(),
             facts: Arc::new(shown.facts),
+            slack_socket: shown.slack_socket,
             notices: shown.notices,
             in_flight: InFlight::new(api::IN_FLIGHT_BYTES),
         });
@@ -263,7 +275,7 @@ impl Servers {
     }
 }
 
-/// With what Slack signs what it sends; empty where nothing is taken from it.
+/// With what Slack signs what it sends; empty where nothing is taken over HTTP.
 pub fn slack_keys(settings: &Settings) -> SigningKeys {
     SigningKeys::new(settings.slack.as_ref().map_or(&[], |slack| slack.signing_secrets.as_slice()))
 }

@@ -20,6 +20,7 @@ pub const NAMES: &[&str] = &[
     "pause file",
     "gauges",
     "slack desk",
+    "slack socket",
     "slack token",
     "connections",
 ];

@@ -47,8 +47,8 @@ pub struct OfIncident {
 impl OfIncident {
     pub async fn run(&self, verb: &str, output: &mut Output) -> Result<Exit, Told> {
         let done = post(&self.daemon, &format!("/api/v1/incidents/{}/{verb}", self.id), NOTHING).await?;
-        // Both verbs end in e.
-        said(output, &format!("incident {} {verb}d", self.id), &done)
+        let ending = if verb.ends_with('e') { "d" } else { "ed" };
+        said(output, &format!("incident {} {verb}{ending}", self.id), &done)
     }
 }
 

@@ -49,6 +49,8 @@ enum Command {
     Ack(decide::OfIncident),
     /// Resolve an incident
     Resolve(decide::OfIncident),
+    /// Publish what waits of an incident on the status page: customers read it
+    Publish(decide::OfIncident),
     /// Approve a step, after a look at its plan
     Approve(decide::Approve),
     /// Reject a step; its rule stays away from the target until the incident is resolved
@@ -105,6 +107,7 @@ pub async fn run(cli: Cli, output: &mut Output) -> Exit {
         Command::Status(status) => status.run(output).await,
         Command::Ack(of) => of.run("acknowledge", output).await,
         Command::Resolve(of) => of.run("resolve", output).await,
+        Command::Publish(of) => of.run("publish", output).await,
         Command::Approve(approve) => approve.run(output).await,
         Command::Reject(of) => of.run("reject", output).await,
         Command::Undo(of) => of.run("undo", output).await,

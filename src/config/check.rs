@@ -8,10 +8,10 @@ use super::{
     node::Place,
     settings::{
         Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen,
-        Log, LogFormat, Mode, Person, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
+        Log, LogFormat, Mode, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
     },
     suggest,
-    values::{is_channel_name, is_name, is_slack_id, no_log_filter},
+    values::{is_name, is_slack_id, no_log_filter},
     yaml::{Located, OneOrMany},
 };
 use crate::model::{problem::Problem, time::Span};
@@ -106,6 +106,7 @@ impl Check {
         if let (Some(place), true) = (&places.pagerduty_secrets, self.complete) {
             self.pagerduty_is_asked(place, &pagerduty_secrets, &pagerduty);
         }
+        let has_slack = file.slack.as_ref().is_some_and(|slack| slack.channel.is_some());
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
         }
@@ -127,12 +128,14 @@ impl Check {
             kubernetes: self.kubernetes(file.kubernetes.unwrap_or_default()),
             databases: self.databases(file.postgres.unwrap_or_default()),
             slack: self.slack(file.slack.unwrap_or_default()),
+            statuspage: self.statuspage(file.statuspage.unwrap_or_default()),
             pagerduty,
             pagerduty_secrets,
             alertmanager,
             prometheus_url: file.prometheus.and_then(|it| it.url).and_then(|url| self.url(&url)),
             tokens,
             smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
+            security_channel: self.security(file.security.unwrap_or_default(), has_slack),
             people: self.people(file.people.unwrap_or_default()),
             approvers: self.approvers(file.approvers.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
@@ -268,12 +271,7 @@ impl Check {
         let api_url = written.api_url.and_then(|url| self.url(&url));
         let channel = written.channel.and_then(|channel| {
             let place = channel.place.clone();
-            let channel = self.filled(channel)?;
-            if !is_slack_id(&channel) && !is_channel_name(&channel) {
-                let what = format!("`{channel}` is neither `#name` nor a Slack id");
-                self.problems.push(place.error(what).hint("such as '#incidents' (in quotes) or C0123ABC"));
-            }
-            Some((channel, place))
+            Some((self.channel(channel, "'#incidents' (in quotes) or C0123ABC")?, place))
         });
         let bot_token = written.bot_token_file.as_ref().and_then(|file| self.secret(file));
         let signing_files = written.signing_secret_file.map(|OneOrMany(files)| files).unwrap_or_default();
@@ -283,15 +281,33 @@ impl Check {
             self.problems.push(third.error(what).hint("keep the new and the old one while it is being replaced"));
         }
         let signing_secrets = signing_files.iter().filter_map(|file| self.secret(file)).collect();
+        let app_token = written.app_token_file.as_ref().and_then(|file| self.app_token(file));
         match (channel, written.bot_token_file) {
             (Some((channel, _)), Some(file)) => {
                 self.is_bot_token(&file, bot_token.as_ref()?);
-                Some(Slack { channel, bot_token: bot_token?, signing_secrets, api_url: api_url? })
+                Some(Slack {
+                    channel,
+                    bot_token: bot_token?,
+                    signing_secrets,
+                    app_token,
+                    incident_channels: written.incident_channels,
+                    api_url: api_url?,
+                })
             }
             (None, None) if self.complete => {
-                if let Some(file) = signing_files.first() {
-                    let what = "slack.signing_secret_file needs slack.channel and slack.bot_token_file";
-                    self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                if let Some(severities) = &written.incident_channels {
+                    let what = "slack.incident_channels needs slack.channel and slack.bot_token_file";
+                    self.problems.push(severities.error(what).hint("the bot makes the channels"));
+                }
+                let asks = [
+                    ("signing_secret_file", signing_files.first()),
+                    ("app_token_file", written.app_token_file.as_ref()),
+                ];
+                for (key, file) in asks {
+                    if let Some(file) = file {
+                        let what = format!("slack.{key} needs slack.channel and slack.bot_token_file");
+                        self.problems.push(file.error(what).hint("who clicks is looked up, and answered, by the bot"));
+                    }
                 }
                 None
             }
@@ -371,24 +387,6 @@ impl Check {
         hosts
     }
 
-    fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
-        let mut people = BTreeMap::new();
-        for (name, Located { value, place }) in written {
-            let Some(slack) = value.slack else {
-                if self.complete {
-                    self.problems.push(place.error(format!("`{name}` cannot be reached")).hint("set slack: S0123ABC"));
-                }
-                continue;
-            };
-            if !is_slack_id(&slack) && !is_channel_name(&slack) {
-                let what = format!("`{}` is neither a Slack id nor `#name`", slack.value);
-                self.problems.push(slack.error(what).hint("the id of a user, user group or channel, such as S0123ABC"));
-            }
-            people.insert(name, Person { slack: Some(slack.value) });
-        }
-        people
-    }
-
     /// Whoever may approve can do so only where clicks are taken, and clicks let nothing act where nobody may approve.
     fn slack_is_whole(
         &mut self,
@@ -396,14 +394,15 @@ impl Check {
         approvers: Option<&BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     ) {
         let signing = slack.and_then(|slack| slack.signing_secret_file.as_ref()).and_then(|files| files.0.first());
+        let door = signing.or(slack.and_then(|slack| slack.app_token_file.as_ref()));
         let first = approvers.and_then(|approvers| approvers.values().next());
-        match (signing, first) {
+        match (door, first) {
             (Some(file), None) => {
                 let what = "nobody is listed under `approvers`: in Slack everybody may pause, and nobody may approve, undo or resume";
                 self.problems.push(file.place.warning(what).hint("approvers: {P0..P3: [S0123ABC]}"));
             }
             (None, Some(listed)) => {
-                let what = "`approvers` has no effect without slack.signing_secret_file: nothing is taken from Slack";
+                let what = "`approvers` has no effect without slack.signing_secret_file or slack.app_token_file: nothing is taken from Slack";
                 self.problems.push(listed.place.warning(what));
             }
             _ => {}

@@ -4,6 +4,7 @@
 //! What the values mean, and whether they fit together, is checked in `check.rs`.
 
 use super::yaml::{Located, OneOrMany};
+use crate::model::public::{ComponentStatus, Publish};
 pub use crate::{model::mode::Mode, telemetry::log::Format as LogFormat};
 use serde::{
     Deserialize, Deserializer,
@@ -26,11 +27,13 @@ pub struct File {
     pub kubernetes: Option<Kubernetes>,
     pub postgres: Option<BTreeMap<String, Located<Database>>>,
     pub slack: Option<Slack>,
+    pub statuspage: Option<Statuspage>,
     pub pagerduty: Option<PagerDuty>,
     pub alertmanager: Option<Alertmanager>,
     pub prometheus: Option<Prometheus>,
     pub api: Option<Api>,
     pub smoke_hosts: Option<OneOrMany<Located<String>>>,
+    pub security: Option<Security>,
     pub people: Option<BTreeMap<String, Located<Person>>>,
     pub approvers: Option<BTreeMap<String, Located<OneOrMany<Located<String>>>>>,
     pub log: Option<Log>,
@@ -106,7 +109,32 @@ pub struct Slack {
     pub channel: Option<Located<String>>,
     pub bot_token_file: Option<Located<String>>,
     pub signing_secret_file: Option<OneOrMany<Located<String>>>,
+    pub incident_channels: Option<Located<String>>,
+    pub app_token_file: Option<Located<String>>,
     pub api_url: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Security {
+    pub slack: Option<Located<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Statuspage {
+    pub api_key_file: Option<Located<String>>,
+    pub page: Option<Located<String>>,
+    pub api_url: Option<Located<String>>,
+    pub publish: Option<Located<Publish>>,
+    pub notify_subscribers: Option<Located<bool>>,
+    pub components: Option<BTreeMap<String, Located<StatusComponent>>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct StatusComponent {
+    pub id: Option<Located<String>>,
+    pub sentences_file: Option<Located<String>>,
+    /// By severity or range, in the words of the rules.
+    pub status: Option<BTreeMap<String, Located<ComponentStatus>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,6 +191,12 @@ pub enum Right {
 #[derive(Debug, Deserialize)]
 pub struct Person {
     pub slack: Option<Located<String>>,
+    pub pagerduty: Option<Located<PagerDutyService>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PagerDutyService {
+    pub routing_key_file: Option<Located<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

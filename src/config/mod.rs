@@ -1,7 +1,8 @@
 //! What a person wrote in a file, read twice: as written, then as used.
 //!
 //! [`yaml`] reads any YAML text into a type and collects its problems; [`mod@file`] is `nightshift.yaml` as written,
-//! [`settings`] the same as used, after the layers defaults < file < environment < command line. [`show`] prints problems.
+//! [`settings`] the same as used, after the layers defaults < file < environment < command line. [`statuspage`] reads what
+//! customers are told. [`show`] prints problems.
 //! Nothing here talks to a peer; the rules have their own reader in [`crate::rules`], on top of [`yaml`].
 
 mod check;
@@ -11,9 +12,11 @@ pub mod layers;
 mod mistakes;
 pub mod node;
 mod pagerduty;
+mod people;
 mod refusal;
 pub mod settings;
 pub mod show;
+pub mod statuspage;
 pub mod suggest;
 pub mod typed;
 mod values;

@@ -6,11 +6,15 @@ use super::{
     check,
     file::File,
     layers::{self, Flag},
-    node::{Kind, Node},
+    node::{Kind, Node, Place},
     typed,
     yaml::{self, Located},
 };
-use crate::model::{problem::Problem, time::Span};
+use crate::model::{
+    problem::Problem,
+    public::{ComponentStatus, Publish},
+    time::Span,
+};
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use std::{
@@ -52,6 +56,8 @@ pub struct Settings {
     pub databases: BTreeMap<String, SecretString>,
     /// `None`: nothing is sent to Slack.
     pub slack: Option<Slack>,
+    /// `None`: customers are told nothing.
+    pub statuspage: Option<Statuspage>,
     pub pagerduty: PagerDuty,
     /// With what PagerDuty signs its webhooks: one, or two while it is being replaced. Empty: none are taken.
     pub pagerduty_secrets: Vec<SecretString>,
@@ -61,6 +67,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// Where smoke tests may go: host names in lower case, without a port.
     pub smoke_hosts: Vec<String>,
+    /// Where what concerns security is told too.
+    pub security_channel: Option<String>,
     /// By name, as rules and escalations name them.
     pub people: BTreeMap<String, Person>,
     /// Who may approve through Slack, by severity.
@@ -151,8 +159,12 @@ pub struct Itself {
 pub struct Slack {
     pub channel: String,
     pub bot_token: SecretString,
-    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken from Slack.
+    /// With what Slack signs what it sends: one, or two while it is being replaced. Empty: nothing is taken over HTTP.
     pub signing_secrets: Vec<SecretString>,
+    /// One severity or a range, in the words of the rules, with its place: their incidents get a channel of their own.
+    pub incident_channels: Option<Located<String>>,
+    /// Opens Socket Mode. `None`: there is no Socket Mode.
+    pub app_token: Option<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
 }
@@ -176,6 +188,29 @@ pub struct PagerDutyToken {
 }
 
 #[derive(Debug, Clone)]
+pub struct Statuspage {
+    pub api_key: SecretString,
+    pub page: String,
+    /// Without a slash at its end.
+    pub api_url: String,
+    pub publish: Publish,
+    /// Whether the service mails its subscribers when an incident begins and when it is over.
+    pub notify_subscribers: bool,
+    /// By name, as rules name them.
+    pub components: BTreeMap<String, StatusComponent>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub id: String,
+    /// It can be read, and is right: see [`super::statuspage::sentences`].
+    pub sentences_file: PathBuf,
+    /// One severity or a range, in the words of the rules, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone)]
 pub struct Alertmanager {
     /// Base URLs without a slash at their ends.
     pub urls: Vec<String>,
@@ -190,10 +225,13 @@ pub struct Token {
     pub may: Vec<Right>,
 }
 
+/// Reached in Slack, through PagerDuty, or both ways.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     /// A Slack user, user group or channel.
     pub slack: Option<String>,
+    /// The integration key of the PagerDuty service that pages them.
+    pub routing_key: Option<SecretString>,
 }
 
 /// `P0..P1: [U024BE7LH, S0123ABC]`.
@@ -213,6 +251,12 @@ pub struct Log {
 }
 
 impl Settings {
+    /// Somebody's service is paged there, or the default one.
+    #[must_use]
+    pub fn pages_through_pagerduty(&self) -> bool {
+        self.pagerduty.routing_key.is_some() || self.people.values().any(|person| person.routing_key.is_some())
+    }
+
     /// Reads the layers: built-in defaults < file < environment. With `path` the file must exist; without it
     /// `./nightshift.yaml` is read where it exists. Gives warnings with the settings, or every problem.
     pub fn load(
@@ -255,8 +299,15 @@ impl Settings {
 }
 
 /// Keys that a reload takes too: secrets, read anew. Everything else waits for a restart.
-const RELOADED: [&str; 5] =
-    ["sources.alertmanager.", "sources.pagerduty.", "slack.bot_token_file", "slack.signing_secret_file", "api.tokens"];
+const RELOADED: [&str; 7] = [
+    "sources.alertmanager.",
+    "sources.pagerduty.",
+    "slack.app_token_file",
+    "slack.bot_token_file",
+    "slack.signing_secret_file",
+    "statuspage.api_key_file",
+    "api.tokens",
+];
 
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
@@ -357,7 +408,12 @@ mod tests {
         assert!(matches!(&settings.journal, Journal::Sqlite(path) if path == Path::new("nightshift.db")));
         assert_eq!(settings.journal_keep, Span::hours(90 * 24));
         assert!(settings.listen.webhooks.ip().is_loopback() && settings.listen.admin.ip().is_loopback());
-        assert!(settings.slack.is_none() && settings.tokens.is_empty() && settings.people.is_empty());
+        assert!(
+            settings.slack.is_none()
+                && settings.statuspage.is_none()
+                && settings.tokens.is_empty()
+                && settings.people.is_empty()
+        );
         assert!(!settings.alertmanager_source.authenticates());
         assert_eq!(settings.alertmanager.lost_after, Span::minutes(30));
     }
@@ -378,11 +434,13 @@ mod tests {
             ("kubernetes", file.kubernetes.is_some()),
             ("postgres", file.postgres.is_some()),
             ("slack", file.slack.is_some()),
+            ("statuspage", file.statuspage.is_some()),
             ("pagerduty", file.pagerduty.is_some()),
             ("alertmanager", file.alertmanager.is_some()),
             ("prometheus", file.prometheus.is_some()),
             ("api", file.api.is_some()),
             ("smoke_hosts", file.smoke_hosts.is_some()),
+            ("security", file.security.is_some()),
             ("people", file.people.is_some()),
             ("approvers", file.approvers.is_some()),
             ("log", file.log.is_some()),

@@ -125,6 +125,21 @@ impl Check {
         Some(SecretString::from(secret.to_owned()))
     }
 
+    /// The token that opens Socket Mode: the app's own, which is another one than its bot's.
+    pub(super) fn app_token(&mut self, written: &Located<String>) -> Option<SecretString> {
+        let token = self.secret(written)?;
+        if token.expose_secret().starts_with("xapp-") {
+            return Some(token);
+        }
+        let is =
+            if token.expose_secret().starts_with("xox") { "a bot's or a user's token" } else { "no token of Slack's" };
+        let what = format!("`{}` holds {is}, and Socket Mode is opened by an app-level token", written.value);
+        let hint =
+            "it begins with xapp-: the app's Basic Information, App-Level Tokens, with the scope connections:write";
+        self.problems.push(written.error(what).hint(hint));
+        None
+    }
+
     /// Warns of a secret that every user of the machine can read.
     pub(super) fn kept_private(&mut self, written: &Located<String>) {
         use std::os::unix::fs::PermissionsExt;

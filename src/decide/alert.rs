@@ -3,7 +3,7 @@
 use super::{
     Decided, Decider, Policy, State,
     incident::title_of,
-    state::{AlertState, Held, IncidentPhase, same_start},
+    state::{AlertState, Held, IncidentPhase, Timer, same_start},
 };
 use crate::model::{
     alert::{Alert, Status},
@@ -30,7 +30,7 @@ impl Decider<'_> {
                     self.fired(alert, false)
                 }
                 // Alertmanager sends nothing that is silenced.
-                Some(held) if same_start(held, alert) => self.silence_over(&alert.fingerprint),
+                Some(held) if same_start(held, alert) => self.heard_again(&alert.fingerprint, held.silenced),
                 Some(held) if alert.starts_at < held.starts_at => self.emit(Event::AlertStale),
                 _ => self.fired(alert, false),
             },
@@ -77,12 +77,16 @@ impl Decider<'_> {
         if let Some(into) = self.folds_into(rule, &alert.labels) {
             self.fold(incident, into, &title)?;
         }
-        self.begin_ladder(incident, rule, &alert.labels, 0)
+        self.joins_its_parent(incident)?;
+        self.tell_security(incident, "It has begun.")?;
+        self.begin_ladder(incident, rule, &alert.labels, 0)?;
+        self.may_open_channel(incident)
     }
 
     /// An alert of a known incident fires.
     fn fires_again(&mut self, incident: IncidentId, doubtful: bool) -> Decided {
         self.touched.insert(incident);
+        self.keep_updating(incident)?;
         let Some(known) = self.state.incidents.get(&incident) else { return Ok(()) };
         match known.phase {
             IncidentPhase::Monitoring => self.reopen(incident)?,
@@ -124,27 +128,49 @@ impl Decider<'_> {
             },
             FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => None,
         };
-        let is_active = match answer {
-            FiringAnswer::Answered { alerts, .. } => matches!(alerts.get(print), Some(Firing::Active { .. })),
-            FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => false,
+        let (is_active, is_suppressed) = match answer {
+            FiringAnswer::Answered { alerts, .. } => (
+                matches!(alerts.get(print), Some(Firing::Active { .. })),
+                matches!(alerts.get(print), Some(Firing::Suppressed { .. })),
+            ),
+            FiringAnswer::NotAsked | FiringAnswer::Unreachable { .. } => (false, false),
         };
+        let silenced = (is_active || is_suppressed).then_some(is_suppressed);
         let lost_after = self.policy.spec.lost_after;
         if let Some(last) = delivered.max(listed)
             && last + lost_after > self.now
         {
-            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: last + lost_after })?;
-            return if is_active { self.silence_over(print) } else { Ok(()) };
+            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: last + lost_after, silenced })?;
+            if is_active {
+                self.silence_over(print)?;
+            }
+            return self.escalation_heard(print, !is_suppressed);
+        }
+        // It was asked for another reason than that nobody refreshed it: whether it is lost is not asked yet.
+        if let Some(confirm_at) = self.state.due.get(&Timer::Confirm(print.clone())).copied() {
+            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at, silenced })?;
+            return self.escalation_heard(print, false);
         }
         // What was delivered before this start is remembered by nobody: only a peer that answers can say that it is gone.
         let answered = matches!(answer, FiringAnswer::Answered { .. });
         let all_could_have_come = self.state.leads_since + lost_after;
         if !answered && all_could_have_come > self.now {
-            return self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: all_could_have_come });
+            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at: all_could_have_come, silenced })?;
+            return self.escalation_heard(print, false);
         }
         self.emit(Event::AlertLost { fingerprint: print.clone(), forget_at: self.now + LOST_KEPT })?;
         let Some(id) = self.state.alerts.get(print).and_then(|held| held.incident) else { return Ok(()) };
         self.touched.insert(id);
         self.may_have_lost_contact(id)
+    }
+
+    /// A known alert is delivered that waits for a silence's end.
+    fn heard_again(&mut self, print: &Fingerprint, was_silenced: bool) -> Decided {
+        if was_silenced {
+            let confirm_at = self.now + self.policy.spec.lost_after;
+            self.emit(Event::AlertConfirmed { fingerprint: print.clone(), confirm_at, silenced: Some(false) })?;
+        }
+        self.silence_over(print)
     }
 
     /// An alert is found active. If its ladder ended because it was silenced, it goes on: nobody was told to look.
@@ -167,7 +193,8 @@ impl Decider<'_> {
             return Ok(());
         }
         self.emit(Event::IncidentLostContact { incident: id })?;
-        self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it."))?;
+        let published = self.stays_published(id);
+        self.post(id, format!("Lost contact: nobody has confirmed what is left of its alerts for {lost_after}. It is not counted as resolved, and nothing acts on it.{published}"))?;
         self.stop_ladder(id, Reason::LostContact)
     }
 }

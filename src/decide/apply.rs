@@ -5,8 +5,8 @@ use super::{
     packed::Packed,
     records::Disarm,
     state::{
-        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, State, Step,
-        Timer, same_start,
+        AlertState, Bar, Held, Illegal, Incident, IncidentPhase, Ladder, Lease, Letter, Lock, PauseView, Publication,
+        State, Step, Timer, WatchedFreeze, same_start,
     },
     step::may_last,
 };
@@ -15,7 +15,7 @@ use crate::model::{
     event::{Event, HowResolved},
     id::{Fingerprint, IncidentId, StepId},
     input::{Gathered, Input, Via},
-    letter::Slot,
+    letter::{Receiver, Slot},
     page::dedup_key,
     reason::Reason,
     step::{self, Answer, Phase, Purpose},
@@ -47,7 +47,7 @@ impl State {
             Event::AlertResolved { forget_at } => {
                 let alert = alert_of(input, event)?;
                 let print = alert.fingerprint.clone();
-                self.set_held(&print, Held::Resolved, event)?;
+                self.set_held(at, &print, Held::Resolved, event)?;
                 if let Some(held) = self.alerts.get_mut(&print) {
                     held.ends_at = alert.ends_at;
                     if let Some(incident) = held.incident.and_then(|incident| self.incidents.get_mut(&incident)) {
@@ -69,12 +69,20 @@ impl State {
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
                 self.confirming.insert(fingerprint.clone());
             }
-            Event::AlertConfirmed { fingerprint, confirm_at } => {
+            Event::AlertConfirmed { fingerprint, confirm_at, silenced } => {
                 self.confirming.remove(fingerprint);
                 self.set_timer(Timer::Confirm(fingerprint.clone()), *confirm_at);
+                let alert = self.alerts.get_mut(fingerprint);
+                if let (Some(alert), Some(silenced)) = (alert, silenced) {
+                    alert.silenced = *silenced;
+                    let incident = alert.incident.filter(|_| !*silenced && alert.held == Held::Firing);
+                    if let Some(incident) = incident {
+                        self.escalation_goes_on(incident, at);
+                    }
+                }
             }
             Event::AlertLost { fingerprint, forget_at } => {
-                self.set_held(fingerprint, Held::Lost, event)?;
+                self.set_held(at, fingerprint, Held::Lost, event)?;
                 self.confirming.remove(fingerprint);
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
                 self.set_timer(Timer::ForgetAlert(fingerprint.clone()), *forget_at);
@@ -93,8 +101,20 @@ impl State {
                 quiet,
                 receiver,
                 mentions,
+                parent,
+                impact,
+                security,
             } => {
                 self.last_incident = incident.0;
+                match (parent.and_then(|parent| self.incidents.get_mut(&parent)), service) {
+                    (Some(parent), _) => {
+                        parent.children.insert(*incident);
+                    }
+                    (None, Some(service)) => {
+                        self.roots.insert(service.clone(), *incident);
+                    }
+                    (None, None) => {}
+                }
                 self.records.fires(rule, key, at);
                 self.open.insert((rule.clone(), key.clone()), *incident);
                 let opened = Incident {
@@ -127,24 +147,77 @@ impl State {
                     steps: 0,
                     evidence: Vec::new(),
                     pages: 0,
+                    impact: impact.clone(),
+                    security: security.clone(),
+                    parent: *parent,
+                    children: BTreeSet::new(),
+                    holder: None,
+                    paged_at: None,
+                    escalation: None,
+                    channel: None,
+                    channel_refused: false,
+                    postmortem_due: None,
                 };
                 self.incidents.insert(*incident, opened);
             }
-            Event::AlertJoined { incident, fingerprint } => self.alert_joined(*incident, fingerprint, event)?,
+            Event::AlertJoined { incident, fingerprint } => self.alert_joined(at, *incident, fingerprint, event)?,
             Event::SeverityChanged { incident, severity, rank } => {
                 let incident = self.incident_mut(*incident, event)?;
                 incident.severity.clone_from(severity);
                 incident.rank = *rank;
             }
             Event::IncidentAcknowledged { incident, by } => {
-                self.incident_mut(*incident, event)?.acknowledged_by = Some(by.clone());
+                let holder = match input {
+                    Input::Command { via: Via::Slack(person), .. } => Some(person.user.clone()),
+                    _ => None,
+                };
+                let changed = self.incident_mut(*incident, event)?;
+                (changed.acknowledged_by, changed.holder) = (Some(by.clone()), holder);
+                self.end_escalation(*incident);
             }
-            Event::AcknowledgeVoided { incident } => self.incident_mut(*incident, event)?.acknowledged_by = None,
+            Event::AcknowledgeVoided { incident } => {
+                let changed = self.incident_mut(*incident, event)?;
+                (changed.acknowledged_by, changed.holder) = (None, None);
+            }
             Event::IncidentMonitoring { incident, until } => {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Monitoring;
                 changed.quiet_until = Some(*until);
                 self.set_timer(Timer::Quiet(*incident), *until);
+            }
+            Event::IncidentWaits { incident } => {
+                self.incident_mut(*incident, event)?.quiet_until = None;
+                self.clear_timer(&Timer::Quiet(*incident));
+            }
+            Event::EscalationBegan { .. }
+            | Event::EscalationAsked { .. }
+            | Event::Escalated { .. }
+            | Event::EscalationSilenced { .. }
+            | Event::EscalationEnded { .. } => self.apply_escalation(at, event)?,
+            Event::UpdatesBegan { incident, at } => self.set_timer(Timer::Update(*incident), *at),
+            Event::UpdateDue { incident, next_at } => match next_at {
+                Some(next_at) => self.set_timer(Timer::Update(*incident), *next_at),
+                None => self.clear_timer(&Timer::Update(*incident)),
+            },
+            Event::ChannelOpened { incident, name } => {
+                self.incident_mut(*incident, event)?.channel = Some(name.clone());
+            }
+            Event::PostmortemDue { incident, due, remind_at } => {
+                self.incident_mut(*incident, event)?.postmortem_due = Some(*due);
+                self.set_timer(Timer::Postmortem(*incident), *remind_at);
+            }
+            Event::PostmortemReminded { incident } => self.clear_timer(&Timer::Postmortem(*incident)),
+            Event::FreezeWatched { name, on, look_at } => {
+                let timer = Timer::Freeze(name.clone());
+                match look_at {
+                    Some(look_at) => self.set_timer(timer, *look_at),
+                    None => self.clear_timer(&timer),
+                }
+                self.freezes.insert(name.clone(), WatchedFreeze { on: *on, look_at: *look_at });
+            }
+            Event::FreezeForgotten { name } => {
+                self.freezes.remove(name);
+                self.clear_timer(&Timer::Freeze(name.clone()));
             }
             Event::IncidentReopened { incident } => {
                 let changed = self.incident_mut(*incident, event)?;
@@ -483,6 +556,7 @@ impl State {
                     owed.external.clone_from(external);
                 }
                 self.settle_letter(letter);
+                self.end_publication(letter);
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
@@ -491,7 +565,26 @@ impl State {
                     Input::Told { up_to, .. } => *up_to,
                     _ => owed.want,
                 };
+                let is_there = owed.external.is_some();
+                if let (Receiver::IncidentChannel { .. }, Slot::Card, false) = (&letter.receiver, letter.slot, is_there)
+                    && let Some(incident) = self.incidents.get_mut(&letter.incident)
+                {
+                    incident.channel = None;
+                    incident.channel_refused = true;
+                }
                 self.settle_letter(letter);
+                self.end_publication(letter);
+            }
+
+            Event::StatusDue { component, incident, joined, status, shows, waits } => {
+                let due = Publication { status: *status, shows: *shows, ..Publication::begun(*incident, *waits) };
+                self.status_due(component, due, *joined);
+            }
+            Event::StatusPublished { component, by, .. } => {
+                let known = self.publications.get_mut(component);
+                let known = known.ok_or_else(|| illegal(event, "nothing of it is to be published"))?;
+                known.waits = false;
+                known.published_by = Some(by.clone());
             }
         }
         Ok(())
@@ -525,12 +618,22 @@ impl State {
         }
         self.cooldowns.values_mut().for_each(|until| *until = *until + by);
         self.records.clock_stepped(by);
+        self.escalations_stepped(by);
         self.fleet.clock_stepped(by);
         for incident in self.incidents.values_mut() {
             incident.quiet_until = incident.quiet_until.map(|until| until + by);
         }
         let counts = |timer: &Timer| {
-            matches!(timer, Timer::Quiet(_) | Timer::Confirm(_) | Timer::Brake(_) | Timer::Steady | Timer::Resume(_))
+            matches!(
+                timer,
+                Timer::Quiet(_)
+                    | Timer::Confirm(_)
+                    | Timer::Brake(_)
+                    | Timer::Steady
+                    | Timer::Resume(_)
+                    | Timer::Escalate(_)
+                    | Timer::Update(_)
+            )
         };
         let counting: Vec<(Timer, Micros)> =
             self.due.iter().filter(|(timer, _)| counts(timer)).map(|(timer, at)| (timer.clone(), *at)).collect();
@@ -637,9 +740,13 @@ impl State {
             url: alert.url.as_str().into(),
             rule,
             incident,
+            silenced: false,
         };
         let came = fired.group.is_some_and(|group| self.peers.came(at, group));
         self.alerts.insert(print.clone(), fired);
+        if let Some(incident) = incident {
+            self.escalation_goes_on(incident, at);
+        }
         if came {
             self.work_version += 1;
         }
@@ -655,18 +762,22 @@ impl State {
     }
 
     /// Changes an alert's status, and its incident's counts with it.
-    fn set_held(&mut self, print: &Fingerprint, held: Held, event: &Event) -> Result<(), Illegal> {
+    fn set_held(&mut self, at: Micros, print: &Fingerprint, held: Held, event: &Event) -> Result<(), Illegal> {
         let alert = self.alerts.get_mut(print).ok_or_else(|| illegal(event, "no such alert"))?;
         let before = std::mem::replace(&mut alert.held, held);
-        if let Some(incident) = alert.incident.and_then(|incident| self.incidents.get_mut(&incident)) {
+        let of = alert.incident;
+        if let Some(incident) = of.and_then(|incident| self.incidents.get_mut(&incident)) {
             incident.uncount(before);
             incident.count(held);
+        }
+        if let Some(of) = of {
+            self.escalation_may_rest(of, at);
         }
         self.work_version += 1;
         Ok(())
     }
 
-    fn alert_joined(&mut self, id: IncidentId, print: &Fingerprint, event: &Event) -> Result<(), Illegal> {
+    fn alert_joined(&mut self, at: Micros, id: IncidentId, print: &Fingerprint, event: &Event) -> Result<(), Illegal> {
         let alert = self.alerts.get_mut(print).ok_or_else(|| illegal(event, "no such alert"))?;
         let incident = self.incidents.get_mut(&id).ok_or_else(|| illegal(event, "no such incident"))?;
         alert.incident = Some(id);
@@ -675,6 +786,7 @@ impl State {
         }
         // What joins is heard of.
         incident.lost_contact = false;
+        self.escalation_goes_on(id, at);
         Ok(())
     }
 
@@ -711,7 +823,11 @@ impl State {
         if self.open.get(&key) == Some(&id) {
             self.open.remove(&key);
         }
+        self.roots.retain(|_, root| *root != id);
         self.clear_timer(&Timer::Quiet(id));
+        self.clear_timer(&Timer::Update(id));
+        self.end_escalation(id);
+        self.escalation_may_rest(id, at);
         self.lift_bars(id);
         self.evidence_wanted.retain(|(incident, _)| *incident != id);
         if by_person {
@@ -746,9 +862,14 @@ impl State {
         self.letters.retain(|letter, _| letter.incident != id);
         self.owed.retain(|letter| letter.incident != id);
         self.pages_owed.retain(|letter| letter.incident != id);
+        self.forget_published(id);
         self.pages.retain(|(incident, _), _| *incident != id);
         self.peers.forget(id);
         self.lift_bars(id);
+        if let Some(parent) = incident.parent.and_then(|parent| self.incidents.get_mut(&parent)) {
+            parent.children.remove(&id);
+        }
+        self.clear_timer(&Timer::Postmortem(id));
         self.clear_timer(&Timer::ForgetIncident(id));
     }
 
@@ -819,13 +940,13 @@ impl State {
         self.letters_version += 1;
     }
 
-    fn set_timer(&mut self, timer: Timer, at: Micros) {
+    pub(super) fn set_timer(&mut self, timer: Timer, at: Micros) {
         self.clear_timer(&timer);
         self.timers.insert((at, timer.clone()));
         self.due.insert(timer, at);
     }
 
-    fn clear_timer(&mut self, timer: &Timer) {
+    pub(super) fn clear_timer(&mut self, timer: &Timer) {
         if let Some(at) = self.due.remove(timer) {
             self.timers.remove(&(at, timer.clone()));
         }
@@ -837,7 +958,7 @@ impl State {
         }
     }
 
-    fn incident_mut(&mut self, id: IncidentId, event: &Event) -> Result<&mut Incident, Illegal> {
+    pub(super) fn incident_mut(&mut self, id: IncidentId, event: &Event) -> Result<&mut Incident, Illegal> {
         self.incidents.get_mut(&id).ok_or_else(|| illegal(event, &format!("there is no incident {id}")))
     }
 

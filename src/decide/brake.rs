@@ -157,6 +157,8 @@ impl Decider<'_> {
 
     /// An incident became more severe: so does the storm that it was left to.
     pub(super) fn more_severe(&mut self, id: IncidentId) -> Decided {
+        self.raise_its_parent(id)?;
+        self.raised_by_itself(id)?;
         let ended = self.state.incidents.get(&id).and_then(|incident| incident.ladder.as_ref()?.ended.as_ref());
         match ended.cloned() {
             Some(LadderEnd::HandedOver { reason: reason @ Reason::Braked { by, .. } })
@@ -188,6 +190,7 @@ impl Decider<'_> {
             }
         };
         self.post(storm, format!("It is {severity} now: incident {id} belongs to it.{void}"))?;
+        self.escalate_anew(storm)?;
         self.page(storm, reason.clone())
     }
 
@@ -211,6 +214,9 @@ impl Decider<'_> {
             quiet: Span::ZERO,
             receiver,
             mentions,
+            parent: None,
+            impact: None,
+            security: None,
         })?;
         Ok(incident)
     }

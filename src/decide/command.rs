@@ -26,6 +26,7 @@ impl Decider<'_> {
         match command {
             Command::Acknowledge { incident } => self.acknowledge(by, *incident),
             Command::Resolve { incident } => self.close(by, *incident),
+            Command::Publish { incident } => self.publish(by, *incident),
             Command::Approve { step, plan_hash } => self.approve(by, *step, plan_hash),
             Command::Reject { step } => self.reject(by, *step),
             Command::Undo { step } => self.undo(by, *step),
@@ -42,7 +43,9 @@ impl Decider<'_> {
         self.emit(Event::CommandRefused { reason })
     }
 
+    /// Who has one incident of a story has all of it.
     fn acknowledge(&mut self, by: &str, id: IncidentId) -> Decided {
+        let id = self.state.root_of(id);
         match self.state.incidents.get(&id) {
             None => self.refuse(format!("there is no incident {id}")),
             Some(incident) if incident.phase == IncidentPhase::Resolved => {
@@ -57,9 +60,14 @@ impl Decider<'_> {
 
     /// Somebody has it from here on, wherever they said so.
     pub(super) fn taken(&mut self, id: IncidentId, by: &str) -> Decided {
+        let id = self.state.root_of(id);
         self.touched.insert(id);
         self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
-        self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))
+        for child in self.state.open_children(id) {
+            self.emit(Event::IncidentAcknowledged { incident: child, by: by.to_owned() })?;
+        }
+        self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))?;
+        self.keep_updating(id)
     }
 
     pub(super) fn close(&mut self, by: &str, id: IncidentId) -> Decided {
@@ -70,9 +78,13 @@ impl Decider<'_> {
             }
             Some(_) => {}
         }
+        self.close_children(id, by)?;
         self.stop_ladder(id, Reason::Closed { by: by.to_owned() })?;
-        self.resolve_incident(id, HowResolved::ByPerson { by: by.to_owned() })?;
-        self.post(id, format!("{by} resolved it."))
+        let is_root = self.state.root_of(id) == id;
+        if is_root {
+            self.post(id, format!("{by} resolved it."))?;
+        }
+        self.resolve_incident(id, HowResolved::ByPerson { by: by.to_owned() })
     }
 
     fn approve(&mut self, by: &str, id: StepId, plan_hash: &str) -> Decided {
@@ -223,7 +235,9 @@ impl Decider<'_> {
 /// The incident whose message somebody clicked on.
 pub(super) fn incident_of(command: &Command) -> Option<IncidentId> {
     match command {
-        Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+        Command::Acknowledge { incident } | Command::Resolve { incident } | Command::Publish { incident } => {
+            Some(*incident)
+        }
         Command::Approve { step, .. }
         | Command::Reject { step }
         | Command::Undo { step }

@@ -34,6 +34,8 @@ impl Decider<'_> {
         let incident = IncidentId(self.state.last_incident + 1);
         let channel = rule.slack_channel.clone().or_else(|| self.policy.spec.slack_channel.clone());
         let mentions = self.policy.severity(&severity).map(|(_, found)| found.mentions.clone()).unwrap_or_default();
+        let parent = self.parent_for(rule.service.as_deref());
+        let security = self.security_receiver(rule.security);
         self.emit(Event::IncidentOpened {
             incident,
             rule: rule.name.clone(),
@@ -46,6 +48,9 @@ impl Decider<'_> {
             quiet: rule.quiet,
             receiver: channel.map(|channel| Receiver::Slack { channel }),
             mentions,
+            parent,
+            impact: rule.impact.clone(),
+            security,
         })?;
         self.emit(Event::AlertJoined { incident, fingerprint: alert.fingerprint.clone() })?;
         self.touched.insert(incident);
@@ -81,6 +86,7 @@ impl Decider<'_> {
     pub(super) fn reopen(&mut self, id: IncidentId) -> Decided {
         self.emit(Event::IncidentReopened { incident: id })?;
         self.post(id, "It fires again: reopened.".into())?;
+        self.keep_updating(id)?;
         self.go_on(id)
     }
 
@@ -121,13 +127,24 @@ impl Decider<'_> {
         if self.has_started_step(id) {
             return self.emit(Event::IncidentMonitoring { incident: id, until: self.now + STILL_VERIFYING });
         }
+        if !self.state.open_children(id).is_empty() {
+            return self.emit(Event::IncidentWaits { incident: id });
+        }
         self.resolve_incident(id, HowResolved::Quiet)
     }
 
     pub(super) fn resolve_incident(&mut self, id: IncidentId, how: HowResolved) -> Decided {
         self.touched.insert(id);
         let forget_at = self.now + RESOLVED_INCIDENT_KEPT;
-        self.emit(Event::IncidentResolved { incident: id, how, forget_at })
+        let says = how.says();
+        self.emit(Event::IncidentResolved { incident: id, how, forget_at })?;
+        self.tell_security(id, &format!("Resolved: {says}."))?;
+        self.say_it_is_resolved(id, &says)?;
+        if self.state.root_of(id) == id {
+            return self.owe_a_postmortem(id);
+        }
+        self.post(id, format!("Resolved: {says}."))?;
+        self.child_is_over(id)
     }
 
     pub(super) fn forget_incident(&mut self, id: IncidentId) -> Decided {
@@ -135,8 +152,11 @@ impl Decider<'_> {
         let owed = self.state.owed.iter().any(|letter| letter.incident == id);
         let locked = self.state.locks.values().any(|lock| lock.incident == id);
         let closed = self.is_closed_while_it_fires(id);
+        let published = self.state.leads_a_publication(id);
         let paged = self.state.pages_of(id).any(|(_, page)| page.ours && page.is_open());
-        if leased || owed || locked || closed || paged || !self.state.live_steps_of(id).is_empty() {
+        let has_children = self.state.incidents.get(&id).is_some_and(|incident| !incident.children.is_empty());
+        let is_live = !self.state.live_steps_of(id).is_empty();
+        if leased || owed || locked || closed || published || paged || has_children || is_live {
             let forget_at = self.now + Span::hours(1);
             return self.emit(Event::IncidentKept { incident: id, forget_at });
         }

@@ -231,7 +231,7 @@ impl Decider<'_> {
     }
 
     /// A fix of it has started, in this ladder or before it was reopened.
-    fn has_acted(&self, id: IncidentId) -> bool {
+    pub(super) fn has_acted(&self, id: IncidentId) -> bool {
         let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
         self.state.steps.range(range).any(|(_, step)| step.purpose.is_fix() && step.started_at.is_some())
     }

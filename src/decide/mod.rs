@@ -2,18 +2,25 @@
 //!
 //! No tokio, clock, I/O, HashMap order, randomness or floats in here. [`decide`] dispatches one input; what happens
 //! then is told by [`alert`], [`incident`], [`ladder`], [`step`] (judged by [`guard`]), [`verify`], [`lease`],
-//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`paging`] those to PagerDuty, [`view`] shows the state to people.
+//! [`command`], [`switch`] and [`timer`]. [`tell`] owes the letters, [`paging`] those to PagerDuty, `public` what customers
+//! are told, [`view`] shows the state to people.
 
 pub mod alert;
 pub mod apply;
 pub mod brake;
+pub mod channel;
+pub mod children;
 pub mod command;
+pub mod escalating;
+mod escalation;
 pub mod fleet;
+pub mod freezing;
 pub mod guard;
 pub mod incident;
 pub mod ladder;
 pub mod lease;
 pub mod letters;
+pub mod levels;
 mod locks;
 mod packed;
 pub mod pages;
@@ -21,12 +28,15 @@ pub mod paging;
 mod peer;
 pub mod people;
 pub mod policy;
+pub mod postmortem;
+mod public;
 pub mod records;
 pub mod state;
 pub mod step;
 pub mod switch;
 pub mod tell;
 pub mod timer;
+pub mod updating;
 pub mod verify;
 pub mod view;
 pub mod work;
@@ -45,6 +55,7 @@ pub fn decide(policy: &Policy, state: &mut State, input: &Input, now: Micros) ->
     let mut decider = Decider { policy, state, input, now, events: Vec::new(), touched: BTreeSet::new() };
     decider.answer()?;
     decider.admit()?;
+    decider.owe_status()?;
     decider.owe_pages()?;
     decider.owe_notes()?;
     decider.owe_cards()?;

@@ -382,7 +382,11 @@ impl Decider<'_> {
         let alerts = incident.alerts.iter().filter_map(|print| self.state.alerts.get(print));
         let others = alerts.filter(|alert| alert.held != Held::Resolved && (key.is_none() || alert.group != key));
         match others.count() {
-            0 => self.close(&by, id),
+            0 if self.state.open_children(id).is_empty() => self.close(&by, id),
+            0 => {
+                let what = called(news);
+                self.post(id, format!("{by} resolved {what} in PagerDuty; other incidents of this service go on."))
+            }
             others => {
                 let what = called(news);
                 let goes_on = if others == 1 { "another alert goes on" } else { "other alerts go on" };
@@ -428,9 +432,12 @@ impl Decider<'_> {
         if !from_there || self.is_late(news) || incident.phase == IncidentPhase::Resolved {
             return self.post(id, format!("In PagerDuty nobody has {what} any more."));
         }
-        self.touched.insert(id);
-        self.emit(Event::AcknowledgeVoided { incident: id })?;
-        self.post(id, format!("In PagerDuty nobody has {what} any more: who has it now?"))
+        let root = self.state.root_of(id);
+        self.touched.insert(root);
+        self.void_acknowledge(root)?;
+        self.post(id, format!("In PagerDuty nobody has {what} any more: who has it now?"))?;
+        let was_paged = self.state.incidents.get(&root).is_some_and(|incident| incident.paged_at.is_some());
+        if was_paged { self.begin_escalation(root) } else { Ok(()) }
     }
 
     /// Its priority changed, and rules may look at that.

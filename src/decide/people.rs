@@ -1,7 +1,7 @@
 //! People who ask through Slack: each click once, and only from those who may.
 //!
-//! Whoever is a full member of the workspace may acknowledge, resolve and pause: that takes nothing away that another
-//! could not give back. What lets nightshift act (approve, undo, a lease, a resume), and reject, is for `approvers`.
+//! Whoever is a full member of the workspace may acknowledge, resolve, publish and pause: that takes nothing away that
+//! another could not give back, and whoever may say that it is over may say that it is not. What lets nightshift act (approve, undo, a lease, a resume), and reject, is for `approvers`.
 
 use super::{Decider, State, command::incident_of, policy::Policy};
 use crate::model::{
@@ -40,6 +40,7 @@ impl Decider<'_> {
         let needs_approver = match command {
             Command::Acknowledge { .. }
             | Command::Resolve { .. }
+            | Command::Publish { .. }
             | Command::Pause { .. }
             | Command::NotHeard { .. } => false,
             Command::Approve { .. }

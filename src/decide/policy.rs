@@ -3,12 +3,14 @@
 //! [`PolicySpec`] is plain data with one canonical text; that text is kept in the journal, so a replay compiles the very
 //! policy that decided. Checking what people wrote is [`crate::rules`]' work: here everything is already right.
 
+pub use super::levels::{Escalation, Level, Person};
 use crate::model::{
     alert::Labels,
     freeze::Freeze,
     matcher::Matcher,
     mode::Mode,
     plan::hex,
+    public::{ComponentStatus, Publish, Sentences},
     rung::{Bounds, Collector, IfIneffective, Rung, Verify},
     target::{Kind, Object, Target},
     time::Span,
@@ -17,7 +19,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Everything that decisions depend on and that a file or setting says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +52,48 @@ pub struct PolicySpec {
     pub asks_prometheus: bool,
     /// Slack's default channel; None: nobody is told.
     pub slack_channel: Option<String>,
+    /// Who is told and paged, by the name that escalations use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub people: BTreeMap<String, Person>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalations: Vec<Escalation>,
+    /// The severities, by name, whose incidents get a Slack channel of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incident_channels: Vec<String>,
+    /// Where incidents of rules with `security` are told too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_channel: Option<String>,
     /// Slack users and groups that may approve, by the severity's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub approvers: BTreeMap<String, Vec<String>>,
+    /// None: customers are told nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuspage: Option<StatusPage>,
     #[serde(default, skip_serializing_if = "PagerDutyUse::is_none")]
     pub pagerduty: PagerDutyUse,
+}
+
+/// What customers may be told, by component, as rules name them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusPage {
+    pub publish: Publish,
+    pub components: BTreeMap<String, Component>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    pub sentences: Sentences,
+    /// By the severity's name, where it differs from [`ComponentStatus::of_rank`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shows: BTreeMap<String, ComponentStatus>,
+}
+
+/// A rule's incidents of these severities concern customers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub component: String,
+    /// Names.
+    pub severities: Vec<String>,
 }
 
 /// The service of `pagerduty.routing_key_file`. Nobody in `people` may have this name.
@@ -96,6 +135,41 @@ pub struct Severity {
     pub aliases: Vec<String>,
     /// Slack users and groups a page of this severity mentions (`U…`, `S…`, `@here` is not one).
     pub mentions: Vec<String>,
+    /// How soon somebody answers its page. None: nothing is known, and no page of it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub respond_within: Option<RespondWithin>,
+    /// How often those who follow an incident are told where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_every: Option<Span>,
+}
+
+/// `15m`, or `1 business day`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RespondWithin {
+    Span(Span),
+    BusinessDays(u32),
+}
+
+impl RespondWithin {
+    /// A business day is a day at least: the next one may be Monday.
+    #[must_use]
+    pub fn at_least(self) -> Span {
+        match self {
+            RespondWithin::Span(span) => span,
+            RespondWithin::BusinessDays(days) => Span::hours(24 * i64::from(days)),
+        }
+    }
+}
+
+impl fmt::Display for RespondWithin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RespondWithin::Span(span) => span.fmt(f),
+            RespondWithin::BusinessDays(1) => f.write_str("1 business day"),
+            RespondWithin::BusinessDays(days) => write!(f, "{days} business days"),
+        }
+    }
 }
 
 /// A listed target.
@@ -150,6 +224,12 @@ pub struct Rule {
     pub severity: Option<String>,
     pub service: Option<String>,
     pub runbook: Option<String>,
+    /// What it means to those who use the service, for people who follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<String>,
+    /// Its incidents are told in the security channel too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub security: bool,
     /// Labels whose values make an incident's identity. Already defaulted to the picked label where a target picks.
     pub group_by: Vec<String>,
     /// `for`.
@@ -169,6 +249,8 @@ pub struct Rule {
     pub remediate: Vec<RungSpec>,
     /// A Slack channel of its own.
     pub slack_channel: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuspage: Option<Wish>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,6 +368,11 @@ impl Policy {
         self.spec.rules.iter().find(|rule| rule.name == name)
     }
 
+    #[must_use]
+    pub fn freeze(&self, name: &str) -> Option<&Freeze> {
+        self.spec.freezes.iter().find(|freeze| freeze.name == name)
+    }
+
     /// Changes when the rule or one of its targets does; not with the mode.
     #[must_use]
     pub fn rule_hash(&self, name: &str) -> Option<&str> {
@@ -401,6 +488,8 @@ pub fn short_hash(hash: &str) -> &str {
 fn rule_hash(spec: &PolicySpec, rule: &Rule) -> String {
     let mut same = rule.clone();
     same.mode = Mode::Auto;
+    // Nor does it matter to a step what customers read.
+    same.statuspage = None;
     for rung in &mut same.remediate {
         rung.mode = None;
     }

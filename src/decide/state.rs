@@ -4,6 +4,7 @@
 
 use super::{
     Policy,
+    escalation::Escalation,
     fleet::Fleet,
     packed::Packed,
     pages::Page,
@@ -16,12 +17,13 @@ use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
     input::Input,
-    letter::{External, LetterKey, Note, Receiver},
+    letter::{External, LetterKey, Note, PublicStatus, Receiver},
     observation::{Ended, Facts},
     page::DedupKey,
     pairs,
     person::SlackPerson,
     plan::Plan,
+    public::ComponentStatus,
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Phase, Purpose},
@@ -64,6 +66,10 @@ pub struct State {
     /// The open incident of (rule, key).
     #[serde(with = "pairs")]
     pub(super) open: BTreeMap<(String, String), IncidentId>,
+    /// The last incident of a service that is nobody's child.
+    pub(super) roots: BTreeMap<String, IncidentId>,
+    /// Freezes of the policy in force: whether each holds, as people were told.
+    pub(super) freezes: BTreeMap<String, WatchedFreeze>,
     pub(super) steps: BTreeMap<StepId, Step>,
     /// The steps that are not over, by phase, most severe first.
     pub(super) live: BTreeMap<Phase, BTreeSet<(u32, StepId)>>,
@@ -77,6 +83,8 @@ pub struct State {
     pub(super) owed: BTreeSet<LetterKey>,
     /// Those of them that wake people.
     pub(super) pages_owed: BTreeSet<LetterKey>,
+    /// What customers are told, by component of the status page.
+    pub(super) publications: BTreeMap<String, Publication>,
     /// What PagerDuty was told of an incident, or has of it: a page by its number.
     #[serde(with = "pairs")]
     pub(super) pages: BTreeMap<(IncidentId, u32), Page>,
@@ -128,6 +136,8 @@ pub(super) struct AlertState {
     pub ends_at: Option<Micros>,
     /// When this firing was first seen: `for` counts from here.
     pub seen_at: Micros,
+    /// Alertmanager said so when it was asked last.
+    pub silenced: bool,
     pub labels: Packed,
     pub annotations: Packed,
     pub url: Box<str>,
@@ -178,6 +188,26 @@ pub(super) struct Incident {
     pub steps: u32,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    pub impact: Option<String>,
+    pub security: Option<Receiver>,
+    pub parent: Option<IncidentId>,
+    pub children: BTreeSet<IncidentId>,
+    /// Whoever acknowledged it, if they are known in Slack.
+    pub holder: Option<String>,
+    /// When people were first woken for it, or for a child of it.
+    pub paged_at: Option<Micros>,
+    pub escalation: Option<Escalation>,
+    /// Its own Slack channel, by the name that it is made with.
+    pub channel: Option<String>,
+    /// Slack would not make it.
+    pub channel_refused: bool,
+    pub postmortem_due: Option<Micros>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WatchedFreeze {
+    pub on: bool,
+    pub look_at: Option<Micros>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -256,6 +286,20 @@ pub(super) struct Letter {
     pub external: Option<External>,
 }
 
+/// One incident on the status page, of one component.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Publication {
+    /// Its letter is what is published.
+    pub incident: IncidentId,
+    /// Those that it is about; it is over with the last of them.
+    pub members: BTreeSet<IncidentId>,
+    pub status: PublicStatus,
+    pub shows: ComponentStatus,
+    /// Nobody has let it out yet.
+    pub waits: bool,
+    pub published_by: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lock {
     pub incident: IncidentId,
@@ -286,6 +330,13 @@ pub enum Timer {
     /// Is it calm again? None: the brake for everything.
     Brake(Option<String>),
     Steady,
+    /// The next level of an incident's escalation.
+    Escalate(IncidentId),
+    /// Say how an incident stands.
+    Update(IncidentId),
+    Postmortem(IncidentId),
+    /// It begins or ends.
+    Freeze(String),
 }
 
 /// Who switched acting off, and why.
@@ -333,7 +384,7 @@ impl State {
         match (self.alerts.get(&alert.fingerprint), alert.status) {
             (Some(held), Status::Firing) => {
                 let is_same = held.held == Held::Firing && same_start(held, alert);
-                is_same && !self.is_taken_now(policy, held, alert) && !self.waits_for_a_silence(held)
+                is_same && !self.is_taken_now(policy, held, alert) && !self.waits_for_a_silence(held) && !held.silenced
             }
             (Some(held), Status::Resolved) => held.held == Held::Resolved,
             (None, Status::Resolved) => true,

@@ -4,7 +4,7 @@ use super::{Decided, Decider, apply::STEADY_AFTER};
 use crate::model::{
     event::Event,
     id::{IncidentId, StepId},
-    letter::{LetterKey, Told},
+    letter::{LetterKey, Receiver, Told},
     mode::Mode,
     reason::Reason,
     step::{Answer, Phase},
@@ -27,7 +27,8 @@ impl Decider<'_> {
             self.settle()?;
             self.end_missed_windows()?;
         }
-        self.policy_loaded(policy)
+        self.policy_loaded(policy)?;
+        self.watch_freezes()
     }
 
     /// A crash loop: whatever it is that ends this process, it does not act between two crashes.
@@ -59,6 +60,7 @@ impl Decider<'_> {
 
     pub(super) fn clock_stepped(&mut self, by: Span) -> Decided {
         self.emit(Event::ClockStepped { by })?;
+        self.watch_freezes()?;
         self.settle()
     }
 
@@ -75,7 +77,7 @@ impl Decider<'_> {
                 self.stop_ladder(id, reason)?;
             }
         }
-        Ok(())
+        self.watch_freezes()
     }
 
     fn policy_took_away(&self, id: IncidentId) -> Option<Reason> {
@@ -147,12 +149,23 @@ impl Decider<'_> {
         if !self.state.letters.contains_key(letter) {
             return Ok(());
         }
+        if let Receiver::Statuspage { component } = &letter.receiver {
+            return self.status_told(letter, component, up_to, result);
+        }
         match result {
             Told::Sent { external } => {
+                // A channel that is there now is shown on the incident's card.
+                if self.makes_a_channel(letter).is_some() && external.is_some() {
+                    self.touched.insert(letter.incident);
+                }
                 self.emit(Event::LetterTold { letter: letter.clone(), up_to, external: external.clone() })
             }
             Told::Failed { reason } => {
+                let channel = self.makes_a_channel(letter).map(str::to_owned);
                 self.emit(Event::LetterFailed { letter: letter.clone(), reason: reason.clone() })?;
+                if let Some(name) = channel {
+                    return self.channel_was_refused(letter.incident, &name, reason);
+                }
                 self.page_was_refused(letter, reason)
             }
         }

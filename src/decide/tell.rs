@@ -7,6 +7,7 @@ use crate::model::{
     letter::{LetterKey, Note, Receiver, Slot},
     reason::Reason,
 };
+use std::collections::BTreeSet;
 
 /// Posts that one incident may owe at a time, pages not counted in: with the receiver down, newer news is left out.
 pub const POSTS_OWED: usize = 200;
@@ -14,15 +15,21 @@ pub const POSTS_OWED: usize = 200;
 const PAGES_OWED: usize = 100;
 
 impl Decider<'_> {
-    /// One line in the incident's thread.
+    /// One line in the incident's thread: a child's in its parent's.
     pub(super) fn post(&mut self, id: IncidentId, text: String) -> Decided {
-        self.post_to(self.receiver_of(id), id, text)
+        let receiver = self.receiver_of(id);
+        let (said_of, text) = self.said_of(id, text);
+        self.post_to(receiver, said_of, text)
     }
 
     /// Who is told of it; nobody while a storm's incident tells of it.
     fn receiver_of(&self, id: IncidentId) -> Option<Receiver> {
-        let incident = self.state.incidents.get(&id).filter(|incident| self.state.speaks_for_itself(incident))?;
-        incident.receiver.clone()
+        self.state.incidents.get(&id).filter(|incident| self.state.speaks_for_itself(incident))?;
+        self.receiver_of_family(id)
+    }
+
+    fn receiver_of_family(&self, id: IncidentId) -> Option<Receiver> {
+        self.state.incidents.get(&self.state.root_of(id))?.receiver.clone()
     }
 
     /// Wakes people: a post that mentions the severity's people, an ERROR line and a metric. Whoever acknowledged is awake.
@@ -30,16 +37,34 @@ impl Decider<'_> {
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
         let says = reason.says(&self.policy.zone);
         if incident.acknowledged_by.is_some() {
-            return self.post(id, format!("Over to you: {says}."));
+            self.post(id, format!("Over to you: {says}."))?;
+            return self.keep_updating(id);
         }
         // It may have become more severe since it was opened.
         let now = self.policy.severity(&incident.severity).map(|(_, severity)| severity.mentions.clone());
         let mentions = now.unwrap_or_else(|| incident.mentions.clone());
-        let receiver = incident.receiver.clone();
+        let receiver = self.receiver_of_family(id);
         self.touched.insert(id);
         self.emit(Event::PageReleased { incident: id, reason, mentions: mentions.clone() })?;
         self.page_in_pagerduty(id, &says)?;
-        self.owe_page(receiver, id, format!("Page: {says}. This needs a person."), mentions)
+        let text = format!("Page: {says}. This needs a person.");
+        self.tell_security(id, &text)?;
+        let (said_of, text) = self.said_of(id, text);
+        self.owe_page(receiver, said_of, text.clone(), mentions)?;
+        self.page_in_channel_of_level(id, &text)?;
+        self.begin_escalation(id)?;
+        self.may_open_channel(id)
+    }
+
+    /// A level of the escalation is called in the thread, as a page is.
+    pub(super) fn call_in_thread(&mut self, id: IncidentId, text: String, mentions: Vec<String>) -> Decided {
+        self.owe_page(self.receiver_of_family(id), id, text, mentions)
+    }
+
+    /// ... or where it has a channel of its own.
+    pub(super) fn call_in_channel(&mut self, id: IncidentId, channel: &str, text: String) -> Decided {
+        let receiver = Receiver::Slack { channel: channel.to_owned() };
+        self.owe_page(Some(receiver), id, text, Vec::new())
     }
 
     /// What concerns nightshift itself goes to the default channel.
@@ -62,8 +87,9 @@ impl Decider<'_> {
             None => self.policy.spec.severities.first(),
         };
         let mentions = severity.map(|severity| severity.mentions.clone()).unwrap_or_default();
-        let receiver = incident.map_or_else(|| self.default_receiver(), |incident| incident.receiver.clone());
-        self.owe_page(receiver, id, text, mentions)
+        let receiver = incident.map_or_else(|| self.default_receiver(), |_| self.receiver_of_family(id));
+        let (said_of, text) = self.said_of(id, text);
+        self.owe_page(receiver, said_of, text, mentions)
     }
 
     fn default_receiver(&self) -> Option<Receiver> {
@@ -94,7 +120,7 @@ impl Decider<'_> {
         self.owe_post(receiver, incident, Note { at: self.now, text, mentions, page: true })
     }
 
-    fn owe_post(&mut self, receiver: Receiver, incident: IncidentId, note: Note) -> Decided {
+    pub(super) fn owe_post(&mut self, receiver: Receiver, incident: IncidentId, note: Note) -> Decided {
         let letter = LetterKey { receiver, incident, slot: Slot::Post(self.state.last_post + 1) };
         self.emit(Event::Tell { letter, note: Some(note) })
     }
@@ -105,11 +131,17 @@ impl Decider<'_> {
         self.state.owed.range(first..=last).take(POSTS_OWED + 1).count()
     }
 
-    /// Every incident that this input touched owes its card anew.
+    /// Every incident that this input touched owes its card anew: the one of its family, and that in its own channel.
     pub(super) fn owe_cards(&mut self) -> Decided {
-        for incident in std::mem::take(&mut self.touched) {
+        let touched: BTreeSet<IncidentId> =
+            std::mem::take(&mut self.touched).into_iter().map(|id| self.state.root_of(id)).collect();
+        for incident in touched {
             let Some(receiver) = self.receiver_of(incident) else { continue };
-            self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Card }, note: None })?;
+            let channel = self.state.incidents.get(&incident).and_then(|incident| incident.channel.clone());
+            let channel = channel.map(|name| Receiver::IncidentChannel { name });
+            for receiver in std::iter::once(receiver).chain(channel) {
+                self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Card }, note: None })?;
+            }
         }
         Ok(())
     }

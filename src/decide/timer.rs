@@ -25,6 +25,10 @@ impl Decider<'_> {
             Timer::ForgetIncident(incident) => self.forget_incident(incident),
             Timer::Brake(set) => self.brake_due(&set),
             Timer::Steady => self.emit(Event::Steady),
+            Timer::Escalate(incident) => self.escalation_due(incident),
+            Timer::Update(incident) => self.update_due(incident),
+            Timer::Postmortem(incident) => self.remind_of_the_postmortem(incident),
+            Timer::Freeze(name) => self.freeze_due(&name),
         }
     }
 }

@@ -8,11 +8,12 @@ use super::{
 use crate::model::{
     event::LadderEnd,
     id::{Fingerprint, IncidentId, StepId},
-    letter::{LetterKey, Slot},
+    letter::{LetterKey, Posted, Receiver, Slot},
     mode::Mode,
+    public::PublicView,
     step::{Phase, Purpose},
     time::Micros,
-    view::{ALERTS_SHOWN, AlertView, IncidentView, StepView},
+    view::{ALERTS_SHOWN, AlertView, CHILDREN_SHOWN, ChildView, IncidentView, StepView},
 };
 use std::collections::BTreeSet;
 
@@ -35,8 +36,10 @@ impl State {
     #[must_use]
     pub fn incident_view(&self, policy: &Policy, id: IncidentId, now: Micros) -> Option<IncidentView> {
         let incident = self.incidents.get(&id)?;
-        let card = incident.receiver.clone().map(|receiver| LetterKey { receiver, incident: id, slot: Slot::Card });
-        let range = StepId { incident: id, number: 0 }..=StepId { incident: id, number: u32::MAX };
+        let root = self.root_of(id);
+        let told_in = self.incidents.get(&root)?;
+        let team = policy.levels(&incident.severity).first().map(|level| level.to.clone());
+        let (children, more_children) = self.children_views(policy, incident, now);
         Some(IncidentView {
             id,
             rule: incident.rule.clone(),
@@ -57,13 +60,74 @@ impl State {
             lost: incident.lost,
             alerts: incident.alerts.iter().take(ALERTS_SHOWN).filter_map(|print| self.alert_view(print)).collect(),
             ladder: ladder_says(policy, incident),
-            steps: self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect(),
+            steps: self.step_views(policy, id, now),
             evidence: incident.evidence.clone(),
-            pages: incident.pages,
+            pages: self.family(id).map(|(_, incident)| incident.pages).sum(),
             pagerduty: self.peers.views_of(id),
             page_keys: self.page_keys(id),
-            posted: card.and_then(|card| self.letters.get(&card)?.external.as_ref()?.posted().cloned()),
+            posted: told_in.receiver.clone().and_then(|receiver| self.card_in(receiver, root)),
+            parent: incident.parent,
+            children,
+            more_children,
+            impact: incident.impact.clone(),
+            team,
+            channel: (told_in.channel.clone()).and_then(|name| self.card_in(Receiver::IncidentChannel { name }, root)),
+            update_every: told_in.channel.as_ref().map(|_| policy.update_every(&told_in.severity)),
+            public: self.public_view(policy, id),
             note: None,
+        })
+    }
+
+    fn card_in(&self, receiver: Receiver, incident: IncidentId) -> Option<Posted> {
+        let card = LetterKey { receiver, incident, slot: Slot::Card };
+        self.letters.get(&card)?.external.as_ref()?.posted().cloned()
+    }
+
+    fn step_views(&self, policy: &Policy, incident: IncidentId, now: Micros) -> Vec<StepView> {
+        let range = StepId { incident, number: 0 }..=StepId { incident, number: u32::MAX };
+        self.steps.range(range).map(|(id, step)| self.step_view(policy, *id, step, now)).collect()
+    }
+
+    /// The newest, and how many there are besides.
+    fn children_views(&self, policy: &Policy, parent: &Incident, now: Micros) -> (Vec<ChildView>, u32) {
+        let newest = parent.children.iter().rev().take(CHILDREN_SHOWN);
+        let shown: Vec<ChildView> = newest
+            .filter_map(|id| {
+                let child = self.incidents.get(id)?;
+                Some(ChildView {
+                    id: *id,
+                    title: child.title.clone(),
+                    severity: child.severity.clone(),
+                    state: child.phase.word().to_owned(),
+                    firing: child.firing,
+                    lost_contact: child.lost_contact,
+                    ladder: ladder_says(policy, child),
+                    steps: self.step_views(policy, *id, now),
+                })
+            })
+            .collect();
+        let more = parent.children.len().saturating_sub(shown.len());
+        (shown, u32::try_from(more).unwrap_or(u32::MAX))
+    }
+
+    fn public_view(&self, policy: &Policy, id: IncidentId) -> Option<PublicView> {
+        let (component, publication) = self.published_on(id)?;
+        let incident = publication.incident;
+        let letter =
+            LetterKey { receiver: Receiver::Statuspage { component: component.clone() }, incident, slot: Slot::Card };
+        let told = self.letters.get(&letter).and_then(|letter| letter.external.as_ref()?.published());
+        let page = policy.spec.statuspage.as_ref();
+        let sentences = page.and_then(|page| page.components.get(component)).map(|known| &known.sentences);
+        Some(PublicView {
+            component: component.clone(),
+            incident,
+            status: publication.status,
+            shows: publication.shows,
+            waits: publication.waits,
+            published_by: publication.published_by.clone(),
+            told: told.map(|told| told.status),
+            title: sentences.map(|known| known.title.clone()).unwrap_or_default(),
+            sentence: sentences.map(|known| known.of(publication.status).to_owned()).unwrap_or_default(),
         })
     }
 
@@ -198,7 +262,7 @@ fn commands(id: StepId, step: &Step, undo_until: Option<Micros>, lease: Option<M
     commands
 }
 
-fn ladder_says(policy: &Policy, incident: &Incident) -> String {
+pub(super) fn ladder_says(policy: &Policy, incident: &Incident) -> String {
     if incident.rule == super::brake::RULE {
         return "the brake: nothing acts on what alerts".to_owned();
     }

@@ -246,6 +246,14 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
         posted: None,
+        parent: None,
+        children: Vec::new(),
+        more_children: 0,
+        impact: None,
+        team: None,
+        channel: None,
+        update_every: None,
+        public: None,
         note: None,
     }
 }

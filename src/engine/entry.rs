@@ -115,6 +115,17 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::IncidentLostContact { incident }
         | Event::IncidentResolved { incident, .. }
         | Event::IncidentForgotten { incident }
+        | Event::IncidentWaits { incident }
+        | Event::EscalationBegan { incident, .. }
+        | Event::EscalationAsked { incident, .. }
+        | Event::Escalated { incident, .. }
+        | Event::EscalationSilenced { incident }
+        | Event::EscalationEnded { incident }
+        | Event::UpdatesBegan { incident, .. }
+        | Event::UpdateDue { incident, .. }
+        | Event::ChannelOpened { incident, .. }
+        | Event::PostmortemDue { incident, .. }
+        | Event::PostmortemReminded { incident }
         | Event::EvidenceWanted { incident, .. }
         | Event::EvidenceGathered { incident }
         | Event::LadderBegan { incident, .. }
@@ -123,6 +134,8 @@ fn of_event(event: &Event) -> Option<IncidentId> {
         | Event::PageReleased { incident, .. }
         | Event::PageOwed { incident, .. }
         | Event::PageWanted { incident, .. }
+        | Event::StatusDue { incident, .. }
+        | Event::StatusPublished { incident, .. }
         | Event::PageSeen { incident, .. }
         | Event::PeerJoined { incident, .. } => Some(*incident),
         Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
@@ -141,7 +154,9 @@ fn of_input(input: &Input) -> Option<IncidentId> {
         Input::Gathered { incident, .. } => Some(*incident),
         Input::Told { letter, .. } => Some(letter.incident),
         Input::Command { command, .. } => match command {
-            Command::Acknowledge { incident } | Command::Resolve { incident } => Some(*incident),
+            Command::Acknowledge { incident } | Command::Resolve { incident } | Command::Publish { incident } => {
+                Some(*incident)
+            }
             Command::Approve { step, .. }
             | Command::Reject { step }
             | Command::Undo { step }

@@ -10,6 +10,7 @@ use crate::{
         event::{Event, HowResolved, LadderEnd},
         id::IncidentId,
         input::Input,
+        letter::Receiver,
         reason::Reason,
         step::{Answer, Verdict},
     },
@@ -38,7 +39,13 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::IncidentReopened { .. }
             | Event::IncidentLostContact { .. }
             | Event::IncidentResolved { .. }
+            | Event::Escalated { .. }
+            | Event::EscalationSilenced { .. }
+            | Event::ChannelOpened { .. }
+            | Event::PostmortemDue { .. }
             | Event::SeverityChanged { .. }
+            | Event::StatusDue { .. }
+            | Event::StatusPublished { .. }
             | Event::LadderBegan { .. }
             | Event::LadderEnded { .. } => incident(policy, seq, event),
             Event::LeaseBegan { .. }
@@ -54,6 +61,7 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Rearmed { .. }
             | Event::Braked { .. }
             | Event::BrakeReleased { .. }
+            | Event::FreezeWatched { .. }
             | Event::PolicyChanged { .. }
             | Event::PolicyKept { .. }
             | Event::Started { .. }
@@ -62,6 +70,10 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             | Event::Clicked { .. }
             | Event::CommandRefused { .. }
             | Event::Poisoned { .. } => itself(policy, seq, event),
+            // Customers read something else than what is, and nobody tries again.
+            Event::LetterFailed { letter, reason } if matches!(letter.receiver, Receiver::Statuspage { .. }) => {
+                error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "customers were not told");
+            }
             Event::LetterFailed { letter, reason } if letter.is_page() => {
                 error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page for good");
             }
@@ -150,7 +162,20 @@ fn incident(policy: &Policy, seq: u64, event: &Event) {
         Event::IncidentReopened { incident } => info!(seq, %incident, "it fires again"),
         Event::IncidentLostContact { incident } => warn!(seq, %incident, "contact with its alerts is lost"),
         Event::IncidentResolved { incident, how, .. } => info!(seq, %incident, how = how.says(), "incident resolved"),
+        Event::Escalated { incident, level, to, .. } => {
+            warn!(seq, %incident, level = level + 1, to, "escalated: nobody has acknowledged it");
+        }
+        Event::EscalationSilenced { incident } => info!(seq, %incident, "silenced: nobody else is called"),
+        Event::ChannelOpened { incident, name } => info!(seq, %incident, name, "it has a channel of its own"),
+        Event::PostmortemDue { incident, due, .. } => {
+            info!(seq, %incident, due = due.in_zone(zone), "its post-mortem is due");
+        }
         Event::SeverityChanged { incident, severity, .. } => info!(seq, %incident, severity, "severity changed"),
+        Event::StatusDue { component, incident, status, shows, waits, .. } => {
+            let (status, shows) = (status.word(), shows.word());
+            info!(seq, %incident, component, status, shows, waits, "the status page is to show");
+        }
+        Event::StatusPublished { component, incident, by } => info!(seq, %incident, component, by, "published"),
         Event::LadderBegan { incident, rungs, .. } => info!(seq, %incident, rungs = rungs.len(), "ladder began"),
         Event::LadderEnded { incident, how, .. } => match how {
             LadderEnd::HandedOver { reason } => {
@@ -264,6 +289,10 @@ fn itself(policy: &Policy, seq: u64, event: &Event) {
         Event::BrakeReleased { set } => {
             let set = set.as_deref().unwrap_or("all rules");
             info!(seq, set, "the brake is off");
+        }
+        Event::FreezeWatched { name, on, look_at } => {
+            let until = look_at.map(|at| at.in_zone(&policy.zone));
+            info!(seq, name, on, until, "freeze");
         }
         Event::PolicyChanged { policy } => info!(seq, policy = short_hash(policy), "decides by other rules"),
         Event::PolicyKept { problems } => warn!(seq, problems, "the new rules were refused: the old ones stay"),

@@ -45,6 +45,8 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         severity: None,
         service: None,
         runbook: None,
+        impact: None,
+        security: false,
         group_by: vec!["alertname".to_owned()],
         fires_for: Span::ZERO,
         mode,
@@ -57,6 +59,7 @@ pub(crate) fn rule(name: &str, mode: Mode, action: Option<&str>) -> Rule {
         evidence: Vec::new(),
         remediate: remediate.into_iter().collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 
@@ -66,6 +69,8 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         title: "urgent".to_owned(),
         aliases: vec!["critical".to_owned()],
         mentions: Vec::new(),
+        respond_within: None,
+        update_every: None,
     };
     let target = TargetSpec { choice: Choice::One { object: Object::Nothing }, bounds: None };
     let spec = PolicySpec {
@@ -85,7 +90,12 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
         asks_alertmanager: true,
         asks_prometheus: false,
         slack_channel: Some("#incidents".to_owned()),
+        people: BTreeMap::new(),
+        escalations: Vec::new(),
+        incident_channels: Vec::new(),
+        security_channel: None,
         approvers: BTreeMap::new(),
+        statuspage: None,
         pagerduty: Default::default(),
     };
     Arc::new(Policy::new(spec).unwrap())

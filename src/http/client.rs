@@ -42,11 +42,19 @@ pub struct ClientSettings {
     pub proxy: Option<String>,
     /// PEM: authorities trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// HTTP/1.1 and nothing else: a web socket begins in it.
+    pub http1_only: bool,
 }
 
 impl Default for ClientSettings {
     fn default() -> ClientSettings {
-        ClientSettings { connect_timeout: CONNECT_TIMEOUT, timeout: TOTAL_TIMEOUT, proxy: None, ca_file: None }
+        ClientSettings {
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: TOTAL_TIMEOUT,
+            proxy: None,
+            ca_file: None,
+            http1_only: false,
+        }
     }
 }
 
@@ -175,6 +183,7 @@ fn builder(settings: &ClientSettings) -> Result<reqwest::ClientBuilder, ClientBu
         .timeout(settings.timeout)
         .pool_idle_timeout(POOL_IDLE)
         .no_proxy();
+    let builder = if settings.http1_only { builder.http1_only() } else { builder };
     match &settings.proxy {
         None => Ok(builder),
         Some(url) => Ok(builder.proxy(Proxy::all(url).map_err(|_| ClientBuildError::Proxy)?)),

@@ -5,7 +5,7 @@
 //! - [`limits`] bounds bodies and all that is in flight, [`senders`] how often one sender may come; [`intake`] puts
 //!   these and the authentication of webhooks in their order.
 //! - [`secret`] reads secret files; [`signature`] checks bodies that their sender signed; [`reloadable`] swaps what is read again upon reload.
-//! - [`client`] is the only place where a client is built.
+//! - [`client`] is the only place where a client is built; [`websocket`] begins web sockets by it.
 //!
 //! - [`api`] is the admin listener: routes, shapes and texts. It alone knows what a body means; the webhooks' routes
 //!   live with their sources.
@@ -24,6 +24,7 @@ pub mod senders;
 pub mod server;
 pub mod signature;
 pub mod tls;
+pub mod websocket;
 
 #[cfg(test)]
 mod server_tests;

@@ -22,6 +22,10 @@ pub enum Button {
     Undo {
         step: StepId,
     },
+    /// What the message shows goes out to customers.
+    Publish {
+        incident: IncidentId,
+    },
     Why {
         incident: IncidentId,
     },
@@ -36,6 +40,7 @@ impl Button {
             Button::Approve { .. } => "Approve",
             Button::Reject { .. } => "Reject",
             Button::Undo { .. } => "Undo",
+            Button::Publish { .. } => "Publish",
             Button::Why { .. } => "Why?",
         }
     }
@@ -48,6 +53,7 @@ impl Button {
             Button::Approve { .. } => "approve",
             Button::Reject { .. } => "reject",
             Button::Undo { .. } => "undo",
+            Button::Publish { .. } => "publish",
             Button::Why { .. } => "why",
         }
     }
@@ -55,7 +61,7 @@ impl Button {
     #[must_use]
     pub fn incident(&self) -> IncidentId {
         match self {
-            Button::Acknowledge { incident } | Button::Why { incident } => *incident,
+            Button::Acknowledge { incident } | Button::Publish { incident } | Button::Why { incident } => *incident,
             Button::Approve { step, .. } | Button::Reject { step } | Button::Undo { step } => step.incident,
         }
     }
@@ -65,7 +71,9 @@ impl fmt::Display for Button {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.word();
         match self {
-            Button::Acknowledge { incident } | Button::Why { incident } => write!(f, "{word} {incident}"),
+            Button::Acknowledge { incident } | Button::Publish { incident } | Button::Why { incident } => {
+                write!(f, "{word} {incident}")
+            }
             Button::Approve { step, plan_hash } => write!(f, "{word} {step} {plan_hash}"),
             Button::Reject { step } | Button::Undo { step } => write!(f, "{word} {step}"),
         }
@@ -81,6 +89,7 @@ impl FromStr for Button {
         let (word, id) = (next(), next());
         let button = match word {
             "acknowledge" => Button::Acknowledge { incident: id.parse()? },
+            "publish" => Button::Publish { incident: id.parse()? },
             "why" => Button::Why { incident: id.parse()? },
             "approve" => {
                 let plan_hash = next().to_owned();
@@ -113,6 +122,7 @@ mod tests {
             Button::Approve { step, plan_hash: "0a".repeat(32) },
             Button::Reject { step },
             Button::Undo { step },
+            Button::Publish { incident },
             Button::Why { incident },
         ] {
             assert_eq!(button.to_string().parse(), Ok(button.clone()));

@@ -4,10 +4,11 @@
 
 use super::{
     id::{Fingerprint, IncidentId, StepId},
-    letter::{External, LetterKey, Note, PageState, Receiver},
+    letter::{External, LetterKey, Note, PageState, PublicStatus, Receiver},
     observation::{Ended, Facts},
     page::DedupKey,
     plan::Plan,
+    public::ComponentStatus,
     reason::Reason,
     rung::{Collector, Rung},
     step::{Answer, GuardLine, LeaseKey, Purpose, Verdict},
@@ -37,9 +38,12 @@ pub enum Event {
     ConfirmAsked {
         fingerprint: Fingerprint,
     },
+    /// `silenced`: what Alertmanager said of that; None: nobody knows.
     AlertConfirmed {
         fingerprint: Fingerprint,
         confirm_at: Micros,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        silenced: Option<bool>,
     },
     AlertLost {
         fingerprint: Fingerprint,
@@ -64,6 +68,15 @@ pub enum Event {
         quiet: Span,
         receiver: Option<Receiver>,
         mentions: Vec<String>,
+        /// The incident of the same service in whose thread it speaks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<IncidentId>,
+        /// What it means to those who use the service, in the rule's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        impact: Option<String>,
+        /// Told of its opening, its pages and its end too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        security: Option<Receiver>,
     },
     AlertJoined {
         incident: IncidentId,
@@ -85,6 +98,10 @@ pub enum Event {
     IncidentMonitoring {
         incident: IncidentId,
         until: Micros,
+    },
+    /// Its own quiet time is over, and a child of it is not: its last child's end resolves it.
+    IncidentWaits {
+        incident: IncidentId,
     },
     IncidentReopened {
         incident: IncidentId,
@@ -314,6 +331,63 @@ pub enum Event {
         reason: Reason,
         mentions: Vec<String>,
     },
+    /// Levels count from here: its first page, or one of a higher severity than the last.
+    EscalationBegan {
+        incident: IncidentId,
+        next_at: Option<Micros>,
+    },
+    /// Before a level is called, it is asked whether these still fire and are not silenced.
+    EscalationAsked {
+        incident: IncidentId,
+        fingerprints: Vec<Fingerprint>,
+        /// No answer counts after that.
+        until: Micros,
+    },
+    /// Nobody acknowledged it in time. Level 0 was called by the page.
+    Escalated {
+        incident: IncidentId,
+        level: u32,
+        to: String,
+        next_at: Option<Micros>,
+    },
+    /// Whatever of it fires is silenced: it goes on once something of it is heard of.
+    EscalationSilenced {
+        incident: IncidentId,
+    },
+    /// There is no level left.
+    EscalationEnded {
+        incident: IncidentId,
+    },
+    UpdatesBegan {
+        incident: IncidentId,
+        at: Micros,
+    },
+    UpdateDue {
+        incident: IncidentId,
+        next_at: Option<Micros>,
+    },
+    /// It has a Slack channel of its own.
+    ChannelOpened {
+        incident: IncidentId,
+        name: String,
+    },
+    PostmortemDue {
+        incident: IncidentId,
+        due: Micros,
+        remind_at: Micros,
+    },
+    PostmortemReminded {
+        incident: IncidentId,
+    },
+    /// `on`: it holds now. `look_at`: when that changes; None: never.
+    FreezeWatched {
+        name: String,
+        on: bool,
+        look_at: Option<Micros>,
+    },
+    FreezeForgotten {
+        name: String,
+    },
     /// A page of it is owed to a PagerDuty service, or one that is there already is watched from here on: then it is not
     /// `ours`, and is only ever acknowledged.
     PageOwed {
@@ -381,6 +455,24 @@ pub enum Event {
     LetterFailed {
         letter: LetterKey,
         reason: String,
+    },
+    /// What the status page is to show of a component from now on.
+    StatusDue {
+        component: String,
+        /// The incident under which it is published: the first of those that belong to it.
+        incident: IncidentId,
+        /// From now on this one belongs to it.
+        joined: Option<IncidentId>,
+        status: PublicStatus,
+        shows: ComponentStatus,
+        /// Nothing goes out before a person says so.
+        waits: bool,
+    },
+    /// A person let it go out to customers.
+    StatusPublished {
+        component: String,
+        incident: IncidentId,
+        by: String,
     },
     /// A click or command in Slack, remembered until then: it is not taken twice.
     Clicked {

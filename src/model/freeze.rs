@@ -83,6 +83,18 @@ impl Weekly {
 }
 
 impl Freeze {
+    /// When it begins next after `now`. None: never again.
+    #[must_use]
+    pub fn next_start(&self, now: Micros, zone: &TimeZone) -> Option<Micros> {
+        match &self.window {
+            Window::Dates { from, .. } => (now < *from).then_some(*from),
+            Window::Weekly { from, .. } => {
+                let here = Timestamp::from_microsecond(now.0).ok()?.to_zoned(zone.clone());
+                from.after(&here).map(|begins| Micros(begins.timestamp().as_microsecond()))
+            }
+        }
+    }
+
     /// Until when it holds, if it holds at `now`.
     #[must_use]
     pub fn holds_until(&self, now: Micros, zone: &TimeZone) -> Option<Micros> {

@@ -163,6 +163,10 @@ pub enum Command {
     Resolve {
         incident: IncidentId,
     },
+    /// What waits to be published of it goes out to customers.
+    Publish {
+        incident: IncidentId,
+    },
     /// `plan_hash` names the plan that the person saw.
     Approve {
         step: StepId,

@@ -1,6 +1,10 @@
 //! A letter: a message owed to a receiver. Letters are part of the state, so none is lost and nothing waits for one.
 
-use super::{id::IncidentId, time::Micros};
+use super::{
+    id::IncidentId,
+    public::{ComponentStatus, LeftAlone},
+    time::Micros,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt;
 
@@ -71,6 +75,9 @@ pub enum Slot {
     Page(u32),
     /// One line that follows it in the thread. Never superseded; sent in order. The number is the state's counter.
     Post(u64),
+    /// One line that says how it stands. The newest wish supersedes one that was not sent yet; each that is sent is a
+    /// message of its own.
+    Update,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -132,11 +139,17 @@ pub enum PageState {
     Resolved,
 }
 
-/// A status page's incident, and the status it was last given.
+/// A status page's incident, and what was last told there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub status_incident: String,
     pub status: PublicStatus,
+    /// To what the component was set. None: it is somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentStatus>,
+    /// What somebody else had changed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
 }
 
 /// What customers read of an incident, in the order it goes.
@@ -147,6 +160,28 @@ pub enum PublicStatus {
     Identified,
     Monitoring,
     Resolved,
+}
+
+impl PublicStatus {
+    pub const ALL: [PublicStatus; 4] =
+        [PublicStatus::Investigating, PublicStatus::Identified, PublicStatus::Monitoring, PublicStatus::Resolved];
+
+    /// On the wire, and for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            PublicStatus::Investigating => "investigating",
+            PublicStatus::Identified => "identified",
+            PublicStatus::Monitoring => "monitoring",
+            PublicStatus::Resolved => "resolved",
+        }
+    }
+
+    /// None: a word of planned maintenance, or one that nobody knows here.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<PublicStatus> {
+        PublicStatus::ALL.into_iter().find(|status| status.word() == word)
+    }
 }
 
 impl External {
@@ -192,8 +227,15 @@ mod tests {
         assert!(serde_json::from_value::<Receiver>("carrier-pigeon:home".into()).is_err());
         let posted = Posted { channel: "C024BE91L".to_owned(), ts: "1.000001".to_owned() };
         let paged = Paged { dedup_key: "0af1".to_owned(), page: PageState::Acknowledged };
-        let published = Published { status_incident: "p31zjtct2jer".to_owned(), status: PublicStatus::Monitoring };
-        for external in [External::Posted(posted), External::Paged(paged), External::Published(published)] {
+        let published = Published {
+            status_incident: "p31zjtct2jer".to_owned(),
+            status: PublicStatus::Monitoring,
+            component: Some(ComponentStatus::PartialOutage),
+            left_alone: vec![LeftAlone::Component { is: ComponentStatus::MajorOutage }],
+        };
+        let bare = Published { component: None, left_alone: Vec::new(), ..published.clone() };
+        let published = [bare, published].map(External::Published);
+        for external in [External::Posted(posted), External::Paged(paged)].into_iter().chain(published) {
             let text = serde_json::to_string(&external).unwrap();
             assert_eq!(serde_json::from_str::<External>(&text).unwrap(), external);
         }

@@ -19,6 +19,7 @@ pub mod peer;
 pub mod person;
 pub mod plan;
 pub mod problem;
+pub mod public;
 pub mod reason;
 pub mod rung;
 pub mod step;

@@ -30,6 +30,12 @@ pub enum Reason {
         set: Option<String>,
         targets: u32,
     },
+    /// It was less severe when people were woken for it.
+    MoreSevere {
+        /// The incident that makes it so: itself, or one that belongs to it.
+        by: IncidentId,
+        severity: String,
+    },
     Frozen {
         name: String,
         until: Micros,
@@ -257,6 +263,7 @@ impl Reason {
             Reason::Paused { .. } => "paused",
             Reason::Settling { .. } => "settling",
             Reason::Braked { .. } => "brake",
+            Reason::MoreSevere { .. } => "more_severe",
             Reason::Frozen { .. } => "freeze",
             Reason::TooYoung { .. } => "for",
             Reason::Flapping { .. } => "flapping",
@@ -326,6 +333,7 @@ impl Reason {
             Reason::Paused { by, why } if why.is_empty() => format!("paused by {by}"),
             Reason::Paused { by, why } => format!("paused by {by}: {why}"),
             Reason::Settling { until } => format!("settling after a start until {}", time(until)),
+            Reason::MoreSevere { by, severity } => format!("it is {severity} now, by incident {by}"),
             Reason::Braked { by, set: Some(set), targets } => {
                 format!("the brake is on for {set}: {targets} of its targets alert at once (incident {by})")
             }

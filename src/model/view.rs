@@ -4,15 +4,18 @@ use super::{
     id::{Fingerprint, IncidentId, StepId},
     letter::{Note, Posted},
     page::DedupKey,
+    public::PublicView,
     reason::Reason,
     step::GuardLine,
-    time::Micros,
+    time::{Micros, Span},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Alerts listed in one view; the rest are counted.
 pub const ALERTS_SHOWN: usize = 20;
+/// Children listed in one view.
+pub const CHILDREN_SHOWN: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncidentView {
@@ -50,11 +53,55 @@ pub struct IncidentView {
     /// The keys under which PagerDuty may have it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub page_keys: Vec<DedupKey>,
-    /// Where its message is in Slack.
+    /// Where its message is in Slack: a child's is its parent's.
     pub posted: Option<Posted>,
+    /// The incident of the same service in whose thread it speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IncidentId>,
+    /// Incidents that speak in its thread, the newest [`CHILDREN_SHOWN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildView>,
+    /// Children that are not among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_children: u32,
+    /// What it means to those who use the service, in the owner's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<String>,
+    /// The name under `people` that its page calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Its own channel: where its card is there, once it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Posted>,
+    /// While there is one: how often its channel is told how it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_every: Option<Span>,
+    /// What customers are told of it, if it concerns them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicView>,
     /// A post that is being sent, for the notifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
+}
+
+/// An incident that speaks in another one's thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildView {
+    pub id: IncidentId,
+    pub title: String,
+    pub severity: String,
+    /// `open`, `monitoring`, `resolved`.
+    pub state: String,
+    pub firing: u32,
+    pub lost_contact: bool,
+    /// How its ladder stands, one sentence.
+    pub ladder: String,
+    pub steps: Vec<StepView>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,12 @@
 //! A part keeps our own words ([`Piece::Word`]) apart from everybody else's ([`Piece::Value`], [`Part::Sentence`]), so
 //! that a receiver can show the latter as mere text. Lengths are for people; a receiver's own limits are its affair.
 
+mod children;
+mod following;
+
+pub use children::CHILDREN_LISTED;
+pub use following::following;
+
 use super::plain::line;
 use crate::model::{
     button::Button,
@@ -132,6 +138,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
     let mut parts = vec![Part::Lines(facts(view, zone)), Part::Lines(alerts(view, zone))];
     parts.extend(annotation(view).map(Part::Sentence));
     let latest = view.steps.iter().rev().take(STEPS_LISTED);
+    parts.extend(status_page(view));
     parts.push(Part::Sentence(capital(&line(&view.ladder, SENTENCE))));
     for step in latest {
         parts.extend(step_parts(step, zone));
@@ -144,6 +151,7 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
         ]));
     }
     parts.push(Part::Buttons(buttons(view)));
+    parts.extend(children::children(view, zone));
     parts.extend(evidence(view));
     parts.push(Part::Small(small_print(view)));
     Message { summary: card_summary(view), headline, parts }
@@ -197,21 +205,40 @@ fn buttons(view: &IncidentView) -> Vec<Button> {
     if view.state != "resolved" && view.acknowledged_by.is_none() {
         buttons.push(Button::Acknowledge { incident: view.id });
     }
+    buttons.extend(step_buttons(&view.steps));
+    if view.public.as_ref().is_some_and(|public| public.waits) {
+        buttons.push(Button::Publish { incident: view.id });
+    }
+    buttons.push(Button::Why { incident: view.id });
+    buttons
+}
+
+fn step_buttons(steps: &[StepView]) -> Vec<Button> {
+    let mut buttons = Vec::new();
     let waits = |step: &&StepView| step.approval_until.is_some();
-    if let Some(step) = view.steps.iter().rev().find(waits) {
+    if let Some(step) = steps.iter().rev().find(waits) {
         let plan_hash = step.plan_hash.clone();
         buttons.extend(plan_hash.map(|plan_hash| Button::Approve { step: step.id, plan_hash }));
         buttons.push(Button::Reject { step: step.id });
     }
-    let undoable = view.steps.iter().rev().find(|step| step.undo_until.is_some());
+    let undoable = steps.iter().rev().find(|step| step.undo_until.is_some());
     buttons.extend(undoable.map(|step| Button::Undo { step: step.id }));
-    buttons.push(Button::Why { incident: view.id });
     buttons
+}
+
+fn has_open_children(view: &IncidentView) -> bool {
+    view.children.iter().any(|child| child.state != "resolved")
+}
+
+/// A child of it fires, whatever it does itself.
+fn a_child_fires(view: &IncidentView) -> bool {
+    view.children.iter().any(|child| child.state != "resolved" && child.firing > 0)
 }
 
 fn mark(view: &IncidentView) -> &'static str {
     match view.state.as_str() {
         "resolved" => "🟢",
+        _ if a_child_fires(view) => "🔴",
         _ if view.lost_contact => "⚪",
         "monitoring" => "🟡",
         _ => "🔴",
@@ -221,6 +248,7 @@ fn mark(view: &IncidentView) -> &'static str {
 fn standing(view: &IncidentView) -> &'static str {
     match view.state.as_str() {
         "resolved" => "resolved",
+        _ if a_child_fires(view) => "firing",
         _ if view.lost_contact => "lost contact",
         "monitoring" => "monitoring",
         _ => "firing",
@@ -245,9 +273,11 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
             Piece::Strong("Lost contact"),
             word(": nobody confirms its alerts any more. That is not the same as resolved."),
         ]);
-    } else if let Some(until) = view.quiet_until.filter(|_| view.state == "monitoring") {
+    } else if let Some(until) = view.quiet_until.filter(|_| view.state == "monitoring" && !has_open_children(view)) {
         let until = until.time_of_day(zone);
         lines.push(vec![Piece::Strong("Quiet"), word(format!(": resolved at {until} if nothing of it fires again"))]);
+    } else if view.state == "monitoring" {
+        lines.push(vec![Piece::Strong("Quiet"), word(": resolved when the incidents that belong to it are")]);
     }
     match &view.acknowledged_by {
         Some(by) => lines.push(vec![Piece::Strong("With"), word(" "), value(by)]),
@@ -261,7 +291,34 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
         let paged = format!(" {} {}", view.pages, plural(view.pages as usize, "time", "times"));
         lines.push(vec![Piece::Strong("Paged"), word(paged)]);
     }
+    if let Some(channel) = view.channel.as_ref().and_then(|channel| Mention::parse(&channel.channel)) {
+        lines.push(vec![Piece::Strong("Followed"), word(" in "), Piece::Mention(channel)]);
+    }
     lines
+}
+
+/// What customers read, or would read if somebody said so: then the owner's whole sentence.
+fn status_page(view: &IncidentView) -> Vec<Part> {
+    let Some(public) = &view.public else { return Vec::new() };
+    let mut says = vec![Piece::Strong("Status page"), word(" "), value(&public.component)];
+    let (status, shows) = (public.status.word(), public.shows.says());
+    if public.waits {
+        says.push(word(format!(" · waits to be published as {status}, {shows}: ")));
+        says.push(value(&format!("nightshift publish {}", view.id)));
+        let title = line(&public.title, HEADLINE);
+        return vec![
+            Part::Lines(vec![says]),
+            Part::Sentence(format!("“{title}: {}”", line(&public.sentence, SENTENCE))),
+        ];
+    }
+    says.push(word(match public.told {
+        Some(told) => format!(" · customers read: {}", told.word()),
+        None => format!(" · {status}, on its way"),
+    }));
+    if public.incident != view.id {
+        says.push(word(format!(" (with incident {})", public.incident)));
+    }
+    vec![Part::Lines(vec![says])]
 }
 
 /// How many there are, what they have in common, and the first few with what tells them apart.
@@ -431,7 +488,7 @@ fn small_print(view: &IncidentView) -> Vec<Piece> {
     let runbook = view.runbook.as_deref().and_then(safe_url);
     let source = view.alerts.iter().find_map(|alert| safe_url(&alert.url));
     let pagerduty = view.pagerduty.iter().find_map(|known| safe_url(&known.url));
-    for (words, url) in [("Runbook", runbook), ("Source", source), ("PagerDuty", pagerduty)] {
+    for (words, url) in [("Runbook", runbook), ("Dashboard", source), ("PagerDuty", pagerduty)] {
         if let Some(url) = url {
             small.extend([word(" · "), Piece::Link { words, url }]);
         }

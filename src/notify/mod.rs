@@ -7,6 +7,7 @@ pub mod message;
 pub mod pagerduty;
 pub mod plain;
 pub mod slack;
+pub mod statuspage;
 
 use crate::{
     action::Boxed,

@@ -24,13 +24,12 @@ pub(super) fn object(
         check.error(&written.place, "a target with a `service` is nothing else besides");
         return None;
     }
-    let service_alone = target.blue_green.is_none();
     let unfitting = [
         target.replicas.as_ref().map(|replicas| (&replicas.place, "a Service has no replicas")),
         target.pick.as_ref().map(|pick| (&pick.place, "one object is not picked")),
     ];
-    // That it has no colours is the one thing to say of it.
-    for (place, what) in unfitting.into_iter().flatten().filter(|_| !service_alone) {
+    // Without colours that is the one thing to say of it.
+    for (place, what) in unfitting.into_iter().flatten().filter(|_| target.blue_green.is_some()) {
         check.hinted(place, what, "remove it: the colours' Deployments may be targets of their own");
     }
     let namespace = object_name(check, &kubernetes.namespace, "namespace");

@@ -4,9 +4,9 @@
 //! stand-ins never leave here, because any error refuses the whole.
 
 use super::{
-    Context, Loaded,
+    Context, Loaded, escalations,
     file::{File, Named, Rule},
-    ladder, reach, restraints,
+    ladder, public, reach, restraints,
     sections::{self, Defaults},
     targets,
 };
@@ -16,7 +16,7 @@ use crate::{
         suggest, typed,
         yaml::{self, Located},
     },
-    decide::policy::{self, PolicySpec, TargetSpec},
+    decide::policy::{self, PagerDutyUse, PolicySpec, Severity, TargetSpec},
     model::{problem::Problem, time::Span},
 };
 use serde::de::DeserializeOwned;
@@ -190,6 +190,8 @@ pub(super) struct Known<'a> {
     pub defaults: Defaults,
     /// Canonical names by every lower-case name and alias. None: they are not known, and nobody is blamed.
     pub severities: Option<BTreeMap<String, String>>,
+    /// The same, most severe first.
+    pub listed: Option<&'a [Severity]>,
     /// The most severe one's name.
     pub worst: Option<String>,
     /// None: listed, but wrong.
@@ -224,13 +226,17 @@ impl Check<'_> {
     }
 
     fn policy(&mut self, written: &Written, first_file: &str) -> PolicySpec {
-        let severities = sections::severities(self, written);
+        let mut severities = sections::severities(self, written);
+        let escalations = escalations::all(self, written, severities.as_deref_mut());
+        let pages_to = escalations::pages_to(self, &escalations);
+        let incident_channels = sections::incident_channels(self, severities.as_deref());
         let defaults = sections::defaults(self, written);
         let (limits_namespace, limits_all) = sections::limits(self, written);
         let targets = targets::all(self, written);
         let known = Known {
             defaults,
             severities: severities.as_ref().map(|all| sections::words(all)),
+            listed: severities.as_deref(),
             worst: severities.as_ref().and_then(|all| all.first()).map(|first| first.name.clone()),
             incomplete: written.incomplete,
             targets,
@@ -261,8 +267,13 @@ impl Check<'_> {
             asks_alertmanager: self.context.alertmanager,
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
+            people: self.context.people.cloned().unwrap_or_default(),
+            escalations,
+            incident_channels,
+            security_channel: self.context.security_channel.map(str::to_owned),
             approvers: sections::approvers(self, severities.as_deref()),
-            pagerduty: self.context.pagerduty.cloned().unwrap_or_default(),
+            statuspage: public::page(self, severities.as_deref()),
+            pagerduty: PagerDutyUse { pages_to, ..self.context.pagerduty.cloned().unwrap_or_default() },
             severities: severities.unwrap_or_default(),
         }
     }
@@ -319,11 +330,16 @@ impl Check<'_> {
 
     /// A duration, or the stand-in.
     pub fn span(&mut self, written: Option<&Located<String>>, absent: Span) -> Span {
+        self.span_hinted(written, absent, "write a number and a unit: `90s`, `5m`, `1h30m`, `2d`")
+    }
+
+    /// A duration, with what may be written there.
+    pub fn span_hinted(&mut self, written: Option<&Located<String>>, absent: Span, hint: &str) -> Span {
         let Some(written) = written else { return absent };
         match Span::parse(&written.value) {
             Ok(span) if span <= LONGEST_SPAN => return span,
             Ok(_) => self.error(&written.place, format!("{} is longer than {LONGEST_SPAN}", written.value)),
-            Err(what) => self.hinted(&written.place, what, "write a number and a unit: `90s`, `5m`, `1h30m`, `2d`"),
+            Err(what) => self.hinted(&written.place, what, hint),
         }
         absent
     }

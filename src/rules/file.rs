@@ -50,7 +50,7 @@ pub struct File {
     /// When so many targets alert at once that nothing acts on them. It cannot be switched off.
     #[schemars(with = "Option<Brake>")]
     pub brake: Option<Node>,
-    /// Who is mentioned when an incident pages, by severity.
+    /// Who is called when an incident pages, and whom else while nobody acknowledges it, by severity.
     #[schemars(with = "Option<BTreeMap<String, Escalation>>")]
     pub escalations: Option<Node>,
     /// The first rule whose matchers all match takes the alert.
@@ -68,6 +68,11 @@ pub struct Severity {
     pub title: Option<Located<String>>,
     /// Other words for it, as they stand in the alerts' label `severity`.
     pub aliases: Option<Located<Vec<Located<String>>>>,
+    /// How soon somebody answers its page: `15m`, `1 business day`. No rule holds a page for longer. Without it `0s` for the
+    /// most severe; for others nothing is known, and no page is held.
+    pub respond_within: Option<Located<String>>,
+    /// How often those who follow an incident are told where it stands: `15m`.
+    pub update_every: Option<Located<String>>,
 }
 
 /// One object, or a set of which a label picks one member. Exactly one of `kubernetes`, `postgres` and `noop`.
@@ -227,13 +232,13 @@ pub struct Limits {
     pub all: Option<OneOrMany<Located<String>>>,
 }
 
-/// Who is mentioned when an incident of these severities pages.
+/// Who is called when an incident of these severities pages, and while nobody acknowledges it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Escalation {
     /// One severity, or a range from the more to the less severe: `P0..P1`.
     pub severities: Located<String>,
-    /// Exactly one level, `after: 0m`.
+    /// The first at `after: 0m`, with the page; each later one where nobody has acknowledged it by then.
     pub levels: Located<Vec<Level>>,
 }
 
@@ -241,9 +246,9 @@ pub struct Escalation {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
-    /// How long after the page: `0m`.
+    /// How long after the page: `0m`, `5m`.
     pub after: Located<String>,
-    /// A name under `people` in nightshift.yaml.
+    /// A name under `people` in nightshift.yaml: mentioned in Slack, or told in its channel.
     pub to: Located<String>,
 }
 
@@ -258,10 +263,15 @@ pub struct Rule {
     pub matchers: Located<Vec<Located<String>>>,
     /// A severity by name or alias. Without it the alert's label `severity` says.
     pub severity: Option<Located<String>>,
-    /// The service that is concerned, for messages.
+    /// The service that is concerned. An incident of the same service that opens at most 10 minutes later is told in this
+    /// one's thread.
     pub service: Option<Located<String>>,
     /// A web address that people are given.
     pub runbook: Option<Located<String>>,
+    /// What it means to those who use the service, for those who follow an incident: `users cannot submit new claims`.
+    pub impact: Option<Located<String>>,
+    /// `true`: its incidents are told in the channel of `security.slack` in nightshift.yaml too.
+    pub security: Option<Located<bool>>,
     /// The labels whose values make an incident's identity. Without it the labels by which targets pick, else none:
     /// one incident for everything that the rule matches.
     pub group_by: Option<Located<Vec<Located<String>>>>,
@@ -349,6 +359,18 @@ pub enum IfIneffectiveWord {
 pub struct Notify {
     /// A Slack channel of its own: `#incidents` or a channel's ID.
     pub slack: Option<Located<String>>,
+    /// What customers are told, on the status page of nightshift.yaml.
+    pub statuspage: Option<Located<StatuspageWish>>,
+}
+
+/// Which incidents customers are told of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatuspageWish {
+    /// A name under `statuspage.components` in nightshift.yaml.
+    pub component: Located<String>,
+    /// One severity, or a range from the more to the less severe: `P0..P1`.
+    pub when: Located<String>,
 }
 
 /// A mapping whose keys are names that people chose, with the keys' places, in the file's order.

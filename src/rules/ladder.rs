@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, Known, LONGEST_TEXT_BYTES, MOST_ENTRIES, MOST_MATCHERS, MOST_PATTERNS, MOST_RUNGS},
-    file, restraints,
+    file, public, restraints,
 };
 use crate::{
     config::{
@@ -20,6 +20,7 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+const LONGEST_IMPACT_BYTES: usize = 500;
 const DEFAULT_SETTLE: Span = Span::seconds(30);
 const DEFAULT_RESOLVED_WITHIN: Span = Span::minutes(10);
 /// Less, and a metric that has not been scraped yet says that nothing helped.
@@ -72,6 +73,8 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         severity,
         service: check.text(written.service.as_ref(), LONGEST_WORD_BYTES),
         runbook: runbook(check, written.runbook.as_ref()),
+        impact: check.text(written.impact.as_ref(), LONGEST_IMPACT_BYTES),
+        security: security(check, written.security.as_ref()),
         group_by: group_by(check, &written, rungs, known),
         fires_for: check.span(written.fires_for.as_ref(), Span::ZERO),
         mode,
@@ -84,6 +87,7 @@ pub(super) fn rule(check: &mut Check<'_>, written: file::Rule, known: &Known<'_>
         evidence,
         remediate,
         slack_channel: channel(check, written.notify.as_ref().and_then(|notify| notify.slack.as_ref())),
+        statuspage: public::wish(check, written.notify.as_ref().and_then(|it| it.statuspage.as_ref()), known),
     }
 }
 
@@ -167,6 +171,16 @@ fn severity(check: &mut Check<'_>, written: &Located<String>, known: &Known<'_>)
         check.unknown_severity(&written.place, &written.value, names);
     }
     found.cloned()
+}
+
+/// Whether its incidents are told in the security channel.
+fn security(check: &mut Check<'_>, written: Option<&Located<bool>>) -> bool {
+    let Some(written) = written else { return false };
+    if written.value && check.context.security_channel.is_none() {
+        let hint = "add `security: {slack: '#security'}` to nightshift.yaml";
+        check.hinted(&written.place, "`security: true` needs security.slack: nobody would be told", hint);
+    }
+    written.value
 }
 
 fn runbook(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<String> {

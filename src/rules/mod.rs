@@ -6,9 +6,11 @@
 
 pub mod blue_green;
 mod check;
+mod escalations;
 pub mod file;
 mod files;
 mod ladder;
+mod public;
 mod reach;
 mod restraints;
 pub mod schema;
@@ -19,9 +21,18 @@ mod tests;
 
 use crate::{
     action::Registry,
-    config::settings::{Approvers, RulesFrom},
-    decide::policy::{PagerDutyUse, PolicySpec},
-    model::{mode::Mode, problem::Problem, target::Object, time::Span},
+    config::{
+        settings::{Approvers, RulesFrom},
+        yaml::Located,
+    },
+    decide::policy::{PagerDutyUse, Person, PolicySpec},
+    model::{
+        mode::Mode,
+        problem::Problem,
+        public::{ComponentStatus, Publish, Sentences},
+        target::Object,
+        time::Span,
+    },
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -53,8 +64,8 @@ impl From<RulesFrom> for RulesSource {
 pub struct Context<'a> {
     /// The most that any rule may do.
     pub mode: Mode,
-    /// Slack users and groups by the name that escalations use. None: who there is is not known, and nobody is blamed.
-    pub people: Option<&'a BTreeMap<String, String>>,
+    /// By the name that escalations use. None: who there is is not known, and nobody is blamed.
+    pub people: Option<&'a BTreeMap<String, Person>>,
     /// Who may approve, by severity, in the words of the settings.
     pub approvers: &'a [Approvers],
     /// nightshift's own workload, which is never a target.
@@ -65,6 +76,11 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    /// `slack.incident_channels`, in the words of the settings.
+    pub incident_channels: Option<&'a Located<String>>,
+    /// `security.slack`.
+    pub security_channel: Option<&'a str>,
+    pub statuspage: Statuspages<'a>,
     /// None: it is not set up.
     pub pagerduty: Option<&'a PagerDutyUse>,
     /// IANA name.
@@ -77,6 +93,26 @@ pub struct Context<'a> {
     pub databases: Option<&'a [&'a str]>,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
+}
+
+/// The status page of the settings.
+#[derive(Clone, Copy)]
+pub enum Statuspages<'a> {
+    /// Nobody is blamed for a name.
+    NotKnown,
+    NotSetUp,
+    SetUp {
+        publish: Publish,
+        components: &'a BTreeMap<String, StatusComponent>,
+    },
+}
+
+/// One component of it, with what its owner wrote.
+#[derive(Debug, Clone)]
+pub struct StatusComponent {
+    pub sentences: Sentences,
+    /// One severity or a range, and how bad it makes the component.
+    pub shows: Vec<(Located<String>, ComponentStatus)>,
 }
 
 /// Rules that may be used.

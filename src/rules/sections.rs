@@ -2,7 +2,7 @@
 
 use super::{
     check::{Check, LONGEST_NAME_BYTES, MOST_ENTRIES, Written, place},
-    file::{self, Escalation, Named},
+    file,
     restraints::{self, DEFAULT_FLAPPING},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         suggest,
         yaml::{Located, OneOrMany},
     },
-    decide::policy::{Limit, Severity},
+    decide::policy::{Limit, RespondWithin, Severity},
     model::{mode::Mode, time::Span},
 };
 use std::collections::BTreeMap;
@@ -25,12 +25,16 @@ const DEFAULT_LIMIT_ALL: Limit = Limit { count: 20, within: Span::hours(1) };
 const MOST_CONCURRENT: u32 = 100;
 /// No limit that is counted over entries of the journal needs more.
 const MOST_PER_WINDOW: u32 = 10_000;
+/// A longer time to answer is none.
+const MOST_BUSINESS_DAYS: u32 = 20;
+const SHORTEST_UPDATE: Span = Span::minutes(1);
+const HOW_TO_RESPOND: &str = "write it like `15m` or `1 business day`";
 /// Used where no file has `severities`: name, title, aliases.
-const SHIPPED_SEVERITIES: [(&str, &str, [&str; 2]); 4] = [
-    ("P0", "Critical", ["SEV-1", "critical"]),
-    ("P1", "High", ["SEV-2", "error"]),
-    ("P2", "Medium", ["SEV-3", "warning"]),
-    ("P3", "Low", ["SEV-4", "info"]),
+const SHIPPED_SEVERITIES: [(&str, &str, [&str; 2], RespondWithin); 4] = [
+    ("P0", "Critical", ["SEV-1", "critical"], RespondWithin::Span(Span::ZERO)),
+    ("P1", "High", ["SEV-2", "error"], RespondWithin::Span(Span::minutes(15))),
+    ("P2", "Medium", ["SEV-3", "warning"], RespondWithin::Span(Span::hours(1))),
+    ("P3", "Low", ["SEV-4", "info"], RespondWithin::BusinessDays(1)),
 ];
 
 /// What a rule uses where it says nothing itself.
@@ -81,19 +85,20 @@ pub(super) fn limits(check: &mut Check<'_>, written: &Written) -> (Vec<Limit>, V
 
 /// None: the section is there and cannot be read, so nobody is blamed for a word that may stand in it.
 pub(super) fn severities(check: &mut Check<'_>, written: &Written) -> Option<Vec<Severity>> {
-    let mut severities = if written.gives("severities") {
+    let severities = if written.gives("severities") {
         let given = written.section::<Located<Vec<file::Severity>>>(check, "severities")?;
         listed(check, &given)
     } else {
-        let shipped = SHIPPED_SEVERITIES.iter().map(|(name, title, aliases)| Severity {
+        let shipped = SHIPPED_SEVERITIES.iter().map(|(name, title, aliases, respond_within)| Severity {
             name: (*name).to_owned(),
             title: (*title).to_owned(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             mentions: Vec::new(),
+            respond_within: Some(*respond_within),
+            update_every: None,
         });
         shipped.collect()
     };
-    mentions(check, written, &mut severities);
     Some(severities)
 }
 
@@ -116,14 +121,42 @@ fn listed(check: &mut Check<'_>, given: &Located<Vec<file::Severity>>) -> Vec<Se
             }
         }
         let title = check.text(severity.title.as_ref(), LONGEST_NAME_BYTES);
+        let respond_within = respond_within(check, severity.respond_within.as_ref());
+        let update_every = severity.update_every.as_ref().map(|every| check.span(Some(every), SHORTEST_UPDATE));
+        if let (Some(written), Some(every)) = (&severity.update_every, update_every)
+            && every < SHORTEST_UPDATE
+        {
+            check.error(&written.place, format!("`update_every` is at least {SHORTEST_UPDATE}"));
+        }
         listed.push(Severity {
             name: severity.name.value.clone(),
             title: title.unwrap_or_else(|| severity.name.value.clone()),
             aliases: aliases.iter().map(|alias| alias.value.clone()).collect(),
             mentions: Vec::new(),
+            respond_within,
+            update_every,
         });
     }
+    // Somebody must come at once for the worst, whether or not it is said.
+    if let Some(worst) = listed.first_mut() {
+        worst.respond_within = worst.respond_within.or(Some(RespondWithin::Span(Span::ZERO)));
+    }
     listed
+}
+
+/// `15m`, `1 business day`.
+fn respond_within(check: &mut Check<'_>, written: Option<&Located<String>>) -> Option<RespondWithin> {
+    let written = written?;
+    let days = written.value.strip_suffix(" business day").or_else(|| written.value.strip_suffix(" business days"));
+    let Some(days) = days else {
+        return Some(RespondWithin::Span(check.span_hinted(Some(written), Span::ZERO, HOW_TO_RESPOND)));
+    };
+    let days = days.parse().ok().filter(|days| (1..=MOST_BUSINESS_DAYS).contains(days));
+    if days.is_none() {
+        let what = format!("`{}` is no number of business days from 1 to {MOST_BUSINESS_DAYS}", written.value);
+        check.hinted(&written.place, what, HOW_TO_RESPOND);
+    }
+    days.map(RespondWithin::BusinessDays)
 }
 
 /// Canonical names by lower-case name and alias.
@@ -137,57 +170,11 @@ pub(super) fn words(severities: &[Severity]) -> BTreeMap<String, String> {
     words
 }
 
-/// Only the level at once is there yet: it mentions people in the page. Later levels need an escalation that waits.
-fn mentions(check: &mut Check<'_>, written: &Written, severities: &mut [Severity]) {
-    let Some(Named(escalations)) = written.section::<Named<Escalation>>(check, "escalations") else { return };
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    for (name, escalation) in escalations.iter().take(MOST_ENTRIES) {
-        check.name(name, "escalation");
-        let mention = level(check, escalation);
-        let Some((from, to)) = range(check, &escalation.severities, severities) else { continue };
-        for severity in severities.iter_mut().take(to + 1).skip(from) {
-            if let Some(first) = taken.insert(severity.name.clone(), place(&name.place)) {
-                let what = format!("`{}` is in a second escalation", severity.name);
-                check.hinted(&escalation.severities.place, what, format!("the first one is in {first}"));
-            }
-            severity.mentions.extend(mention.clone());
-        }
-    }
-    if let Some((name, _)) = escalations.get(MOST_ENTRIES) {
-        check.error(&name.place, format!("more than {MOST_ENTRIES} escalations"));
-    }
-}
-
-/// The Slack ID to mention.
-fn level(check: &mut Check<'_>, escalation: &Escalation) -> Option<String> {
-    let Some(first) = escalation.levels.value.first() else {
-        let hint = "write `levels: [{after: 0m, to: NAME}]`";
-        check.hinted(&escalation.levels.place, "an escalation has one level", hint);
-        return None;
-    };
-    let after = check.span(Some(&first.after), Span::ZERO);
-    let later = escalation.levels.value.get(1).map(|level| &level.after);
-    if let Some(later) = later.or_else(|| (after != Span::ZERO).then_some(&first.after)) {
-        let hint = "one level is: `levels: [{after: 0m, to: NAME}]`, who is mentioned in the page";
-        check.hinted(&later.place, "later levels of an escalation are not built yet", hint);
-    }
-    let people = check.context.people?;
-    let Some(id) = people.get(&first.to.value) else {
-        let what = format!("nobody is named `{}` under `people` in nightshift.yaml", first.to.value);
-        if people.is_empty() {
-            check.hinted(&first.to.place, what, format!("add `people: {{{}: {{slack: U…}}}}` there", first.to.value));
-        } else {
-            check.unknown(&first.to, what, people.keys().map(String::as_str));
-        }
-        return None;
-    };
-    // Slack's IDs of users begin with U or W, those of user groups with S. A channel cannot be mentioned to wake someone.
-    if !id.starts_with(['U', 'W', 'S']) {
-        let what = format!("`{}` is {id} in Slack, which is no user or user group to mention", first.to.value);
-        check.hinted(&first.to.place, what, "give the ID of a user (U…, W…) or a user group (S…) under `people`");
-        return None;
-    }
-    Some(id.clone())
+/// The severities whose incidents get a Slack channel of their own.
+pub(super) fn incident_channels(check: &mut Check<'_>, severities: Option<&[Severity]>) -> Vec<String> {
+    let (Some(written), Some(severities)) = (check.context.incident_channels, severities) else { return Vec::new() };
+    let Some((from, to)) = range(check, written, severities) else { return Vec::new() };
+    severities.iter().take(to + 1).skip(from).map(|severity| severity.name.clone()).collect()
 }
 
 /// Who may approve, by the severity's name. Without severities nothing can be said of their ranges.

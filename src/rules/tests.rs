@@ -17,16 +17,17 @@ use crate::{
         },
         noop::Noop,
     },
-    decide::policy::{Choice, CollectorSpec, Limit, Policy},
+    decide::policy::{Choice, CollectorSpec, Limit, Person, Policy},
     model::{
         mode::Mode,
         problem::Problem,
+        public::{Publish, Sentences},
         rung::{Bounds, IfIneffective},
         target::{Kind, Object},
         time::Span,
     },
     peer::{kubernetes::Cluster, postgres::Databases},
-    rules::RulesSource,
+    rules::{RulesSource, StatusComponent, Statuspages},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -46,13 +47,26 @@ fn registry() -> Registry {
     registry
 }
 
+fn component() -> StatusComponent {
+    let sentences = Sentences {
+        title: "Claims are slow".to_owned(),
+        investigating: "We look for the cause.".to_owned(),
+        identified: "We repair it.".to_owned(),
+        monitoring: "We watch it.".to_owned(),
+        resolved: "It works.".to_owned(),
+    };
+    StatusComponent { sentences, shows: Vec::new() }
+}
+
 /// A process with everything set up.
 struct World {
-    people: BTreeMap<String, String>,
+    people: BTreeMap<String, Person>,
     itself: Object,
     actions: Registry,
     configured: bool,
     slack: bool,
+    /// None: no status page is set up.
+    components: Option<BTreeMap<String, StatusComponent>>,
 }
 
 impl World {
@@ -64,17 +78,21 @@ impl World {
             selector: None,
         };
         let people = [("platform-team", "S0123ABC"), ("jo", "U024BE7LH"), ("everyone", "C0000001")];
+        let in_slack = |id: &str| Person { slack: Some(id.to_owned()), pagerduty: false };
         World {
-            people: people.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+            people: (people.iter().map(|(name, id)| ((*name).to_owned(), in_slack(id))))
+                .chain([("service".to_owned(), Person { slack: None, pagerduty: true })])
+                .collect(),
             itself,
             actions: registry(),
             configured: true,
             slack: true,
+            components: Some([("claims".to_owned(), component()), ("portal".to_owned(), component())].into()),
         }
     }
 
     fn with_nothing() -> World {
-        World { people: BTreeMap::new(), configured: false, slack: false, ..World::with_everything() }
+        World { people: BTreeMap::new(), configured: false, slack: false, components: None, ..World::with_everything() }
     }
 
     fn context(&self) -> Context<'_> {
@@ -86,6 +104,12 @@ impl World {
             alertmanager: self.configured,
             prometheus: self.configured,
             slack_channel: self.slack.then_some("#incidents"),
+            incident_channels: None,
+            security_channel: self.slack.then_some("#security"),
+            statuspage: match &self.components {
+                Some(components) => Statuspages::SetUp { publish: Publish::Draft, components },
+                None => Statuspages::NotSetUp,
+            },
             pagerduty: None,
             timezone: "UTC",
             unclean_starts: 0,
@@ -224,7 +248,8 @@ fn everything_that_can_be_written_is_used() {
     let world = World::with_everything();
     let text = r##"
 severities: [{name: high, title: High, aliases: [page]}, {name: low}]
-escalations: {urgent: {severities: high..low, levels: [{after: 0m, to: platform-team}]}}
+escalations:
+  urgent: {severities: high..low, levels: [{after: 0m, to: platform-team}, {after: 5m, to: everyone}, {after: 15m, to: jo}]}
 targets:
   web: {kubernetes: {namespace: production, statefulset: web.v2}, replicas: {min: 2, max: 2}}
   all: {kubernetes: {namespace: production, kind: DaemonSet, selector: "env in (a,b),!old"}, pick: daemon}
@@ -242,6 +267,8 @@ rules:
     severity: PAGE
     service: claims
     runbook: https://runbooks.example/one
+    impact: users cannot submit claims
+    security: true
     group_by: [cluster, daemon]
     for: 30s
     evidence: [{collect: kubernetes/logs, target: web, with: {lines: 500}}]
@@ -267,6 +294,12 @@ rules:
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let policy = loaded.policy;
     assert!(policy.severities.iter().all(|severity| severity.mentions == ["S0123ABC"]));
+    let levels: Vec<(Span, &str)> =
+        policy.escalations[0].levels.iter().map(|level| (level.after, level.to.as_str())).collect();
+    assert_eq!(levels, [(Span::ZERO, "platform-team"), (Span::minutes(5), "everyone"), (Span::minutes(15), "jo")]);
+    assert_eq!(policy.escalations[0].severities, ["high", "low"]);
+    assert_eq!(policy.people.len(), 4);
+    assert_eq!(policy.security_channel.as_deref(), Some("#security"));
     assert_eq!((policy.severities[0].title.as_str(), policy.severities[1].title.as_str()), ("High", "low"));
     assert_eq!(policy.targets["web"].bounds, Some(Bounds { min: 2, max: 2, may_scale_to_zero: false }));
     assert!(
@@ -275,6 +308,7 @@ rules:
     assert_eq!((policy.max_concurrent, policy.settle_after_start), (4, Span::seconds(5)));
     assert_eq!((policy.limits_namespace.len(), policy.limits_all[0].within), (2, Span::hours(31 * 24)));
     let (one, two) = (&policy.rules[0], &policy.rules[1]);
+    assert_eq!((one.impact.as_deref(), one.security, two.security), (Some("users cannot submit claims"), true, false));
     assert_eq!(one.severity.as_deref(), Some("high"), "the alias is not kept, so that renaming it changes no policy");
     assert_eq!((one.mode, two.mode), (Mode::Auto, Mode::Ask));
     assert_eq!((one.cooldown, two.cooldown), (Span::hours(1), Span::minutes(1)));
@@ -527,4 +561,16 @@ fn every_key_of_the_schema_says_what_it_is() {
         }
     }
     assert_eq!(silent, Vec::<String>::new());
+}
+
+#[test]
+fn a_page_goes_to_the_pagerduty_service_of_whom_its_first_level_calls() {
+    let world = World::with_everything();
+    let text = "escalations:\n  worst: {severities: P0, levels: [{after: 0m, to: service}, {after: 5m, to: jo}]}\n  \
+                urgent: {severities: P1, levels: [{after: 0m, to: jo}]}\nrules: [{name: rest, match: []}]\n";
+    let policy = world.load(text).unwrap().policy;
+    let pages_to: Vec<(&str, &str)> =
+        policy.pagerduty.pages_to.iter().map(|(severity, name)| (severity.as_str(), name.as_str())).collect();
+    assert_eq!(pages_to, [("P0", "service")]);
+    assert!(policy.severities[0].mentions.is_empty(), "nobody of it is in Slack");
 }

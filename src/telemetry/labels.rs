@@ -26,8 +26,16 @@ macro_rules! closed {
 }
 
 closed! {
-    /// Who sends: alerts, or what people ask for.
-    Source { Alertmanager = "alertmanager", Pagerduty = "pagerduty", Slack = "slack" }
+    /// Who sends: alerts, or what people ask for. Slack over HTTP, and over a web socket.
+    Source {
+        Alertmanager = "alertmanager", Pagerduty = "pagerduty", Slack = "slack", SlackSocket = "slack_socket",
+    }
+
+    /// How Slack's Socket Mode is. Off: it is not set up. Refused: Slack does not take the app's token. Disabled: Slack
+    /// has it switched off for the app.
+    SlackSocket {
+        Off = "off", Connecting = "connecting", Connected = "connected", Refused = "refused", Disabled = "disabled",
+    }
 
     /// How a webhook was answered: 2xx, 401/403, 400, 413, 503, 500.
     Answer {

@@ -31,7 +31,10 @@ pub fn start(format: Format, filter: &str, no_color: bool) -> Result<(), LogErro
 }
 
 fn filtered(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))
+    let refused = |error| LogError::Filter(filter.to_owned(), error);
+    let written = EnvFilter::builder().parse(filter).map_err(refused)?;
+    // At `trace` it shows every message whole: what people typed, and where they can be answered.
+    Ok(written.add_directive("tungstenite=debug".parse().map_err(refused)?))
 }
 
 fn layer<W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>

@@ -7,8 +7,8 @@
 use super::{
     closed::{Closed, Make, OTHER, open, plain_format},
     labels::{
-        AlertOutcome, Answer, IncidentState, Lane, LetterFailure, Listener, Receiver, Restraint, Source, StepOutcome,
-        Verdict,
+        AlertOutcome, Answer, IncidentState, Lane, LetterFailure, Listener, Receiver, Restraint, SlackSocket, Source,
+        StepOutcome, Verdict,
     },
 };
 use crate::model::time::{Micros, Span};
@@ -97,6 +97,7 @@ struct All {
     rules_reload_success_at: FloatGauge,
     panics: Closed<Counter, 1>,
     connections: Closed<Gauge, 1>,
+    slack_socket: Closed<Gauge, 1>,
     heartbeat: FloatGauge,
 }
 
@@ -211,10 +212,17 @@ impl Metrics {
                 "Open connections, by listener",
                 [("listener", Listener::WORDS.to_vec())],
             ),
+            slack_socket: make.closed(
+                "slack_socket",
+                "1 for what Slack's Socket Mode is now",
+                [("state", SlackSocket::WORDS.to_vec())],
+            ),
             heartbeat: make.plain("engine_heartbeat_timestamp_seconds", "When the engine last went round, since 1970"),
             registry: make.registry,
         };
-        Metrics { all: Arc::new(all) }
+        let metrics = Metrics { all: Arc::new(all) };
+        metrics.set_slack_socket(SlackSocket::Off);
+        metrics
     }
 
     // Intake.
@@ -231,6 +239,12 @@ impl Metrics {
     }
     pub fn set_connections(&self, listener: Listener, open: u64) {
         self.all.connections.of([listener.word()]).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    pub fn set_slack_socket(&self, state: SlackSocket) {
+        for word in SlackSocket::WORDS {
+            self.all.slack_socket.of([word]).set(i64::from(*word == state.word()));
+        }
     }
 
     // Engine and journal.
@@ -500,6 +514,17 @@ mod tests {
         assert_eq!(value(&text, "nightshift_paused"), Some(0.0));
         assert_eq!(value(&text, "nightshift_may_act"), Some(1.0));
         assert_eq!(value(&text, "nightshift_restraint{reason=\"paused\"}"), Some(0.0));
+    }
+
+    #[test]
+    fn slacks_socket_is_in_one_state_at_a_time() {
+        let metrics = used();
+        for (state, off, connected) in [(SlackSocket::Connected, 0.0, 1.0), (SlackSocket::Off, 1.0, 0.0)] {
+            metrics.set_slack_socket(state);
+            let text = metrics.encode();
+            assert_eq!(value(&text, "nightshift_slack_socket{state=\"off\"}"), Some(off));
+            assert_eq!(value(&text, "nightshift_slack_socket{state=\"connected\"}"), Some(connected));
+        }
     }
 
     #[test]

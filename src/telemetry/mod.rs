@@ -6,4 +6,5 @@ pub mod log;
 pub mod metrics;
 pub mod notices;
 pub mod observer;
+pub mod slack_socket;
 pub mod text;

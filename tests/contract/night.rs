@@ -147,7 +147,7 @@ impl Night {
         let clock = FakeClock::at(next_moment(&setup.rung().action));
         let (journal, damage) = open::journal(&setup.settings).await.unwrap();
         let http = Client::build(&ClientSettings::default()).unwrap();
-        let real = world::build(&setup.settings, &setup.abilities, &http.raw(), &journal);
+        let real = world::build(&setup.settings, &setup.abilities, &http.raw(), None, &journal);
         let options = StartOptions {
             journal,
             clock: Arc::new(clock.clone()),

@@ -8,17 +8,22 @@ use crate::support::wait_until;
 
 /// Ana is on call, Ben is not, Gil is a guest.
 async fn with_people(name: &str) -> Stage {
+    let stage = people(name).await;
+    stage.takes_clicks("{P0..P1: [S0ONCALL1]}");
+    stage
+}
+
+pub async fn people(name: &str) -> Stage {
     let stage = Stage::set(name).await;
     stage.slack.knows("U0ANA0001", "Ana", json!({}));
     stage.slack.knows("U0BEN0001", "Ben", json!({}));
     stage.slack.knows("U0GIL0001", "Gil", json!({"is_restricted": true}));
     stage.slack.has_group("S0ONCALL1", &["U0ANA0001"]);
-    stage.takes_clicks("{P0..P1: [S0ONCALL1]}");
     stage.namespace.deployment("web", 2).ready().await;
     stage
 }
 
-async fn until_whispered(stage: &Stage, user: &str, words: &str) {
+pub async fn until_whispered(stage: &Stage, user: &str, words: &str) {
     wait_until(&format!("{user} is told {words:?}"), SOON, async || {
         let whispers = stage.slack.whispers();
         let told = whispers.iter().any(|whisper| whisper.user == user && whisper.text.contains(words));

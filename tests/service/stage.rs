@@ -10,17 +10,27 @@ use crate::night::Nightshift;
 use crate::support::pagerduty::{self, API_TOKEN, FROM, PagerDuty};
 use crate::support::peers::{Alertmanager, Gauges, Prometheus};
 use crate::support::slack::{Message, SIGNING_SECRET, Slack, TOKEN};
+use crate::support::slack_socket::APP_TOKEN;
 use crate::support::{ControlPlane, TestNamespace, wait_until};
 
 /// One step of anything, on two busy cores.
 pub const SOON: Duration = Duration::from_secs(40);
-/// The group that a page mentions.
+/// The group that a page mentions, and whom later levels call.
 pub const PEOPLE: &str = "S0PLATFORM";
+pub const LEAD: &str = "U0LEAD001";
+pub const WAR_ROOM: &str = "C0WARROOM";
 
 /// Files of the settings that are there where clicks are taken.
 const SIGNING: &str = "slack-signing";
+const APP: &str = "slack-app-token";
 const APPROVERS: &str = "approvers";
+/// ... and whose incidents have a channel of their own, where some have.
+const INCIDENT_CHANNELS: &str = "incident-channels";
 const PAGERDUTY: &str = "pagerduty";
+/// ... and what the settings say of the status page.
+const STATUSPAGE: &str = "statuspage";
+const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
+                         monitoring: We watch it.\nresolved: It works.\n";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
 groups:
@@ -128,7 +138,7 @@ impl Stage {
         gauges.set(SERIES, 0.2);
         let addresses: Vec<SocketAddr> = alertmanagers.iter().map(|one| one.server().address()).collect();
         let prometheus = Prometheus::start(ALERTING, &[gauges.address()], &addresses).await;
-        let slack = Slack::start(&[("incidents", "C0INCIDENTS")]);
+        let slack = Slack::start(&[("incidents", "C0INCIDENTS"), ("war-room", WAR_ROOM)]);
         let folder = tempfile::Builder::new().prefix("nightshift-service-").tempdir().expect("a temporary folder");
         write_secret(&folder.path().join("slack-token"), TOKEN);
         Self { namespace, gauges, prometheus, alertmanagers, slack, folder, ports }
@@ -187,17 +197,23 @@ impl Stage {
         let file = |name: &str| self.file(name).display().to_string();
         let alertmanagers: Vec<String> = self.alertmanagers.iter().map(|one| one.server().url()).collect();
         let [webhooks, admin] = self.ports;
-        let signing = self.file(SIGNING);
-        let signing =
-            if signing.exists() { format!(", signing_secret_file: {}", signing.display()) } else { String::new() };
+        let door = |key: &str, name: &str| {
+            let file = self.file(name);
+            if file.exists() { format!(", {key}: {}", file.display()) } else { String::new() }
+        };
+        let doors = door("signing_secret_file", SIGNING) + &door("app_token_file", APP);
         let approvers = std::fs::read_to_string(self.file(APPROVERS)).unwrap_or_default();
+        let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
         let pagerduty = std::fs::read_to_string(self.file(PAGERDUTY)).unwrap_or_default();
+        let statuspage = std::fs::read_to_string(self.file(STATUSPAGE)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
-             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{signing}}}\n{approvers}{pagerduty}\
-             alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\npeople: {{platform: {{slack: {PEOPLE}}}}}\n",
+             slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n\
+             {approvers}{pagerduty}{statuspage}\
+             alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
+             people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
             file("rules.yaml"),
             file("pause"),
@@ -213,6 +229,31 @@ impl Stage {
     pub fn takes_clicks(&self, approvers: &str) {
         write_secret(&self.file(SIGNING), SIGNING_SECRET);
         std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Incidents of these severities get a channel of their own. Before nightshift starts.
+    pub fn makes_channels(&self, severities: &str) {
+        std::fs::write(self.file(INCIDENT_CHANNELS), format!(", incident_channels: {severities}")).expect("written");
+    }
+
+    /// The same by Socket Mode.
+    pub fn takes_clicks_by_socket(&self, approvers: &str) {
+        write_secret(&self.file(APP), APP_TOKEN);
+        std::fs::write(self.file(APPROVERS), format!("approvers: {approvers}\n")).expect("written");
+    }
+
+    /// Tells customers of one component, from now on. Before nightshift starts.
+    pub fn publishes(&self, api_url: &str, component: &str, publish: &str) {
+        write_secret(&self.file("statuspage-key"), crate::support::statuspage::KEY);
+        std::fs::write(self.file("claims.yaml"), SENTENCES).expect("written");
+        let settings = format!(
+            "statuspage: {{api_key_file: {}, page: {}, api_url: '{api_url}', publish: {publish}, \
+             components: {{claims: {{id: {component}, sentences_file: {}}}}}}}\n",
+            self.file("statuspage-key").display(),
+            crate::support::statuspage::PAGE,
+            self.file("claims.yaml").display(),
+        );
+        std::fs::write(self.file(STATUSPAGE), settings).expect("written");
     }
 
     /// What the settings name as the bot's token, from now on.

@@ -1,5 +1,6 @@
 //! What integration tests share: a real Kubernetes without containers, real peers (Prometheus, Alertmanager,
-//! PostgreSQL), strict stand-ins for Slack and PagerDuty, and proxies that lose bytes and answers on purpose.
+//! PostgreSQL), strict stand-ins for Slack, PagerDuty and Statuspage, and proxies that lose bytes and answers on
+//! purpose.
 //!
 //! A test binary says `mod support;`. It uses what it needs, so unused items are no fault here. Nothing in here knows
 //! nightshift: tests judge it from outside, by the audit log of the API server and by what the peers were told.
@@ -29,6 +30,8 @@ pub mod postgres_proxy;
 pub mod proxy;
 pub mod slack;
 pub mod slack_rules;
+pub mod slack_socket;
+pub mod statuspage;
 pub mod stub;
 pub mod supervised;
 pub mod wait;

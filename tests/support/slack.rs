@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::background::Background;
 use super::proxy::{Mode, Proxy};
 use super::slack_rules::{Broken, check_message};
+use super::slack_socket::{APP_TOKEN, Sockets};
 
 /// The one token it takes.
 pub const TOKEN: &str = "xoxb-of-the-tests-1234567890";
@@ -27,8 +28,14 @@ pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 pub const TEAM: &str = "T0TESTS";
 pub const APP: &str = "A0TESTS";
 
-const READ: [&str; 5] =
-    ["users.info", "bots.info", "usergroups.users.list", "conversations.history", "conversations.replies"];
+const READ: [&str; 6] = [
+    "users.info",
+    "bots.info",
+    "usergroups.users.list",
+    "conversations.history",
+    "conversations.replies",
+    "conversations.list",
+];
 
 #[derive(Clone, Debug)]
 pub enum Behaviour {
@@ -99,14 +106,16 @@ impl Message {
 }
 
 struct State {
-    channels: Vec<(String, String)>,
+    channels: Mutex<Vec<Channel>>,
     behaviour: watch::Sender<Behaviour>,
+    sockets: Sockets,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
     next: VecDeque<Behaviour>,
+    next_opens: VecDeque<Behaviour>,
     calls: Vec<Call>,
     messages: Vec<Message>,
     broken: Vec<Broken>,
@@ -114,6 +123,14 @@ struct Kept {
     people: Vec<Value>,
     groups: Vec<(String, Vec<String>)>,
     whispers: Vec<Whisper>,
+}
+
+/// Public, and nobody is in it but who made it, or who stands in the settings of a test.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub name: String,
+    pub id: String,
+    pub creator: String,
 }
 
 /// A message that one person sees.
@@ -132,12 +149,13 @@ pub struct Slack {
 impl Slack {
     /// With these channels: (name without `#`, id).
     pub fn start(channels: &[(&str, &str)]) -> Self {
+        let background = Background::start("slack");
         let state = Arc::new(State {
-            channels: channels.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect(),
+            channels: Mutex::new(channels.iter().map(|(name, id)| channel_of(name, id, "U0ADMIN")).collect()),
             behaviour: watch::channel(Behaviour::Ok).0,
+            sockets: Sockets::start(&background),
             kept: Mutex::default(),
         });
-        let background = Background::start("slack");
         let listener = background.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let serving = state.clone();
@@ -172,6 +190,16 @@ impl Slack {
     /// For the next call only; several are taken in order.
     pub fn next(&self, behaviour: Behaviour) {
         self.state.kept.lock().unwrap().next.push_back(behaviour);
+    }
+
+    /// For the next opening of a web socket only; several are taken in order.
+    pub fn next_open(&self, behaviour: Behaviour) {
+        self.state.kept.lock().unwrap().next_opens.push_back(behaviour);
+    }
+
+    /// Its end of Socket Mode.
+    pub fn sockets(&self) -> &Sockets {
+        &self.state.sockets
     }
 
     /// Nobody listens, until [`Self::listen_again`].
@@ -210,40 +238,47 @@ impl Slack {
 
     /// The same with a button that may be gone by now.
     pub async fn press_with(&self, nightshift: &str, user: &str, message: &Message, button: &Value) -> u16 {
-        let payload = json!({
-            "type": "block_actions", "api_app_id": APP, "team": {"id": TEAM, "domain": "tests"},
-            "user": {"id": user, "username": "whoever", "team_id": TEAM}, "trigger_id": trigger_id(), "token": "old",
-            "container": {
-                "type": "message", "message_ts": message.ts, "channel_id": message.channel, "is_ephemeral": false,
-            },
-            "channel": {"id": message.channel, "name": "incidents"},
-            "actions": [{
-                "type": "button", "action_id": button["action_id"], "block_id": "b", "value": button["value"],
-                "text": button["text"], "action_ts": "1790000001.000001",
-            }],
-        });
-        let body =
-            form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish();
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &pressed(user, message, button).to_string())
+            .finish();
         send_signed(&format!("{nightshift}/slack/interactions"), body).await.0
+    }
+
+    /// The same by a web socket: the envelope's id.
+    pub fn press_by_socket(&self, user: &str, message: &Message, label: &str) -> String {
+        let button = message.button(label).unwrap_or_else(|| panic!("no button {label}: {message:#?}"));
+        self.sockets().send("interactive", pressed(user, message, &button), true)
+    }
+
+    /// Somebody types `/nightshift TEXT`, by a web socket: what they are told.
+    pub async fn type_by_socket(&self, user: &str, text: &str) -> String {
+        let id = self.sockets().send("slash_commands", typed(user, text), true);
+        let mut texts = Vec::new();
+        collect_texts(&self.sockets().until_acknowledged(&id).await, &mut texts);
+        texts.join("\n")
     }
 
     /// Somebody types `/nightshift TEXT`: what they are told.
     pub async fn type_command(&self, nightshift: &str, user: &str, text: &str) -> String {
-        let fields = [
-            ("team_id", TEAM),
-            ("user_id", user),
-            ("api_app_id", APP),
-            ("command", "/nightshift"),
-            ("text", text),
-            ("channel_id", "C0INCIDENTS"),
-            ("trigger_id", &trigger_id()),
-        ];
+        let typed = typed(user, text);
+        let fields = typed.as_object().expect("an object").iter();
+        let fields = fields.map(|(name, value)| (name, value.as_str().expect("a text")));
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let (status, answer) = send_signed(&format!("{nightshift}/slack/commands"), body).await;
         assert_eq!(status, 200, "{answer}");
         let mut texts = Vec::new();
         collect_texts(&serde_json::from_str(&answer).expect("JSON"), &mut texts);
         texts.join("\n")
+    }
+
+    /// Every channel, in the order in which they were made.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.state.channels.lock().unwrap().clone()
+    }
+
+    /// Somebody else makes a channel.
+    pub fn has_channel(&self, name: &str, id: &str) {
+        self.state.channels.lock().unwrap().push(channel_of(name, id, "U0SOMEBODY"));
     }
 
     /// Every call so far, oldest first.
@@ -258,13 +293,42 @@ impl Slack {
 
     /// Rules that calls broke. A correct client leaves this empty, whatever the behaviour.
     pub fn broken(&self) -> Vec<Broken> {
-        self.state.kept.lock().unwrap().broken.clone()
+        let calls = self.state.kept.lock().unwrap().broken.clone();
+        calls.into_iter().chain(self.state.sockets.broken()).collect()
     }
 
     pub fn assert_nothing_broken(&self) {
         let broken = self.broken();
         assert!(broken.is_empty(), "Slack would have refused: {broken:#?}");
     }
+}
+
+fn channel_of(name: &str, id: &str, creator: &str) -> Channel {
+    Channel { name: name.to_owned(), id: id.to_owned(), creator: creator.to_owned() }
+}
+
+/// What Slack sends for a button that was pressed.
+pub fn pressed(user: &str, message: &Message, button: &Value) -> Value {
+    json!({
+        "type": "block_actions", "api_app_id": APP, "team": {"id": TEAM, "domain": "tests"},
+        "user": {"id": user, "username": "whoever", "team_id": TEAM}, "trigger_id": trigger_id(), "token": "old",
+        "container": {
+            "type": "message", "message_ts": message.ts, "channel_id": message.channel, "is_ephemeral": false,
+        },
+        "channel": {"id": message.channel, "name": "incidents"},
+        "actions": [{
+            "type": "button", "action_id": button["action_id"], "block_id": "b", "value": button["value"],
+            "text": button["text"], "action_ts": "1790000001.000001",
+        }],
+    })
+}
+
+/// What Slack sends for `/nightshift TEXT`.
+pub fn typed(user: &str, text: &str) -> Value {
+    json!({
+        "team_id": TEAM, "user_id": user, "api_app_id": APP, "command": "/nightshift", "text": text,
+        "channel_id": "C0INCIDENTS", "trigger_id": trigger_id(),
+    })
 }
 
 /// No two requests of Slack are equal.
@@ -318,7 +382,10 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
     let method = parts.uri.path().strip_prefix("/api/").unwrap_or(parts.uri.path()).to_owned();
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let opens = method == "apps.connections.open";
     let refusal = match (parts.method.as_str(), header("authorization").strip_prefix("Bearer ")) {
+        ("POST", Some(APP_TOKEN)) if opens => None,
+        (_, Some(TOKEN)) if opens => Some(("not_allowed_token_type", "the bot's token".to_owned())),
         ("POST", Some(TOKEN)) => None,
         // What is read is asked by GET: these methods take no JSON.
         ("GET", Some(TOKEN)) if READ.contains(&method.as_str()) => None,
@@ -361,7 +428,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         kept.calls.len() - 1
     };
 
-    let once = state.kept.lock().unwrap().next.pop_front();
+    let once = {
+        let mut kept = state.kept.lock().unwrap();
+        let of_opens = if opens { kept.next_opens.pop_front() } else { None };
+        of_opens.or_else(|| kept.next.pop_front())
+    };
     let mut behaviour = once.unwrap_or_else(|| state.behaviour.borrow().clone());
     if matches!(behaviour, Behaviour::Hang) {
         let mut changes = state.behaviour.subscribe();
@@ -428,6 +499,14 @@ impl State {
                 kept.whispers.push(Whisper { user, text: texts.join("\n") });
                 Ok(json!({"ok": true, "message_ts": "1790000002.000001"}))
             }
+            "conversations.create" => match self.create(body) {
+                Ok(answer) => Ok(answer),
+                // Nobody can know beforehand that a name is taken.
+                Err("name_taken") => return json!({"ok": false, "error": "name_taken"}),
+                Err(error) => one(error, body["name"].as_str().unwrap_or_default()),
+            },
+            "conversations.list" => Ok(self.list(body)),
+            "apps.connections.open" => Ok(json!({"ok": true, "url": self.sockets.address()})),
             "conversations.history" | "conversations.replies" => Ok(history(&kept, body)),
             "chat.postMessage" => self.post(&mut kept, body),
             "chat.update" => self.update(&mut kept, body),
@@ -447,17 +526,48 @@ impl State {
         }
     }
 
+    fn create(&self, body: &Value) -> Result<Value, &'static str> {
+        let name = body["name"].as_str().unwrap_or_default();
+        let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        match name.len() {
+            0 => return Err("invalid_name_required"),
+            1..=80 => {}
+            _ => return Err("invalid_name_maxlength"),
+        }
+        if !name.bytes().all(is_fine) {
+            return Err("invalid_name_specials");
+        }
+        let mut channels = self.channels.lock().unwrap();
+        if channels.iter().any(|it| it.name == name) {
+            return Err("name_taken");
+        }
+        let made = channel_of(name, &format!("C0MADE{:04}", channels.len()), "U0BOT");
+        channels.push(made.clone());
+        Ok(json!({"ok": true, "channel": {"id": made.id, "name": made.name, "creator": made.creator}}))
+    }
+
+    /// Two on a page.
+    fn list(&self, body: &Value) -> Value {
+        let channels = self.channels.lock().unwrap();
+        let from: usize = body["cursor"].as_str().unwrap_or_default().parse().unwrap_or(0);
+        let shown = |it: &Channel| json!({"id": it.id, "name": it.name, "creator": it.creator, "is_archived": false});
+        let page: Vec<Value> = channels.iter().skip(from).take(2).map(shown).collect();
+        let next = if from + 2 < channels.len() { (from + 2).to_string() } else { String::new() };
+        json!({"ok": true, "channels": page, "response_metadata": {"next_cursor": next}})
+    }
+
     fn post(&self, kept: &mut Kept, body: &Value) -> Result<Value, Vec<Broken>> {
         let broken = check_message(body, false);
         if !broken.is_empty() {
             return Err(broken);
         }
         let asked = body["channel"].as_str().unwrap_or_default();
-        let channel = self.channels.iter().find(|(name, id)| asked == id || asked.trim_start_matches('#') == name);
-        let Some((_, channel)) = channel else { return one("channel_not_found", asked) };
+        let channels = self.channels.lock().unwrap();
+        let channel = channels.iter().find(|it| asked == it.id || asked.trim_start_matches('#') == it.name);
+        let Some(channel) = channel.map(|it| it.id.clone()) else { return one("channel_not_found", asked) };
         let thread_ts = body.get("thread_ts").and_then(Value::as_str).map(str::to_owned);
         if let Some(thread) = &thread_ts
-            && !kept.messages.iter().any(|message| &message.ts == thread && &message.channel == channel)
+            && !kept.messages.iter().any(|message| &message.ts == thread && message.channel == channel)
         {
             return one("thread_not_found", thread);
         }
@@ -482,7 +592,7 @@ impl State {
             return Err(broken);
         }
         let channel = body["channel"].as_str().unwrap_or_default();
-        if !self.channels.iter().any(|(_, id)| id == channel) {
+        if !self.channels.lock().unwrap().iter().any(|it| it.id == channel) {
             // Names are taken for posting only.
             return one("channel_not_found", channel);
         }

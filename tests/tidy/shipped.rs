@@ -6,7 +6,7 @@ use nightshift::{
     config::show,
     model::{mode::Mode, problem::Problem, time::Span},
     peer::kubernetes::Cluster,
-    rules::{Context, RulesSource, load},
+    rules::{Context, RulesSource, Statuspages, load},
 };
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -23,6 +23,9 @@ fn said(source: &RulesSource) -> Vec<String> {
         alertmanager: false,
         prometheus: false,
         slack_channel: None,
+        incident_channels: None,
+        security_channel: None,
+        statuspage: Statuspages::NotSetUp,
         pagerduty: None,
         timezone: "UTC",
         unclean_starts: 3,

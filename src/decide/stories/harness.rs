@@ -35,7 +35,7 @@ pub struct Story {
     policies: BTreeMap<String, Policy>,
     pub state: State,
     pub now: Micros,
-    entries: Vec<(Micros, String, Input, Vec<Event>)>,
+    pub entries: Vec<(Micros, String, Input, Vec<Event>)>,
     /// What Alertmanager answers; None: as the state has it.
     pub alertmanager: Option<FiringAnswer>,
     /// The world's replicas of the web target.
@@ -65,6 +65,8 @@ pub fn spec() -> PolicySpec {
         title: alias.into(),
         aliases: vec![alias.into()],
         mentions: vec!["S0123ABC".into()],
+        respond_within: None,
+        update_every: None,
     };
     PolicySpec {
         mode: Mode::Auto,
@@ -92,7 +94,12 @@ pub fn spec() -> PolicySpec {
         asks_alertmanager: true,
         asks_prometheus: true,
         slack_channel: Some("#incidents".into()),
+        people: BTreeMap::new(),
+        escalations: Vec::new(),
+        incident_channels: Vec::new(),
+        security_channel: None,
         approvers: BTreeMap::new(),
+        statuspage: None,
         pagerduty: Default::default(),
     }
 }
@@ -102,8 +109,10 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         name: name.into(),
         matchers: vec![Matcher::parse(&format!("alertname=\"{alertname}\"")).unwrap()],
         severity: Some("P1".into()),
-        service: Some("claims".into()),
+        service: None,
         runbook: None,
+        impact: None,
+        security: false,
         group_by: Vec::new(),
         fires_for: Span::ZERO,
         mode: Mode::Auto,
@@ -116,6 +125,7 @@ pub fn rule(name: &str, alertname: &str, targets: &[&str]) -> Rule {
         evidence: Vec::new(),
         remediate: targets.iter().map(|target| rung(target)).collect(),
         slack_channel: None,
+        statuspage: None,
     }
 }
 

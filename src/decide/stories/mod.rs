@@ -4,18 +4,24 @@
 //! the same state.
 
 mod acting;
+mod aftermath;
 mod again;
 mod alerts;
 mod braking;
+mod channels;
+mod children;
 mod clicking;
 mod clocks;
 mod crossing;
+mod escalating;
 mod eviction;
 mod flipping;
+mod freezes;
 pub(in crate::decide) mod harness;
 mod leasing;
 mod paging;
 mod people;
+mod public;
 mod restrained;
 mod rollback;
 mod storms;

@@ -102,7 +102,7 @@ fn it_is_acknowledged_with_its_incident_and_resolved_at_once_when_nothing_of_its
     takes(&mut story);
     assert_eq!(owed(&story), []);
     story.mails();
-    story.after(Span::hours(1)).mails();
+    story.after(Span::hours(24)).mails();
     story.after(Span::hours(49));
     assert!(story.state.pages.is_empty(), "it goes with its incident");
 }

@@ -56,7 +56,7 @@ fn an_undo_after_the_incident_is_resolved_bars_nothing() {
     story.after(Span::minutes(1));
     let reading = story.reading();
     story.measures(reading);
-    story.mails();
+    story.after(Span::hours(24)).mails();
     story.after(Span::hours(24 * 5));
     story.mails();
     assert!(!story.state.incidents.contains_key(&IncidentId(1)), "forgotten");

@@ -70,7 +70,7 @@ pub fn incidents(lines: &[IncidentLine], zone: &TimeZone) -> String {
             state,
             line.opened_at.in_zone(zone),
             plain(&line.rule),
-            plain(&line.title),
+            line.parent.map_or_else(|| plain(&line.title), |parent| format!("{} (of {parent})", plain(&line.title))),
             plain(&line.ladder),
         ]
     };
@@ -124,6 +124,17 @@ pub fn status(status: &Status, zone: &TimeZone) -> String {
     let journal = if status.journal_up { "up" } else { "CANNOT BE WRITTEN: webhooks get 503" };
     row("journal", format!("{}, {journal}, entry {}", plain(&facts.journal), status.head_seq));
     row("webhooks", facts.webhooks.clone());
+    if let Some(socket) = &status.slack_socket {
+        let since = socket.since.in_zone(zone);
+        let why = if socket.reason.is_empty() { String::new() } else { format!(" ({})", socket.reason) };
+        row(
+            "slack",
+            match socket.state.as_str() {
+                "connected" => format!("Socket Mode connected since {since}"),
+                state => format!("Socket Mode NOT CONNECTED since {since}: {state}{why}; clicks do not arrive"),
+            },
+        );
+    }
     row("peers", if facts.peers.is_empty() { "none".to_owned() } else { facts.peers.join(", ") });
     table(&rows)
 }
@@ -145,6 +156,8 @@ mod tests {
             title: "t".repeat(of),
             firing: 1,
             ladder: "over to people: ".repeat(of / 8),
+            parent: None,
+            children: Vec::new(),
         };
         let text = incidents(&[line(100), line(3)], &TimeZone::UTC);
         assert!(text.lines().all(|line| line.chars().count() <= LONGEST_LINE_CHARS), "{text}");

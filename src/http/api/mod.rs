@@ -21,7 +21,7 @@ use crate::{
     http::{api_auth::ApiAuth, limits::InFlight, reloadable::Reloadable},
     journal,
     model::{problem::Problem, time::Micros},
-    telemetry::{metrics::Metrics, notices::Notices},
+    telemetry::{metrics::Metrics, notices::Notices, slack_socket::SocketBoard},
 };
 use serde::{Deserialize, Serialize};
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
@@ -69,6 +69,7 @@ pub struct AdminState {
     pub reload: Reload,
     pub pause_file: Option<PathBuf>,
     pub facts: Arc<Facts>,
+    pub slack_socket: Option<SocketBoard>,
     pub notices: Notices,
     pub in_flight: InFlight,
 }

@@ -7,7 +7,7 @@ use super::{
     routes::Asked,
     shapes::{
         AlertWhy, Alerts, EntryLine, Incident, IncidentCount, IncidentLine, Incidents, Journal, Paused, RULES_TRIED,
-        RuleLine, RuleTried, Rules, StateStatus, Status,
+        RuleLine, RuleTried, Rules, SlackSocket, StateStatus, Status,
     },
     trace,
 };
@@ -81,6 +81,10 @@ pub(super) async fn status(state: &AdminState) -> Result<Response, NotDone> {
         ready: !health.journal_down && !health.ended,
         journal_up: !health.journal_down,
         head_seq: health.seq,
+        slack_socket: state.slack_socket.as_ref().map(|board| {
+            let shown = board.shown();
+            SlackSocket { state: shown.state.word().to_owned(), reason: shown.reason.to_owned(), since: shown.since }
+        }),
         restraints: restraints.into_iter().map(|restraint| restraint.word().to_owned()).collect(),
         attention: state.notices.lines(),
         state: known,
@@ -173,6 +177,8 @@ fn line_of(view: IncidentView) -> IncidentLine {
         title: view.title,
         firing: view.firing,
         ladder: view.ladder,
+        parent: view.parent,
+        children: view.children.iter().map(|child| child.id).collect(),
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) enum Call {
     Journal,
     Acknowledge,
     Resolve,
+    Publish,
     Approve,
     Reject,
     Undo,
@@ -75,7 +76,7 @@ const fn post(path: &'static str, right: Right, call: Call) -> Route {
 }
 
 /// Everything that the admin listener answers.
-pub const ROUTES: [Route; 23] = [
+pub const ROUTES: [Route; 24] = [
     open("/metrics", Call::Metrics),
     open("/-/healthy", Call::Healthy),
     open("/-/ready", Call::Ready),
@@ -91,6 +92,7 @@ pub const ROUTES: [Route; 23] = [
     post("/-/reload", Right::Admin, Call::Reload),
     post("/api/v1/incidents/{id}/acknowledge", Right::Ack, Call::Acknowledge),
     post("/api/v1/incidents/{id}/resolve", Right::Ack, Call::Resolve),
+    post("/api/v1/incidents/{id}/publish", Right::Ack, Call::Publish),
     post("/api/v1/steps/{id}/approve", Right::Approve, Call::Approve),
     post("/api/v1/steps/{id}/reject", Right::Approve, Call::Reject),
     post("/api/v1/steps/{id}/undo", Right::Undo, Call::Undo),
@@ -186,6 +188,7 @@ async fn dispatch(state: &AdminState, call: Call, asked: Asked) -> Result<Respon
         Call::Reload => write::reload(state, asked).await,
         Call::Acknowledge
         | Call::Resolve
+        | Call::Publish
         | Call::Approve
         | Call::Reject
         | Call::Undo

@@ -23,6 +23,9 @@ pub struct Status {
     pub head_seq: u64,
     /// Why nothing may act now; empty: it may. Words of a closed list.
     pub restraints: Vec<String>,
+    /// None: Socket Mode is not set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack_socket: Option<SlackSocket>,
     /// What somebody must look after, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attention: Vec<String>,
@@ -30,6 +33,16 @@ pub struct Status {
     pub state: Option<StateStatus>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+}
+
+/// How Slack's Socket Mode is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlackSocket {
+    /// Words of a closed list, both.
+    pub state: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    pub since: Micros,
 }
 
 /// What the engine knows.
@@ -95,6 +108,12 @@ pub struct IncidentLine {
     pub title: String,
     pub firing: u32,
     pub ladder: String,
+    /// The incident of the same service in whose thread it speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<IncidentId>,
+    /// Incidents that speak in its thread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<IncidentId>,
 }
 
 /// `GET /api/v1/incidents/{id}` and `…/why`.

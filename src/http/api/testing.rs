@@ -84,6 +84,7 @@ pub(crate) fn admin(bench: &Bench, auth: ApiAuth) -> AdminState {
             admin: "127.0.0.1:9394".to_owned(),
             peers: Vec::new(),
         }),
+        slack_socket: None,
         notices: Notices::default(),
         in_flight: InFlight::new(IN_FLIGHT_BYTES),
     }

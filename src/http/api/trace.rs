@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     model::{
+        public::PublicView,
         step::{GuardLine, Verdict},
         time::Micros,
         view::{AlertView, IncidentView, StepView},
@@ -78,6 +79,15 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     if let Some(runbook) = &view.runbook {
         row("runbook", plain(runbook));
     }
+    if let Some(parent) = view.parent {
+        row("belongs to", format!("incident {parent}"));
+    }
+    if !view.children.is_empty() {
+        let more = if view.more_children > 0 { format!(" and {} more", view.more_children) } else { String::new() };
+        let children: Vec<String> =
+            view.children.iter().map(|child| format!("{} ({})", child.id, child.state)).collect();
+        row("has", format!("incidents {}{more}", children.join(", ")));
+    }
     row("opened", view.opened_at.in_zone(zone));
     if let Some(by) = &view.acknowledged_by {
         row("acknowledged", format!("by {}", plain(by)));
@@ -85,7 +95,24 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     let lost = if view.lost > 0 { format!(", {} lost", view.lost) } else { String::new() };
     row("alerts", format!("{} firing, {} resolved{lost}", view.firing, view.resolved));
     row("nightshift", plain(&view.ladder));
+    if let Some(public) = &view.public {
+        row("status page", status_page(public));
+        if public.waits {
+            row("would say", plain(&format!("{}: {}", public.title, public.sentence)));
+        }
+    }
     rows
+}
+
+fn status_page(public: &PublicView) -> String {
+    let (component, status, shows) = (plain(&public.component), public.status.word(), public.shows.says());
+    let by = public.published_by.as_ref().map(|by| format!(", let out by {}", plain(by))).unwrap_or_default();
+    match (public.waits, public.told) {
+        (true, _) => format!("{component} would show: {status}, {shows}; it waits to be published"),
+        (false, Some(told)) if told == public.status => format!("{component} shows: {status}, {shows}{by}"),
+        (false, Some(told)) => format!("{component} shows: {}; {status} is on its way{by}", told.word()),
+        (false, None) => format!("{component}: {status}, {shows}, is on its way{by}"),
+    }
 }
 
 /// One step: what it is, how it stands, what blocked it, and when that lets through again.
@@ -170,6 +197,10 @@ pub fn guards(trace: &[GuardLine], zone: &TimeZone) -> String {
 fn next_commands(view: &IncidentView) -> String {
     let mut commands: Vec<&str> = view.steps.iter().flat_map(|step| &step.commands).map(String::as_str).collect();
     let (acknowledge, resolve) = (format!("nightshift ack {}", view.id), format!("nightshift resolve {}", view.id));
+    let publish = format!("nightshift publish {}", view.id);
+    if view.public.as_ref().is_some_and(|public| public.waits) {
+        commands.push(&publish);
+    }
     if view.state != "resolved" {
         if view.acknowledged_by.is_none() {
             commands.push(&acknowledge);

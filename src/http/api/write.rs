@@ -36,6 +36,7 @@ pub(super) async fn command(state: &AdminState, call: Call, asked: Asked) -> Res
     let command = match call {
         Call::Acknowledge => Command::Acknowledge { incident: known_incident(state, &asked).await? },
         Call::Resolve => Command::Resolve { incident: known_incident(state, &asked).await? },
+        Call::Publish => Command::Publish { incident: known_incident(state, &asked).await? },
         Call::Approve => {
             let Approve { plan_hash } = parse_json(&asked.body)?;
             Command::Approve { step: known_step(state, &asked).await?, plan_hash }
@@ -109,9 +110,8 @@ fn hint(seen: &Seen<'_>, command: &Command) -> Option<String> {
     match command {
         Command::Rearm { rule, .. } if seen.policy.rule(rule).is_none() => {
             let names: Vec<&str> = seen.policy.spec.rules.iter().map(|rule| rule.name.as_str()).collect();
-            let near = suggest::hint(rule, names.iter().copied()).unwrap_or_default();
-            let shown = shortened(rule, 60);
-            Some(format!("there is no rule `{shown}`: {near}").trim_end_matches([':', ' ']).to_owned())
+            let none = format!("there is no rule `{}`", shortened(rule, 60));
+            Some(suggest::hint(rule, names.iter().copied()).map_or(none.clone(), |near| format!("{none}: {near}")))
         }
         Command::Rearm { rule, target } => {
             let waiting = seen.state.waits_to_be_rearmed(rule);

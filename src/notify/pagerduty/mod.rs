@@ -90,7 +90,7 @@ impl Notifier for PagerDuty {
                 (Slot::Post(_), _, Some(note)) => self.send_note(letter, note, view, deadline).await,
                 // The page is gone: nobody wants it any more.
                 (Slot::Page(_), None, _) => Ok(None),
-                (Slot::Card, ..) | (Slot::Post(_), _, None) => {
+                (Slot::Card | Slot::Update, ..) | (Slot::Post(_), _, None) => {
                     Err(Failure::Permanent { reason: "not_for_pagerduty", says: None })
                 }
             };
@@ -229,7 +229,7 @@ fn state_after(call: Call) -> PageState {
 fn mark_of(key: &LetterKey) -> String {
     let number = match key.slot {
         Slot::Post(number) => number,
-        Slot::Card | Slot::Page(_) => 0,
+        Slot::Card | Slot::Page(_) | Slot::Update => 0,
     };
     format!("{NOTE_MARK}{}/{number}]", key.incident)
 }

@@ -48,9 +48,16 @@ pub fn render(message: &Message, seal: Option<&Seal>) -> Rendered {
         blocks.push(json!({"type": "header", "text": plain_text(&headline)}));
     }
     let mut left_out = 0;
+    let mut rows = 0;
     for part in &message.parts {
         if let Part::Buttons(buttons) = part {
-            blocks.extend(seal.and_then(|seal| actions(buttons, seal)));
+            // The room for the first row is kept.
+            let size = if rows == 0 { 0 } else { FOR_BUTTONS };
+            if blocks.len() + 2 < BLOCKS && used + size <= ALL_BLOCKS - FOR_THE_REST {
+                used += size;
+                blocks.extend(seal.and_then(|seal| actions(buttons, rows, seal)));
+            }
+            rows += 1;
             continue;
         }
         let Some((size, block)) = block(part) else { continue };
@@ -72,13 +79,14 @@ pub fn render(message: &Message, seal: Option<&Seal>) -> Rendered {
 }
 
 /// A row of buttons; what cannot be taken back by another click asks once more.
-fn actions(buttons: &[Button], seal: &Seal) -> Option<Value> {
+fn actions(buttons: &[Button], row: usize, seal: &Seal) -> Option<Value> {
+    let row = if row == 0 { String::new() } else { format!("_{row}") };
     let elements: Vec<Value> = buttons
         .iter()
         .filter_map(|button| {
             let mut element = json!({
                 "type": "button",
-                "action_id": format!("nightshift_{}", button.word()),
+                "action_id": format!("nightshift_{}{row}", button.word()),
                 "text": plain_text(button.label()),
                 "value": seal.close(button)?,
             });
@@ -96,6 +104,10 @@ fn actions(buttons: &[Button], seal: &Seal) -> Option<Value> {
                     );
                     (Some("danger"), Some(sure))
                 }
+                Button::Publish { .. } => (
+                    Some("primary"),
+                    Some("Publish this? Customers read it, and what follows of it goes out by itself.".to_owned()),
+                ),
                 Button::Acknowledge { .. } | Button::Why { .. } => (None, None),
             };
             if let (Some(style), Some(fields)) = (style, element.as_object_mut()) {

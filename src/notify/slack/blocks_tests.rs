@@ -21,6 +21,10 @@ fn card(view: &IncidentView) -> Rendered {
     render(&message::card(view, &zone()), Some(&seal()))
 }
 
+fn following(view: &IncidentView) -> Rendered {
+    render(&message::following(view, &zone()), Some(&seal()))
+}
+
 fn note(text: &str, mentions: &[&str]) -> Note {
     let mentions: Vec<String> = mentions.iter().map(|id| (*id).to_owned()).collect();
     Note {
@@ -56,6 +60,14 @@ fn each_state_of_an_incident_reads_at_a_glance() {
     golden("resolved", &card(&views::resolved()));
     golden("reopened", &card(&views::reopened()));
     golden("lost-contact", &card(&views::lost_contact()));
+    golden("with-children", &card(&views::with_children()));
+    golden("with-a-channel", &card(&views::followed()));
+}
+
+#[test]
+fn who_follows_an_incident_reads_what_it_means_and_when_the_next_word_comes() {
+    golden("followed", &following(&views::followed()));
+    golden("followed-to-the-end", &following(&views::resolved()));
 }
 
 #[test]
@@ -103,7 +115,7 @@ fn only_web_addresses_become_links() {
         view.runbook = Some(url.to_owned());
         view.alerts.iter_mut().for_each(|alert| alert.url = url.to_owned());
         let small = card(&view).blocks.pop().unwrap().to_string();
-        assert!(!small.contains("Runbook") && !small.contains("Source"), "{url}: {small}");
+        assert!(!small.contains("Runbook") && !small.contains("Dashboard"), "{url}: {small}");
     }
     view.runbook = Some("https://a.example/x>|y`<z?a=1&b=2#é".to_owned());
     let small = card(&view).blocks.pop().unwrap();
@@ -173,9 +185,12 @@ fn corpus() -> Vec<String> {
 fn nothing_from_a_label_is_ever_active() {
     for text in corpus() {
         for view in [views::everywhere(&text, 1, 1), views::everywhere(&text, 20, 12)] {
-            for rendered in
-                [card(&view), post(&view, &note(&text, &[])), post(&view, &note(&text, &["U024BE7LH", &text]))]
-            {
+            for rendered in [
+                card(&view),
+                following(&view),
+                post(&view, &note(&text, &[])),
+                post(&view, &note(&text, &["U024BE7LH", &text])),
+            ] {
                 let start: String = text.chars().take(40).collect();
                 judge::limits(&rendered).unwrap_or_else(|wrong| panic!("{start:?}: {wrong}"));
                 judge::inert(&rendered).unwrap_or_else(|wrong| panic!("{start:?}: {wrong}"));
@@ -235,7 +250,7 @@ proptest! {
     ) {
         let view = views::everywhere(&text, alerts, steps);
         let ids = vec!["S0123ABC"; mentions];
-        for rendered in [card(&view), post(&view, &note(&text, &[])), post(&view, &note(&text, &ids))] {
+        for rendered in [card(&view), following(&view), post(&view, &note(&text, &[])), post(&view, &note(&text, &ids))] {
             prop_assert_eq!(judge::limits(&rendered), Ok(()));
             prop_assert_eq!(judge::inert(&rendered), Ok(()));
         }

@@ -11,6 +11,7 @@
 //! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
 
 pub mod blocks;
+mod channel;
 
 use super::{
     Notifier, Transient,
@@ -56,6 +57,8 @@ const SKEW: Span = Span::minutes(2);
 const SET_RIGHT: Duration = Duration::from_secs(30);
 /// A letter without a note: a mistake of ours.
 const NO_NOTE: &str = "no_note";
+/// A post to a channel that was not made.
+const NO_CHANNEL: &str = "no_channel";
 /// A letter that belongs to another receiver: a mistake of ours.
 const NOT_FOR_SLACK: &str = "not_for_slack";
 
@@ -83,13 +86,16 @@ impl Notifier for Slack {
             let sent = match letter.key.slot {
                 Slot::Card => self.send_card(letter, view, deadline).await,
                 Slot::Page(_) => Err(Failure::Permanent { reason: NOT_FOR_SLACK }),
-                Slot::Post(_) => match letter.note.as_ref().or(view.note.as_ref()) {
+                Slot::Post(_) | Slot::Update => match letter.note.as_ref().or(view.note.as_ref()) {
                     Some(note) => self.send_post(letter, view, note, deadline).await,
                     None => Err(Failure::Permanent { reason: NO_NOTE }),
                 },
             };
             self.stands(letter, &sent);
-            told(sent)
+            match &letter.key.receiver {
+                Receiver::IncidentChannel { .. } => told(sent.map_err(channel::given_up)),
+                Receiver::Slack { .. } | Receiver::PagerDuty { .. } | Receiver::Statuspage { .. } => told(waits(sent)),
+            }
         })
     }
 }
@@ -124,7 +130,7 @@ impl Slack {
     }
 
     fn stands(&self, letter: &DueLetter, sent: &Result<Option<Posted>, Failure>) {
-        let (Some(standing), Ok(channel)) = (&self.standing, channel_of(letter)) else { return };
+        let (Some(standing), Receiver::Slack { channel }) = (&self.standing, &letter.key.receiver) else { return };
         match sent {
             Ok(_) => standing.takes(Some(channel)),
             Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => standing.refuses(channel, reason),
@@ -138,12 +144,24 @@ impl Slack {
         view: &IncidentView,
         deadline: Instant,
     ) -> Result<Option<Posted>, Failure> {
-        let channel = channel_of(letter)?;
-        let message = message::card(view, &self.zone);
+        let made;
+        let (channel, message) = match &letter.key.receiver {
+            Receiver::Slack { channel } => (channel.as_str(), message::card(view, &self.zone)),
+            Receiver::IncidentChannel { name } => {
+                made = match card_of(letter) {
+                    Some(card) => card.channel.clone(),
+                    None => self.incident_channel(name, deadline).await?,
+                };
+                (made.as_str(), message::following(view, &self.zone))
+            }
+            Receiver::PagerDuty { .. } | Receiver::Statuspage { .. } => {
+                return Err(Failure::Permanent { reason: NOT_FOR_SLACK });
+            }
+        };
         let place = Place { channel, thread: None, broadcast: false };
         let known = match card_of(letter) {
             Some(card) => Some(card.clone()),
-            None => self.find(&letter.key, &place, view.opened_at, deadline).await?,
+            None => self.find(letter, &place, view.opened_at, deadline).await?,
         };
         if let Some(card) = known {
             match self.update(&card, &message, deadline).await {
@@ -155,7 +173,7 @@ impl Slack {
                 Err(failure) => return Err(failure),
             }
         }
-        self.post(&letter.key, &place, &message, deadline).await
+        self.post(letter, &place, &message, deadline).await
     }
 
     async fn send_post(
@@ -165,24 +183,31 @@ impl Slack {
         note: &Note,
         deadline: Instant,
     ) -> Result<Option<Posted>, Failure> {
-        let channel = channel_of(letter)?;
         let message = message::post(view, note, &self.zone);
         let card = card_of(letter).filter(|_| letter.key.incident != IncidentId::ITSELF);
-        let place = match card {
-            Some(card) => {
+        let place = match (&letter.key.receiver, card) {
+            (Receiver::Slack { .. }, Some(card)) => {
                 let broadcast = note.page;
                 Place { channel: &card.channel, thread: Some(&card.ts), broadcast }
             }
-            None => Place { channel, thread: None, broadcast: false },
+            (Receiver::Slack { channel }, None) => Place { channel, thread: None, broadcast: false },
+            // Those who follow it read no threads.
+            (Receiver::IncidentChannel { .. }, Some(card)) => {
+                Place { channel: &card.channel, thread: None, broadcast: false }
+            }
+            (Receiver::IncidentChannel { .. }, None) => return Err(Failure::Permanent { reason: NO_CHANNEL }),
+            (Receiver::PagerDuty { .. } | Receiver::Statuspage { .. }, _) => {
+                return Err(Failure::Permanent { reason: NOT_FOR_SLACK });
+            }
         };
-        if let Some(found) = self.find(&letter.key, &place, note.at, deadline).await? {
+        if let Some(found) = self.find(letter, &place, note.at, deadline).await? {
             self.set_in_doubt(&letter.key, false);
             return Ok(Some(found));
         }
-        match self.post(&letter.key, &place, &message, deadline).await {
+        match self.post(letter, &place, &message, deadline).await {
             Err(Failure::NoThread) => {
                 let alone = Place { channel: place.channel, thread: None, broadcast: false };
-                self.post(&letter.key, &alone, &message, deadline).await
+                self.post(letter, &alone, &message, deadline).await
             }
             sent => sent,
         }
@@ -190,11 +215,12 @@ impl Slack {
 
     async fn post(
         &self,
-        key: &LetterKey,
+        letter: &DueLetter,
         place: &Place<'_>,
         message: &Message,
         deadline: Instant,
     ) -> Result<Option<Posted>, Failure> {
+        let key = &letter.key;
         let rendered = blocks::render(message, self.seal.as_ref());
         let mut body = json!({
             "channel": place.channel,
@@ -204,7 +230,7 @@ impl Slack {
             "link_names": false,
             "unfurl_links": false,
             "unfurl_media": false,
-            "metadata": {"event_type": EVENT_TYPE, "event_payload": payload(key)},
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": payload(letter)},
         });
         if let (Some(thread), Some(fields)) = (place.thread, body.as_object_mut()) {
             fields.insert("thread_ts".to_owned(), thread.into());
@@ -249,12 +275,12 @@ impl Slack {
     /// Looks for a letter that may have been posted by a call whose answer was lost. `since`: when it was written.
     async fn find(
         &self,
-        key: &LetterKey,
+        letter: &DueLetter,
         place: &Place<'_>,
         since: Micros,
         deadline: Instant,
     ) -> Result<Option<Posted>, Failure> {
-        if !lock(&self.in_doubt).contains(key) || !self.may_look.load(Ordering::Relaxed) {
+        if !lock(&self.in_doubt).contains(&letter.key) || !self.may_look.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let Some(channel) = self.channel_id(place.channel) else { return Ok(None) };
@@ -274,7 +300,7 @@ impl Slack {
             None => Call::History,
         };
         match self.client.read(call, &channel, &query, deadline).await {
-            Ok(answer) => Ok(ours(&answer, key).map(|ts| Posted { channel, ts })),
+            Ok(answer) => Ok(ours(&answer, letter).map(|ts| Posted { channel, ts })),
             Err(failure @ Failure::Transient { .. }) => Err(failure),
             Err(failure) => {
                 tracing::debug!(?failure, "cannot look for a message whose answer was lost; it is posted again");
@@ -295,7 +321,7 @@ impl Slack {
         }
     }
 
-    fn learn(&self, channel: &str, id: &str) {
+    pub(super) fn learn(&self, channel: &str, id: &str) {
         let mut ids = lock(&self.channel_ids);
         if channel != id && ids.len() < CHANNELS {
             ids.insert(channel.to_owned(), id.to_owned());
@@ -311,13 +337,6 @@ impl Slack {
     }
 }
 
-fn channel_of(letter: &DueLetter) -> Result<&str, Failure> {
-    match &letter.key.receiver {
-        Receiver::Slack { channel } => Ok(channel),
-        _ => Err(Failure::Permanent { reason: NOT_FOR_SLACK }),
-    }
-}
-
 fn card_of(letter: &DueLetter) -> Option<&Posted> {
     letter.card.as_ref().and_then(External::posted)
 }
@@ -327,11 +346,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Which letter a message is: enough to know it again, and nothing that must not be read by other apps.
-fn payload(key: &LetterKey) -> Value {
+fn payload(letter: &DueLetter) -> Value {
+    let key = &letter.key;
     let slot = match key.slot {
         Slot::Card => "card".to_owned(),
         Slot::Page(number) => format!("page-{number}"),
         Slot::Post(number) => format!("post-{number}"),
+        // Each is a message of its own.
+        Slot::Update => format!("update-{}", letter.want),
     };
     json!({"incident": key.incident.to_string(), "slot": slot})
 }
@@ -342,8 +364,8 @@ fn posted(answer: &Value) -> Option<Posted> {
 }
 
 /// The time of the message that carries this letter's metadata.
-fn ours(answer: &Value, key: &LetterKey) -> Option<String> {
-    let wanted = payload(key);
+fn ours(answer: &Value, letter: &DueLetter) -> Option<String> {
+    let wanted = payload(letter);
     answer.get("messages")?.as_array()?.iter().find_map(|message| {
         let metadata = message.get("metadata")?;
         let is_ours = metadata.get("event_type")? == EVENT_TYPE && *metadata.get("event_payload")? == wanted;
@@ -351,15 +373,25 @@ fn ours(answer: &Value, key: &LetterKey) -> Option<String> {
     })
 }
 
+/// What a person may set right waits for that.
+fn waits<T>(sent: Result<T, Failure>) -> Result<T, Failure> {
+    sent.map_err(|failure| match failure {
+        Failure::Permanent { reason } if is_set_up_wrong(reason) => set_right(reason),
+        other => other,
+    })
+}
+
+fn set_right(reason: &'static str) -> Failure {
+    Failure::Transient { reason, retry_after: Some(SET_RIGHT), maybe_done: false }
+}
+
 fn told(sent: Result<Option<Posted>, Failure>) -> Result<Told, Transient> {
     match sent {
         Ok(posted) => Ok(Told::Sent { external: posted.map(External::Posted) }),
-        Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => {
-            Err(Transient { reason, retry_after: Some(SET_RIGHT) })
-        }
         Err(Failure::Permanent { reason }) => Ok(Told::Failed { reason: reason.to_owned() }),
         // A post that has neither a message to change nor a thread cannot miss one.
         Err(Failure::Gone) => Ok(Told::Failed { reason: "message_not_found".to_owned() }),
+        Err(Failure::NameTaken) => Ok(Told::Failed { reason: "name_taken".to_owned() }),
         Err(Failure::NoThread) => Ok(Told::Failed { reason: "thread_not_found".to_owned() }),
         Err(Failure::Transient { reason, retry_after, .. }) => Err(Transient { reason, retry_after }),
     }

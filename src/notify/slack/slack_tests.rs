@@ -14,15 +14,15 @@ use crate::{
 
 use secrecy::SecretString;
 
-const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
-async fn a_slack() -> (Fake, Slack) {
+pub(super) async fn a_slack() -> (Fake, Slack) {
     let fake = Fake::start().await;
     let slack = notifier(&fake.url);
     (fake, slack)
 }
 
-fn notifier(url: &str) -> Slack {
+pub(super) fn notifier(url: &str) -> Slack {
     let http = Client::build(&ClientSettings::default()).unwrap();
     let client = SlackClient::new(http, url, SecretString::from(TOKEN));
     Slack::new(Arc::new(client), TimeZone::UTC, None)
@@ -38,7 +38,7 @@ fn card_letter(card: Option<Posted>) -> DueLetter {
     letter(1042, Slot::Card, None, card)
 }
 
-fn note(text: &str, mentions: &[&str]) -> Option<Note> {
+pub(super) fn note(text: &str, mentions: &[&str]) -> Option<Note> {
     let mentions: Vec<String> = mentions.iter().map(|id| (*id).to_owned()).collect();
     Some(Note {
         at: Micros::parse("2026-03-01T02:14:00Z").unwrap(),
@@ -48,7 +48,7 @@ fn note(text: &str, mentions: &[&str]) -> Option<Note> {
     })
 }
 
-fn place(told: Result<Told, Transient>) -> Posted {
+pub(super) fn place(told: Result<Told, Transient>) -> Posted {
     match told {
         Ok(Told::Sent { external: Some(External::Posted(posted)) }) => posted,
         other => panic!("not sent: {other:?}"),

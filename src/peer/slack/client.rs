@@ -40,6 +40,11 @@ pub enum Call {
     User,
     /// Who belongs to a user group.
     Group,
+    /// Makes a channel.
+    Create,
+    Channels,
+    /// Where the next web socket of Socket Mode begins; with the app's own token.
+    Open,
 }
 
 impl Call {
@@ -54,6 +59,9 @@ impl Call {
             Call::Bot => "bots.info",
             Call::User => "users.info",
             Call::Group => "usergroups.users.list",
+            Call::Create => "conversations.create",
+            Call::Channels => "conversations.list",
+            Call::Open => "apps.connections.open",
         }
     }
 }
@@ -69,6 +77,8 @@ pub enum Failure {
     Gone,
     /// The thread to be joined is not there.
     NoThread,
+    /// A channel of this name is there, perhaps archived.
+    NameTaken,
 }
 
 impl Failure {
@@ -86,7 +96,7 @@ pub struct SlackClient {
 }
 
 impl SlackClient {
-    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`.
+    /// `api_url`: `https://slack.com/api`. `token`: the bot's, `xoxb-…`; for [`Call::Open`] alone the app's, `xapp-…`.
     #[must_use]
     pub fn new(http: Client, api_url: &str, token: SecretString) -> SlackClient {
         let (token, replaced) = (Mutex::new(token), Notify::new());
@@ -172,6 +182,7 @@ impl SlackClient {
                 (Kind::Doubtful, reason) => maybe_done(reason),
                 (Kind::Gone, _) => Failure::Gone,
                 (Kind::NoThread, _) => Failure::NoThread,
+                (Kind::NameTaken, _) => Failure::NameTaken,
                 (Kind::Auth | Kind::Target | Kind::Payload, reason) => Failure::Permanent { reason },
             }),
             _ => Err(maybe_done("bad_answer")),

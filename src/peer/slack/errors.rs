@@ -19,6 +19,8 @@ pub enum Kind {
     Gone,
     /// There is no such thread to join.
     NoThread,
+    /// There is such a channel.
+    NameTaken,
 }
 
 /// A word that is not in the list: Slack adds some, mostly about rights. Not tried again, or the letters behind it
@@ -51,6 +53,9 @@ const LIST: &[(&str, Kind)] = &[
     ("team_access_not_granted", Kind::Auth),
     ("two_factor_setup_required", Kind::Auth),
     ("enterprise_is_restricted", Kind::Auth),
+    ("user_removed_from_team", Kind::Auth),
+    ("team_disabled", Kind::Auth),
+    ("forbidden_team", Kind::Auth),
     ("channel_not_found", Kind::Target),
     ("not_in_channel", Kind::Target),
     ("is_archived", Kind::Target),
@@ -92,6 +97,14 @@ const LIST: &[(&str, Kind)] = &[
     ("bot_not_found", Kind::Target),
     ("no_such_subteam", Kind::Target),
     ("subteam_disabled", Kind::Target),
+    ("name_taken", Kind::NameTaken),
+    ("invalid_name_required", Kind::Payload),
+    ("invalid_name_punctuation", Kind::Payload),
+    ("invalid_name_maxlength", Kind::Payload),
+    ("invalid_name_specials", Kind::Payload),
+    ("invalid_name", Kind::Payload),
+    ("no_channel", Kind::Payload),
+    ("user_is_restricted", Kind::Auth),
     ("message_not_found", Kind::Gone),
     ("cant_update_message", Kind::Gone),
     ("edit_window_closed", Kind::Gone),

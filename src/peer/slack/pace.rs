@@ -19,7 +19,9 @@ fn rate(call: Call) -> Rate {
         Call::Post => Rate { every: Duration::from_secs(1), ahead: 3 },
         Call::Update | Call::History | Call::Replies => Rate { every: Duration::from_millis(1200), ahead: 5 },
         Call::Ephemeral | Call::Test | Call::Bot | Call::User => Rate { every: Duration::from_millis(600), ahead: 20 },
-        Call::Group => Rate { every: Duration::from_secs(3), ahead: 10 },
+        Call::Group | Call::Create | Call::Channels => Rate { every: Duration::from_secs(3), ahead: 10 },
+        // One a minute is the least that Slack's pages and libraries agree on.
+        Call::Open => Rate { every: Duration::from_secs(60), ahead: 4 },
     }
 }
 
@@ -83,6 +85,14 @@ mod tests {
         let mut pace = Pace::default();
         waits(&mut pace, Call::Update, "C1", now, 5);
         assert_eq!(waits(&mut pace, Call::Update, "C2", now, 2), [1200, 2400]);
+    }
+
+    #[test]
+    fn web_sockets_are_opened_once_a_minute_after_a_few_quick_ones() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(waits(&mut pace, Call::Open, "", now, 5), [0, 0, 0, 0, 60_000]);
+        assert_eq!(pace.reserve(Call::Open, "", now, now + LATER), Err(Duration::from_secs(120)));
     }
 
     #[test]

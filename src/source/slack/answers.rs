@@ -61,17 +61,21 @@ struct Place {
 }
 
 impl Answers {
-    /// A button was pressed. Whoever pressed it is told what is not plain from the message.
-    pub async fn click(&self, click: &Click, once: &str) {
-        let deadline = Instant::now() + WITHIN;
-        let answer = match self.clicked(click, once, deadline).await {
-            Ok(None) => return,
-            Ok(Some(answer)) => answer,
+    /// A button was pressed. What whoever pressed it is to be told: what is not plain from the message.
+    pub async fn click(&self, click: &Click, once: &str) -> Option<String> {
+        match self.clicked(click, once, Instant::now() + WITHIN).await {
+            Ok(answer) => answer,
             Err(why) => {
                 tracing::info!(user = plain(&click.from.user), why, "a click in Slack was refused");
-                why
+                Some(why)
             }
-        };
+        }
+    }
+
+    /// Tells whoever pressed a button, and nobody else.
+    pub async fn tell(&self, click: &Click, answer: Option<String>) {
+        let Some(answer) = answer else { return };
+        let deadline = Instant::now() + WITHIN;
         let body = json!({
             "channel": click.channel, "user": click.from.user, "thread_ts": click.message,
             "text": fallback(&answer), "blocks": blocks(&answer),
@@ -105,6 +109,7 @@ impl Answers {
             Button::Approve { step, plan_hash } => Command::Approve { step, plan_hash },
             Button::Reject { step } => Command::Reject { step },
             Button::Undo { step } => Command::Undo { step },
+            Button::Publish { incident } => Command::Publish { incident },
         };
         self.command(&asker, command).await.map(|()| None)
     }
@@ -304,7 +309,7 @@ impl Answers {
 fn needs_approver(button: &Button) -> bool {
     match button {
         Button::Approve { .. } | Button::Reject { .. } | Button::Undo { .. } => true,
-        Button::Acknowledge { .. } | Button::Why { .. } => false,
+        Button::Acknowledge { .. } | Button::Publish { .. } | Button::Why { .. } => false,
     }
 }
 

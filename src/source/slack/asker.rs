@@ -86,6 +86,7 @@ fn not_asked(failure: Failure) -> String {
         Failure::Transient { reason, .. } | Failure::Permanent { reason } => reason,
         Failure::Gone => "message_not_found",
         Failure::NoThread => "thread_not_found",
+        Failure::NameTaken => "name_taken",
     };
     format!("Slack could not be asked who you are ({reason}): try again, or use the command line")
 }

@@ -4,12 +4,16 @@ use super::{
     answers::Answers,
     payload::{Click, Typed},
 };
-use serde_json::Value;
-use std::future::Future;
+use serde_json::{Value, json};
+use std::{future::Future, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::timeout,
 };
+
+/// An answer leaves within a second, whatever Slack and the journal do.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 
 /// Asked for and not yet begun; beyond that people are told to try again.
 const WAITING: usize = 64;
@@ -43,7 +47,7 @@ impl Desk {
         (Desk(desk), Work { asks, answers })
     }
 
-    /// A click; the receiver hears when it was dealt with. It is dealt with also when nobody listens.
+    /// A click; the receiver hears when it was decided, or refused. It is dealt with also when nobody listens.
     pub fn click(&self, click: Click, once: String) -> Result<oneshot::Receiver<()>, Busy> {
         let (done, heard) = oneshot::channel();
         self.0.try_send(Ask::Click { click, once, done }).map_err(|_| Busy)?;
@@ -56,6 +60,22 @@ impl Desk {
         self.0.try_send(Ask::Typed { typed, once, done }).map_err(|_| Busy)?;
         Ok(heard)
     }
+}
+
+/// What a command is answered: what came of it, or that it takes longer. None: it was not done, nor will be.
+pub async fn answer_in_time(done: oneshot::Receiver<Value>) -> Option<Value> {
+    match timeout(ANSWER_WITHIN, done).await {
+        Ok(answer) => answer.ok(),
+        Err(_) => {
+            Some(said("It takes longer than Slack waits, and goes on: /nightshift status shows what came of it."))
+        }
+    }
+}
+
+/// An answer that only whoever typed sees.
+#[must_use]
+pub fn said(text: &str) -> Value {
+    json!({"response_type": "ephemeral", "text": text})
 }
 
 impl Work {
@@ -88,8 +108,10 @@ impl Work {
 async fn one(answers: &Answers, ask: Ask) {
     match ask {
         Ask::Click { click, once, done } => {
-            answers.click(&click, &once).await;
+            let answer = answers.click(&click, &once).await;
+            // It is journalled: Slack is answered before anybody is told.
             let _ = done.send(());
+            answers.tell(&click, answer).await;
         }
         Ask::Typed { typed, once, done } => {
             let _ = done.send(answers.typed(&typed, &once).await);

@@ -14,6 +14,8 @@ pub struct Click {
     pub channel: String,
     pub message: String,
     pub value: String,
+    /// Slack's name of this one press.
+    pub trigger: Option<Trigger>,
 }
 
 /// Somebody typed `/nightshift TEXT`.
@@ -21,6 +23,29 @@ pub struct Click {
 pub struct Typed {
     pub from: From,
     pub text: String,
+    pub trigger: Option<Trigger>,
+}
+
+/// Slack's name of one press or command (`trigger_id`): the same however often and by whichever way it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger(String);
+
+/// Slack's have some 60.
+const LONGEST_TRIGGER: usize = 200;
+
+impl Trigger {
+    /// None: no name that could be remembered.
+    fn of(text: String) -> Option<Trigger> {
+        let is_name =
+            !text.is_empty() && text.len() <= LONGEST_TRIGGER && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_name.then_some(Trigger(text))
+    }
+}
+
+/// By what a press or command is known again: its trigger, or else what is `otherwise` the same when it comes again.
+#[must_use]
+pub fn once(trigger: Option<&Trigger>, otherwise: &str) -> String {
+    trigger.map_or_else(|| otherwise.to_owned(), |trigger| trigger.0.clone())
 }
 
 /// Who, in which workspace, through which app.
@@ -51,6 +76,7 @@ struct Payload {
     container: Option<Container>,
     #[serde(default)]
     actions: Vec<Action>,
+    trigger_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +129,8 @@ pub fn interactive(json: &[u8]) -> Result<Option<Click>, NotRead> {
     // Where the app is installed for an organisation there is no team but the user's.
     let team = payload.team.map(|team| team.id).or(user.team_id).unwrap_or_default();
     let from = From { user: user.id, team, app: payload.api_app_id };
-    Ok(Some(Click { from, channel, message, value: value.clone() }))
+    let trigger = payload.trigger_id.and_then(Trigger::of);
+    Ok(Some(Click { from, channel, message, value: value.clone(), trigger }))
 }
 
 /// The body of `/slack/commands`. None: Slack only asks whether anybody is there.
@@ -114,7 +141,8 @@ pub fn typed(body: &[u8]) -> Result<Option<Typed>, NotRead> {
     }
     let mut take = |name: &'static str| fields.remove(name).ok_or(NotRead::Form("a field is missing"));
     let from = From { user: take("user_id")?, team: take("team_id")?, app: take("api_app_id").unwrap_or_default() };
-    Ok(Some(Typed { from, text: take("text").unwrap_or_default() }))
+    let text = take("text").unwrap_or_default();
+    Ok(Some(Typed { from, text, trigger: take("trigger_id").ok().and_then(Trigger::of) }))
 }
 
 /// The same out of the JSON that Socket Mode carries.
@@ -127,10 +155,11 @@ pub fn typed_json(json: &[u8]) -> Result<Typed, NotRead> {
         api_app_id: String,
         #[serde(default)]
         text: String,
+        trigger_id: Option<String>,
     }
     let command: Command = parse_json(json).map_err(|error| NotRead::Json(error.to_string()))?;
     let from = From { user: command.user_id, team: command.team_id, app: command.api_app_id };
-    Ok(Typed { from, text: command.text })
+    Ok(Typed { from, text: command.text, trigger: command.trigger_id.and_then(Trigger::of) })
 }
 
 fn only_field(body: &[u8], name: &'static str) -> Result<String, NotRead> {
@@ -171,7 +200,8 @@ mod tests {
     #[test]
     fn a_click_is_who_where_and_what() {
         let from = From { user: "U1".to_owned(), team: "T1".to_owned(), app: "A1".to_owned() };
-        let click = Click { from, channel: "C1".to_owned(), message: "1.2".to_owned(), value: "why 1 00".to_owned() };
+        let (channel, message, value) = ("C1".to_owned(), "1.2".to_owned(), "why 1 00".to_owned());
+        let click = Click { from, channel, message, value, trigger: Trigger::of("1.2.3".to_owned()) };
         assert_eq!(read(&payload()), Some(click.clone()));
         let mut installed_for_all = payload();
         installed_for_all["team"] = Value::Null;
@@ -198,6 +228,19 @@ mod tests {
         let action = two["actions"][0].clone();
         two["actions"].as_array_mut().unwrap().push(action);
         assert_eq!(read(&two), None);
+    }
+
+    #[test]
+    fn a_press_is_known_again_by_its_trigger_and_else_by_how_it_came() {
+        assert_eq!(once(read(&payload()).unwrap().trigger.as_ref(), "signature"), "1.2.3");
+        for odd in [Value::Null, json!(""), json!("1 2"), json!("x".repeat(201)), json!("é"), json!("1\n2")] {
+            let mut other = payload();
+            other["trigger_id"] = odd.clone();
+            assert_eq!(once(read(&other).unwrap().trigger.as_ref(), "signature"), "signature", "{odd}");
+        }
+        let (form, json) =
+            (b"team_id=T1&user_id=U1&trigger_id=9.8", br#"{"team_id":"T1","user_id":"U1","trigger_id":"9.8"}"#);
+        assert_eq!(typed(form).unwrap().unwrap(), typed_json(json).unwrap());
     }
 
     #[test]

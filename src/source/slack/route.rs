@@ -4,7 +4,7 @@
 //! longer goes on in a task of its own: the message changes when it is done, and whoever clicked is told what went wrong.
 
 use super::{
-    desk::{Busy, Desk},
+    desk::{ANSWER_WITHIN, Busy, Desk, answer_in_time, said},
     payload::{self, NotRead},
     signature::{self, NotSigned},
 };
@@ -30,14 +30,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, post},
 };
-use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use serde_json::Value;
+use std::sync::Arc;
 
 pub const INTERACTIONS: &str = "/slack/interactions";
 pub const COMMANDS: &str = "/slack/commands";
-/// An answer leaves within a second, whatever Slack and the journal do.
-const ANSWER_WITHIN: Duration = Duration::from_millis(900);
-
 /// What the routes need.
 #[derive(Clone)]
 pub struct SlackRoute {
@@ -150,6 +147,7 @@ impl SlackRoute {
     async fn interaction(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<StatusCode, NotTaken> {
         let (body, once) = self.signed(peer, headers, body).await?;
         let Some(click) = payload::click(&body)? else { return Ok(StatusCode::OK) };
+        let once = payload::once(click.trigger.as_ref(), &once);
         let done = self.desk.click(click, once)?;
         // Nothing is said to it either way: the message changes, or whoever clicked is told.
         let _ = tokio::time::timeout(ANSWER_WITHIN, done).await;
@@ -159,19 +157,12 @@ impl SlackRoute {
     async fn command(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<Option<Value>, NotTaken> {
         let (body, once) = self.signed(peer, headers, body).await?;
         let Some(typed) = payload::typed(&body)? else { return Ok(None) };
-        let done = self.desk.typed(typed, once)?;
-        Ok(Some(match tokio::time::timeout(ANSWER_WITHIN, done).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => said("Something went wrong in nightshift: its log says what."),
-            Err(_) => said("It takes longer than Slack waits, and goes on: /nightshift status shows what came of it."),
-        }))
+        let once = payload::once(typed.trigger.as_ref(), &once);
+        let answer = answer_in_time(self.desk.typed(typed, once)?).await;
+        Ok(Some(answer.unwrap_or_else(|| said("Something went wrong in nightshift: its log says what."))))
     }
-}
-
-fn said(text: &str) -> Value {
-    json!({"response_type": "ephemeral", "text": text})
 }
 
 #[cfg(test)]
 #[path = "route_tests.rs"]
-mod tests;
+pub(super) mod tests;

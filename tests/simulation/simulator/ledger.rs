@@ -1,6 +1,6 @@
 //! What the committed journal says, kept apart from nightshift's own state: the oracle compares it with the world.
 
-use super::{pagerduty::Pages, restraints::Restraints};
+use super::{callings::Callings, pagerduty::Pages, restraints::Restraints};
 use nightshift::{
     decide::Policy,
     model::{
@@ -44,6 +44,7 @@ pub struct Ledger {
     pub pages: Pages,
     pub wakes: u64,
     pub restraints: Restraints,
+    pub callings: Callings,
     /// (fingerprint, fires, start in ms) of every alert that has an entry.
     pub recorded: BTreeSet<(String, bool, i64)>,
 }
@@ -127,6 +128,7 @@ impl Ledger {
             step.phase = phase.ok_or_else(|| format!("step {id} is {} at {event:?}", step.phase.word()))?;
         }
         self.restraints.follow(at, input, event);
+        self.callings.follow(at, event);
         self.pages.follow(at, event);
         match event {
             Event::AlertFired { .. } => {

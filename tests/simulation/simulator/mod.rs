@@ -1,7 +1,9 @@
 //! The simulator: the real engine, driver and courier on the memory journal, against a model world, from seeds.
 
 mod alerts;
+mod callings;
 mod colours;
+mod customers;
 mod databases;
 mod landing;
 mod ledger;

@@ -4,6 +4,7 @@
 
 use super::{
     alerts::Signal,
+    customers::Page,
     databases::Session,
     landing,
     ledger::Ledger,
@@ -150,6 +151,7 @@ pub struct Model {
     pub cures_percent: u64,
     pub slack: Slack,
     pub pagerduty: PagerDuty,
+    pub page: Page,
     pub ledger: Ledger,
     pub living: Option<Living>,
     pub processes: u64,
@@ -211,6 +213,7 @@ impl Model {
             cures_percent,
             slack: Slack::default(),
             pagerduty: PagerDuty::default(),
+            page: Page::default(),
             ledger: Ledger::default(),
             living: None,
             processes: 0,

@@ -1,6 +1,6 @@
 //! The promises, judged by the model world's own log and by what is committed. Never by nightshift's metrics or state.
 
-use super::{ledger::is_quiet, model::Model, rollbacks};
+use super::{customers, ledger::is_quiet, model::Model, rollbacks};
 use nightshift::{
     decide::policy::Limit,
     model::{
@@ -23,6 +23,13 @@ const CONFIRMATION_FRESH: Span = Span::minutes(10);
 
 /// An event of a committed entry, before the ledger follows it.
 pub fn before_event(model: &mut Model, at: Micros, input: &Input, event: &Event) {
+    if let Some(policy) = model.ledger.policy.clone() {
+        let fires = |id| model.ledger.alerts_of(id).any(|held| held.firing);
+        if let Some((promise, says)) = model.ledger.callings.judge(at, event, &policy, &fires) {
+            model.breaks(promise, says);
+        }
+    }
+    customers::before_event(model, event);
     match event {
         Event::AlertFired { .. } => an_alert_fired(model, input),
         Event::AlertResolved { .. } => an_alert_resolved(model, input),

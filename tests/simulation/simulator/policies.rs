@@ -4,12 +4,16 @@ use super::{random::Random, scenario::BEGIN};
 use nightshift::{
     decide::{
         Policy,
-        policy::{Brake, Choice, CollectorSpec, Limit, PagerDutyUse, PolicySpec, Rule, RungSpec, Severity, TargetSpec},
+        policy::{
+            Brake, Choice, CollectorSpec, Component, Escalation, Level, Limit, PagerDutyUse, Person, PolicySpec, Rule,
+            RungSpec, Severity, StatusPage, TargetSpec, Wish,
+        },
     },
     model::{
         freeze::{Freeze, Window},
         matcher::Matcher,
         mode::Mode,
+        public::{Publish, Sentences},
         rung::{Bounds, IfIneffective, Verify},
         target::{Kind, Object},
         time::Span,
@@ -42,8 +46,10 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         title: name.to_owned(),
         aliases: Vec::new(),
         mentions: vec!["S1".to_owned()],
+        respond_within: None,
+        update_every: Some(Span::minutes(7)),
     };
-    PolicySpec {
+    let spec = PolicySpec {
         mode: if random.chance(92) { Mode::Auto } else { Mode::Ask },
         severities: vec![severity("P0"), severity("P1"), severity("P2")],
         targets: draw_targets(random),
@@ -60,9 +66,40 @@ pub fn draw(random: &mut Random) -> PolicySpec {
         asks_alertmanager,
         asks_prometheus: random.chance(70),
         slack_channel: Some("#incidents".to_owned()),
+        people: people(),
+        escalations: draw_escalations(random),
+        incident_channels: if random.chance(30) { vec!["P0".to_owned()] } else { Vec::new() },
+        security_channel: Some("#security".to_owned()),
         approvers: BTreeMap::new(),
         pagerduty: PagerDutyUse { pages: true, ..PagerDutyUse::default() },
+        statuspage: None,
+    };
+    with_customers(random, spec)
+}
+
+/// Most have a status page, and most rules concern somebody on it.
+fn with_customers(random: &mut Random, mut spec: PolicySpec) -> PolicySpec {
+    if !random.chance(60) {
+        return spec;
     }
+    let sentences = Sentences {
+        title: "Something is slow".to_owned(),
+        investigating: "We look.".to_owned(),
+        identified: "We repair.".to_owned(),
+        monitoring: "We watch.".to_owned(),
+        resolved: "It works.".to_owned(),
+    };
+    let component = Component { sentences, shows: BTreeMap::new() };
+    let components = ["claims", "portal"].map(|name| (name.to_owned(), component.clone())).into();
+    let publish = random.pick(&[Publish::Auto, Publish::Auto, Publish::Draft]);
+    spec.statuspage = Some(StatusPage { publish, components });
+    for rule in &mut spec.rules {
+        let severities = ["P0", "P1", "P2"].iter().take(1 + random.below(3) as usize);
+        let severities = severities.map(|name| (*name).to_owned()).collect();
+        let component = random.pick(&["claims", "claims", "portal"]).to_owned();
+        rule.statuspage = random.chance(80).then_some(Wish { component, severities });
+    }
+    spec
 }
 
 fn draw_targets(random: &mut Random) -> BTreeMap<String, TargetSpec> {
@@ -98,6 +135,26 @@ fn draw_targets(random: &mut Random) -> BTreeMap<String, TargetSpec> {
         targets.insert(name.to_owned(), TargetSpec { choice: Choice::One { object }, bounds: None });
     }
     targets
+}
+
+fn people() -> BTreeMap<String, Person> {
+    let person = |id: &str| Person { slack: Some(id.to_owned()), pagerduty: false };
+    [("team", "S1"), ("lead", "U1"), ("room", "#room")].map(|(name, id)| (name.to_owned(), person(id))).into()
+}
+
+/// Levels that come within a scenario.
+fn draw_escalations(random: &mut Random) -> Vec<Escalation> {
+    if random.chance(30) {
+        return Vec::new();
+    }
+    let mut after = Span::ZERO;
+    let levels = ["team", "lead", "room", "lead"].map(|to| {
+        let level = Level { after, to: to.to_owned() };
+        after = after + random.pick(&[Span::seconds(20), Span::minutes(2), Span::minutes(7)]);
+        level
+    });
+    let severities = if random.chance(50) { vec!["P0".to_owned(), "P1".to_owned()] } else { vec!["P1".to_owned()] };
+    vec![Escalation { name: "urgent".to_owned(), severities, levels: levels.to_vec() }]
 }
 
 /// Now and then some minutes of the scenario's first hour.
@@ -150,8 +207,10 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
         name: format!("rule-{place}"),
         matchers: vec![Matcher::parse(&format!("alertname=\"A{place}\"")).expect("a matcher")],
         severity: Some(format!("P{}", random.below(3))),
-        service: None,
+        service: random.chance(50).then(|| "claims".to_owned()),
         runbook: None,
+        impact: None,
+        security: random.chance(10),
         group_by,
         fires_for: if says_late { Span::minutes(12) } else { fires_for },
         mode: if says_late { Mode::Shadow } else { mode },
@@ -171,6 +230,7 @@ fn draw_rule(random: &mut Random, place: usize, asks_alertmanager: bool) -> Rule
         },
         remediate,
         slack_channel: random.chance(20).then(|| "#others".to_owned()),
+        statuspage: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One process of nightshift: the real engine, driver and courier on the memory journal and the simulated clock.
 
 use super::{
+    customers::Customers,
     landing,
     model::{Living, Model, Moment, Shared, locked},
     oracle, schedule,
@@ -55,6 +56,7 @@ pub async fn begin(shared: &Shared) -> Result<Process, String> {
     let mut notifiers = Notifiers::default();
     notifiers.add("slack", Arc::new(world.clone()));
     notifiers.add("pagerduty", Arc::new(world.clone()));
+    notifiers.add("statuspage", Arc::new(Customers { shared: Arc::clone(shared), process: number }));
     let context = Context { engine: handle.clone(), world: Arc::new(world) };
     let stop = watch::Sender::new(false);
     let mut tasks = JoinSet::new();

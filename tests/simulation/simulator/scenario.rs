@@ -1,7 +1,7 @@
 //! One scenario: a seed, from an empty journal to a calm world. The loop moves the only clock from moment to moment.
 
 use super::{
-    landing,
+    customers, landing,
     model::{Broken, Happening, Model, Shared, Violation, locked},
     nature, pagerduty,
     process::{self, Process},
@@ -306,6 +306,7 @@ impl Scenario {
             model.breaks("I-30 no letter is lost", format!("post {post} came nowhere"));
         }
         pagerduty::judge(&mut model);
+        customers::judge(&mut model);
         if let Some(step) = model.ledger.broke_and_stayed() {
             model.breaks("I-23 what broke is put back", format!("step {step}"));
         }

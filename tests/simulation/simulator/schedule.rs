@@ -238,6 +238,14 @@ pub fn people_react(model: &mut Model, event: &Event) {
                 asks(model, after + Span::seconds(20), Command::Undo { step: *step });
             }
         }
+        // Some are never let out.
+        Event::StatusDue { joined: Some(incident), waits: true, .. } if model.random.chance(70) => {
+            let after = model.random.span(Span::seconds(1), Span::minutes(8));
+            asks(model, after, Command::Publish { incident: *incident });
+            if model.random.chance(20) {
+                asks(model, after, Command::Publish { incident: *incident });
+            }
+        }
         Event::StepUnknown { step, .. } => {
             let rule = model.ledger.incidents.get(&step.incident).map(|incident| incident.rule.clone());
             if let (Some(rule), true) = (rule, model.random.chance(40)) {

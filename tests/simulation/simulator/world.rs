@@ -402,6 +402,7 @@ impl Notifier for ModelWorld {
                     }
                     model.slack.posts.insert(number);
                 }
+                Slot::Update => {}
             }
             Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts: "1".to_owned() })) })
         })

@@ -53,7 +53,12 @@ pub struct Kept {
     pub wrong: Vec<String>,
     /// The token has no right to read.
     pub may_not_read: bool,
+    /// Channels that were made: name, id, creator.
+    pub channels: Vec<(String, String, String)>,
 }
+
+/// Our bot's user.
+pub const BOT: &str = "U0BOT0001";
 
 pub struct Fake {
     pub url: String,
@@ -167,9 +172,13 @@ fn carry_out(kept: &mut Kept, method: &str, body: &Value) -> Value {
     }
     match method {
         "chat.postMessage" => {
-            if !matches!(body["channel"].as_str(), Some("#incidents" | CHANNEL)) {
-                return error("channel_not_found");
-            }
+            let asked = body["channel"].as_str().unwrap_or_default();
+            let made = kept.channels.iter().find(|(_, id, creator)| id == asked && creator == BOT);
+            let channel = match (asked, made) {
+                ("#incidents" | CHANNEL, _) => CHANNEL.to_owned(),
+                (_, Some((_, id, _))) => id.clone(),
+                _ => return error("channel_not_found"),
+            };
             if body["unfurl_links"] != false || body["unfurl_media"] != false {
                 kept.wrong.push("unfurls".to_owned());
             }
@@ -180,16 +189,47 @@ fn carry_out(kept: &mut Kept, method: &str, body: &Value) -> Value {
                 return error("thread_not_found");
             }
             let ts = format!("1772330000.{:06}", kept.messages.len() + 1);
-            kept.messages.push(Message { ts: ts.clone(), body: body.clone(), updates: 0 });
-            json!({"ok": true, "channel": CHANNEL, "ts": ts})
+            let mut body = body.clone();
+            body["channel"] = channel.clone().into();
+            kept.messages.push(Message { ts: ts.clone(), body, updates: 0 });
+            json!({"ok": true, "channel": channel, "ts": ts})
         }
         "chat.update" => {
-            let found = kept.messages.iter_mut().find(|message| body["ts"] == message.ts && body["channel"] == CHANNEL);
+            let is_it = |message: &&mut Message| {
+                let posted_to = message.body["channel"].as_str().unwrap_or_default();
+                let posted_to = if posted_to == "#incidents" { CHANNEL } else { posted_to };
+                body["ts"] == message.ts && body["channel"] == posted_to
+            };
+            let found = kept.messages.iter_mut().find(is_it);
             let Some(message) = found else { return error("message_not_found") };
             message.updates += 1;
             message.body["text"] = body["text"].clone();
             message.body["blocks"] = body["blocks"].clone();
-            json!({"ok": true, "channel": CHANNEL, "ts": body["ts"]})
+            json!({"ok": true, "channel": body["channel"], "ts": body["ts"]})
+        }
+        "auth.test" => json!({"ok": true, "user_id": BOT, "team_id": "T0", "bot_id": "B0"}),
+        "conversations.create" => {
+            let name = body["name"].as_str().unwrap_or_default();
+            let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+            if name.is_empty() || name.len() > 80 || !name.bytes().all(is_fine) {
+                return error("invalid_name_specials");
+            }
+            if kept.channels.iter().any(|(known, ..)| known == name) {
+                return error("name_taken");
+            }
+            let id = format!("C0INCIDENT{}", 1042 + kept.channels.len());
+            kept.channels.push((name.to_owned(), id.clone(), BOT.to_owned()));
+            json!({"ok": true, "channel": {"id": id, "name": name, "creator": BOT}})
+        }
+        "conversations.list" if kept.may_not_read => error("missing_scope"),
+        // Two on a page.
+        "conversations.list" => {
+            let from: usize = body["cursor"].as_str().unwrap_or_default().parse().unwrap_or(0);
+            let shown =
+                |(name, id, creator): &(String, String, String)| json!({"id": id, "name": name, "creator": creator});
+            let page: Vec<Value> = kept.channels.iter().skip(from).take(2).map(shown).collect();
+            let next = if from + 2 < kept.channels.len() { (from + 2).to_string() } else { String::new() };
+            json!({"ok": true, "channels": page, "response_metadata": {"next_cursor": next}})
         }
         "conversations.history" | "conversations.replies" if kept.may_not_read => error("missing_scope"),
         "conversations.history" | "conversations.replies" => {

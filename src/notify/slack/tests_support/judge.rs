@@ -4,8 +4,17 @@ use crate::notify::slack::blocks::Rendered;
 use serde_json::Value;
 
 /// Mentions that the tests' configuration gives.
-const MENTIONS: [&str; 4] = ["@U024BE7LH", "@W024BE7LH", "!subteam^S0123ABC", "#C0123ABC"];
-const OURS: [&str; 19] = [
+const MENTIONS: [&str; 6] =
+    ["@U024BE7LH", "@W024BE7LH", "!subteam^S0123ABC", "#C0123ABC", "#C0INCIDENTS", "#C0INCIDENT1042"];
+const OURS: [&str; 27] = [
+    "Also incident",
+    "Issue",
+    "Impact",
+    "Status",
+    "ETA",
+    "Team",
+    "Updates",
+    "Followed",
     "Incident",
     "service",
     "rule",
@@ -165,7 +174,7 @@ fn markup_line(text: &str) -> Result<(), String> {
     }
     while let Some((before, rest)) = outside.split_once('<') {
         let Some((inside, after)) = rest.split_once('>') else { return wrong("an open <") };
-        let is_link = ["|Runbook", "|Source"].iter().any(|words| inside.ends_with(words))
+        let is_link = ["|Runbook", "|Dashboard"].iter().any(|words| inside.ends_with(words))
             && ["http://", "https://"].iter().any(|scheme| inside.starts_with(scheme))
             && inside.matches('|').count() == 1;
         if !is_link && !MENTIONS.contains(&inside) {

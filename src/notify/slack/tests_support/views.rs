@@ -2,9 +2,10 @@
 
 use crate::model::{
     id::{Fingerprint, IncidentId, StepId},
+    letter::Posted,
     reason::Reason,
     time::{Micros, Span},
-    view::{ALERTS_SHOWN, AlertView, EvidenceView, IncidentView, StepView},
+    view::{ALERTS_SHOWN, AlertView, ChildView, EvidenceView, IncidentView, StepView},
 };
 use std::collections::BTreeMap;
 
@@ -111,6 +112,14 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
         posted: None,
+        parent: None,
+        children: Vec::new(),
+        more_children: 0,
+        impact: None,
+        team: None,
+        channel: None,
+        update_every: None,
+        public: None,
         note: None,
     }
 }
@@ -217,6 +226,40 @@ pub fn lost_contact() -> IncidentView {
     view
 }
 
+/// Two more incidents of its service: one waits for an approval, one is over.
+pub fn with_children() -> IncidentView {
+    let (mut view, asks) = (monitoring(), waiting_for_approval());
+    let mut steps = asks.steps.clone();
+    for step in &mut steps {
+        step.id.incident = IncidentId(1043);
+    }
+    let child = |id: u64, state: &str, firing, steps| ChildView {
+        id: IncidentId(id),
+        title: "The API is slow".to_owned(),
+        severity: "P1".to_owned(),
+        state: state.to_owned(),
+        firing,
+        lost_contact: false,
+        ladder: "working on it: 0 of 1 rung tried".to_owned(),
+        steps,
+    };
+    view.children = vec![child(1044, "resolved", 0, Vec::new()), child(1043, "open", 2, steps)];
+    view.more_children = 3;
+    view
+}
+
+/// As those who follow it read it in its own channel.
+pub fn followed() -> IncidentView {
+    let mut view = acting();
+    view.impact = Some("users cannot submit claims <!here>".to_owned());
+    view.team = Some("platform-team".to_owned());
+    view.acknowledged_by = None;
+    view.posted = Some(Posted { channel: "C0INCIDENTS".to_owned(), ts: "1772330000.000001".to_owned() });
+    view.channel = Some(Posted { channel: "C0INCIDENT1042".to_owned(), ts: "1772330000.000009".to_owned() });
+    view.update_every = Some(Span::minutes(15));
+    view
+}
+
 /// The text in every place where somebody else's words may stand.
 pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
     let mut view = handed_over();
@@ -243,6 +286,20 @@ pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
     }
     (step.summary, step.undo_summary, step.approved_by) = (all(), all(), all());
     step.commands = vec![text.to_owned(); 8];
+    let child = ChildView {
+        id: IncidentId(1043),
+        title: text.to_owned(),
+        severity: text.to_owned(),
+        state: text.to_owned(),
+        firing: 1,
+        lost_contact: false,
+        ladder: text.to_owned(),
+        steps: vec![step.clone(); steps.min(2)],
+    };
+    view.children = vec![child; steps.min(10)];
+    (view.impact, view.team) = (all(), all());
+    view.posted = Some(Posted { channel: text.to_owned(), ts: text.to_owned() });
+    view.channel = view.posted.clone();
     view.steps = vec![step; steps];
     view.evidence[0].collector = text.to_owned();
     view.evidence[0].target = text.to_owned();

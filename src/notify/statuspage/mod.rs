@@ -1,0 +1,114 @@
+//! Statuspage: one incident per component of the page, moved along in place.
+//!
+//! What is sent are the owner's sentences, ids and words of closed lists: not one byte of an alert, a label or a rule.
+//! [`steps`] says what to do about what is there; [`crate::peer::statuspage`] calls.
+//!
+//! **A lost answer.** Statuspage has no idempotency key. So the page is looked at before anything is written: an incident
+//! that is not known yet is looked for among the unresolved ones by its metadata, whether an earlier try is in doubt or the
+//! process was killed before the answer was journalled; and one that is known is read before it is changed, so that nothing
+//! is said twice.
+//!
+//! **People.** Who changed the incident or the component by hand is not overruled: it is left alone, and the thread says so.
+
+pub mod steps;
+
+use super::{Notifier, Transient};
+use crate::{
+    action::Boxed,
+    decide::state::DueLetter,
+    model::{
+        letter::{External, Published, Receiver, Slot, Told},
+        view::IncidentView,
+    },
+    peer::statuspage::{
+        client::{Failure, StatuspageClient},
+        shapes::{Key, Seen},
+    },
+    telemetry::text::plain,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use steps::{Desired, Step};
+use tokio::time::Instant;
+
+pub struct Statuspage {
+    client: Arc<StatuspageClient>,
+    /// From the settings' name of a component to the service's id.
+    components: BTreeMap<String, String>,
+    /// Whether the service mails its subscribers when something begins and ends.
+    notifies: bool,
+}
+
+impl Notifier for Statuspage {
+    fn send<'a>(
+        &'a self,
+        letter: &'a DueLetter,
+        view: &'a IncidentView,
+        within: Duration,
+    ) -> Boxed<'a, Result<Told, Transient>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            match self.bring(letter, view, deadline).await {
+                Ok(published) => Ok(Told::Sent { external: published.map(External::Published) }),
+                Err(Failure::Permanent { reason, said: None }) => Ok(Told::Failed { reason: reason.to_owned() }),
+                Err(Failure::Permanent { reason, said: Some(said) }) => {
+                    Ok(Told::Failed { reason: format!("{reason}: {}", plain(&said)) })
+                }
+                Err(Failure::Transient { reason, retry_after }) => Err(Transient { reason, retry_after }),
+            }
+        })
+    }
+}
+
+impl Statuspage {
+    #[must_use]
+    pub fn new(client: Arc<StatuspageClient>, components: BTreeMap<String, String>, notifies: bool) -> Statuspage {
+        Statuspage { client, components, notifies }
+    }
+
+    /// Makes the page show what it should. None: it is over, and customers never read of it.
+    async fn bring(
+        &self,
+        letter: &DueLetter,
+        view: &IncidentView,
+        deadline: Instant,
+    ) -> Result<Option<Published>, Failure> {
+        let ours_to_blame = |reason| Failure::Permanent { reason, said: None };
+        let (Receiver::Statuspage { component }, Slot::Card) = (&letter.key.receiver, letter.key.slot) else {
+            return Err(ours_to_blame("not_for_statuspage"));
+        };
+        let Some(id) = self.components.get(component) else { return Err(ours_to_blame("no_such_component")) };
+        let Some(desired) = view.public.as_ref().and_then(|public| Desired::of(public, id, self.notifies)) else {
+            return Err(ours_to_blame("no_sentences"));
+        };
+        let last = letter.external.as_ref().and_then(External::published);
+        if let Some(last) = last.filter(|last| steps::next(&desired, Some(last)).is_none()) {
+            return Ok(Some(last.clone()));
+        }
+        let key = Key { incident: letter.key.incident, opened_at: view.opened_at };
+        let is_ours = |seen: &Seen| seen.ours.as_ref().is_some_and(|ours| ours.key == key);
+        let there = match last {
+            Some(last) => {
+                let there = self.client.incident(&last.status_incident, deadline).await?;
+                Some(steps::remembered(there, &key, last))
+            }
+            None => self.client.find_unresolved(is_ours, deadline).await?,
+        };
+        let is = if steps::asks_for_component(&desired, there.as_ref()) {
+            self.client.component(id, deadline).await?
+        } else {
+            None
+        };
+        let (step, left_alone) = steps::step(&desired, &key, there.as_ref(), is);
+        let (status_incident, leaves) = match &step {
+            Step::Nothing => return Ok(None),
+            Step::Open(write) => (self.client.open(&write.body(), deadline).await?, &write.leaves),
+            Step::Update { incident, write } => {
+                self.client.update(incident, &write.body(), deadline).await?;
+                (incident.clone(), &write.leaves)
+            }
+            Step::Keep { incident, is } => (incident.clone(), is),
+        };
+        let (status, component) = (leaves.status, leaves.component);
+        Ok(Some(Published { status_incident, status, component, left_alone }))
+    }
+}
