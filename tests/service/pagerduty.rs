@@ -65,7 +65,7 @@ async fn until_joined(night: &Nightshift) {
 
 #[test]
 fn an_early_page_comes_back_is_joined_by_alertmanagers_own_and_is_one_incident_everywhere() {
-    story(&["page: a person is needed"], async || {
+    story(&["page: a person is needed", "it did not help"], async || {
         let pagerduty = PagerDuty::start();
         let stage = with_fuse("paged_early", &pagerduty, "14s").await;
         let night = stage.nightshift(&HELPLESS).await;
@@ -164,7 +164,7 @@ fn an_incident_that_pagerduty_opened_is_acted_on_once_it_says_that_it_fires_and_
 
 #[test]
 fn a_resolve_there_while_it_fires_is_a_persons_resolve() {
-    story(&["page: a person is needed"], async || {
+    story(&["page: a person is needed", "it did not help"], async || {
         let pagerduty = PagerDuty::start();
         let stage = set("resolved_there", &pagerduty).await;
         let night = stage.nightshift(&HELPLESS).await;
@@ -184,7 +184,7 @@ fn a_resolve_there_while_it_fires_is_a_persons_resolve() {
 
 #[test]
 fn through_every_trouble_one_page_arrives_once() {
-    story(&["page: a person is needed", "a letter was not taken"], async || {
+    story(&["page: a person is needed", "it did not help", "a letter was not taken"], async || {
         let pagerduty = PagerDuty::start();
         let stage = set("troubled", &pagerduty).await;
         for trouble in [
@@ -213,7 +213,7 @@ fn through_every_trouble_one_page_arrives_once() {
 
 #[test]
 fn what_ended_while_pagerduty_was_away_wakes_nobody_afterwards() {
-    story(&["page: a person is needed", "a letter was not taken"], async || {
+    story(&["page: a person is needed", "it did not help", "a letter was not taken"], async || {
         let pagerduty = PagerDuty::start();
         let stage = set("away", &pagerduty).await;
         pagerduty.events(Behaviour::Hang);
@@ -237,7 +237,7 @@ fn what_ended_while_pagerduty_was_away_wakes_nobody_afterwards() {
 
 #[test]
 fn a_page_that_pagerduty_refuses_for_good_is_loud_at_once() {
-    let loud = ["page: a person is needed", "PagerDuty refused a page for good"];
+    let loud = ["page: a person is needed", "it did not help", "PagerDuty refused a page for good"];
     story(&loud, async || {
         let pagerduty = PagerDuty::start();
         let stage = set("refused", &pagerduty).await;

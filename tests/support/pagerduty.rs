@@ -468,6 +468,7 @@ fn json_answer(status: u16, value: &Value) -> Response<Full<Bytes>> {
 
 /// In order, each until it is taken: PagerDuty tries again after a 5xx, a 429 and where nobody answers.
 async fn deliver(state: Arc<State>, mut inbox: tokio::sync::mpsc::UnboundedReceiver<(Value, String)>) {
+    nightshift::http::client::install_crypto();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().expect("a client");
     while let Some((event, id)) = inbox.recv().await {
         let Some(door) = state.kept.lock().unwrap().door.clone() else { continue };
