@@ -2,46 +2,34 @@
 
 use super::{Checked, check};
 use crate::{
-    app::world::Abilities,
+    app::{policy, world::Abilities},
+    config::Settings,
     decide::Policy,
-    model::{mode::Mode, time::Span},
-    rules::{Context, RulesSource, load},
 };
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/refused/alertmanager")
 }
 
-/// The rules that lie in the folder, with everything set up.
-fn policy() -> Policy {
-    let abilities = Abilities::unknown();
-    let collectors: Vec<&str> = abilities.evidence.names().collect();
-    let context = Context {
-        mode: Mode::Auto,
-        people: None,
-        approvers: &[],
-        itself: None,
-        alertmanager: true,
-        prometheus: true,
-        statuspage: crate::rules::Statuspages::NotKnown,
-        slack_channel: Some("#any"),
-        timezone: "UTC",
-        lost_after: Span::minutes(30),
-        unclean_starts: 0,
-        actions: &abilities.actions,
-        collectors: &collectors,
-        databases: None,
-        incident_channels: None,
-        security_channel: None,
-        pagerduty: None,
-    };
-    let loaded = load(&RulesSource::Path(folder().join("rules.yaml")), &context).unwrap();
-    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
-    Policy::new(loaded.policy).unwrap()
+/// The rules that lie in the folder, for settings that have what they need.
+fn policy() -> Arc<Policy> {
+    let home = tempfile::tempdir().unwrap();
+    let settings = home.path().join("nightshift.yaml");
+    let rules = folder().join("rules.yaml");
+    let text = format!(
+        "mode: auto\nrules: {}\nalertmanager: {{urls: ['http://127.0.0.1:9093']}}\nprometheus: {{url: 'http://127.0.0.1:9090'}}\n",
+        rules.display()
+    );
+    fs::write(&settings, text).unwrap();
+    let (settings, _) = Settings::load(Some(&settings), std::iter::empty()).unwrap();
+    let loaded =
+        policy::load(&settings, &Abilities::unconnected(&settings)).map_err(|problems| format!("{problems:#?}"));
+    loaded.unwrap().policy
 }
 
 fn said(checked: &Checked) -> String {
@@ -50,7 +38,7 @@ fn said(checked: &Checked) -> String {
 
 #[test]
 fn every_file_that_does_not_fit_is_told_the_words_beside_it() {
-    let policy = policy();
+    let policy = self::policy();
     let mut files: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
     files.sort();
@@ -97,7 +85,7 @@ fn what_fits_is_told_nothing() {
                   [team=web]}\n    - receiver: nightshift\n      continue: true\n      group_wait: 0s\n      group_interval: 10s\n      \
                   repeat_interval: 5m\n    - receiver: people\n      routes:\n        - {receiver: pagerduty, matchers: \
                   ['severity=\"critical\", env!=\"\"']}\n";
-    let policy = policy();
+    let policy = self::policy();
     for (name, text) in [
         ("shipped", shipped.unwrap()),
         ("old words", format!("{old_words}{RECEIVERS}")),
@@ -123,6 +111,6 @@ fn a_large_tree_is_answered_all_the_same() {
         })
         .collect();
     let text = format!("route:\n  receiver: people\n  routes:\n{routes}    - {{receiver: nightshift}}\n{RECEIVERS}");
-    let checked = check("a.yml", &text, Some(&policy()));
+    let checked = check("a.yml", &text, Some(&self::policy()));
     assert!(checked.problems.len() > 50, "{}", said(&checked));
 }
