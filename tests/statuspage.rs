@@ -140,6 +140,7 @@ fn view(public: &PublicView) -> IncidentView {
         pages: 0,
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
+        page_held_until: None,
         posted: None,
         public: Some(public.clone()),
         parent: None,

@@ -183,7 +183,7 @@ fn the_starter_rules_are_clean_with_nothing_configured() {
     assert_eq!(loaded.files, [STARTER_NAME]);
     let policy = Policy::new(loaded.policy).unwrap();
     let rules: Vec<&str> = policy.spec.rules.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(rules, ["web-high-load", "unresponsive-workload", "everything-else"]);
+    assert_eq!(rules, ["web-high-load", "unresponsive-workload", "pagerduty-incidents", "everything-else"]);
     assert!(policy.spec.rules.iter().all(|rule| rule.mode == Mode::Shadow));
     let scale = &policy.spec.rules[0].remediate[0];
     assert_eq!(scale.with, json!({"replicas": "+2", "lease": "2h"}), "a plus is kept, or +2 would mean two");
@@ -539,9 +539,9 @@ fn the_schema_knows_the_starter_rules_and_refuses_what_is_not_wired() {
 #[test]
 fn the_example_of_the_documentation_is_taken_as_it_is() {
     let text = include_str!("../../rules/README.md");
-    let (_, example) = text.split_once("```yaml\n").unwrap();
+    let (_, example) = text.split_once("```yaml\ntargets:\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
-    let loaded = World::with_everything().load(&format!("{example}  - {{name: rest, match: []}}\n")).unwrap();
+    let loaded = World::with_everything().load(&format!("targets:\n{example}  - {{name: rest, match: []}}\n")).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let rung = &loaded.policy.rules[0].remediate[0];
     assert_eq!(rung.if_ineffective, IfIneffective::Keep);

@@ -27,7 +27,7 @@ fn a_freeze_is_announced_when_it_begins_and_when_it_ends() {
     let begins = format!(
         "Freeze quarter-end is on until {until}: nothing new acts but for P0. People are told and woken as ever."
     );
-    assert_eq!(said(&story), [begins.clone()]);
+    assert_eq!(said(&story), std::slice::from_ref(&begins));
     story.after(Span::hours(30 * 24));
     assert_eq!(said(&story), [begins, "Freeze quarter-end is over.".into()]);
 }
