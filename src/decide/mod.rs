@@ -11,6 +11,7 @@ pub mod brake;
 pub mod channel;
 pub mod children;
 pub mod command;
+pub mod counts;
 pub mod escalating;
 mod escalation;
 pub mod fleet;

@@ -7,7 +7,7 @@ use super::{
     metrics::{Metrics, Words},
 };
 use crate::{
-    decide::state::Counts,
+    decide::counts::Counts,
     engine::{EngineHandle, EngineObserver, Seen},
     model::{
         event::Event,

@@ -271,7 +271,6 @@ fn a_forged_webhook_changes_nothing_and_one_that_comes_again_counts_once() {
             assert_eq!(request.send().await.unwrap().status(), 401);
         }
         assert_eq!(night.incidents().await[0].acknowledged_by, None);
-        let began = std::time::Instant::now();
         pagerduty.tell_raw(body.clone());
         pagerduty.tell_raw(body);
         night.until("somebody has it", |incident| incident.acknowledged_by.is_some()).await;
@@ -280,7 +279,6 @@ fn a_forged_webhook_changes_nothing_and_one_that_comes_again_counts_once() {
             other => Err(other.to_string()),
         })
         .await;
-        assert!(began.elapsed() < Duration::from_secs(10));
         assert_eq!(night.incidents().await[0].id, open.id);
         let kept = night.stop().await;
         let heard = kept.entries.iter().filter(|entry| entry.input.cause() == "peer").count();
