@@ -301,7 +301,9 @@ async fn the_api_server_admits_the_manifests() {
 const APP_LEVEL: (&str, &str) = ("apps.connections.open", "connections:write");
 
 /// The rights that a method needs: its page at <https://docs.slack.dev/reference/methods>.
-const SCOPES: [(&str, &[&str]); 8] = [
+const SCOPES: [(&str, &[&str]); 10] = [
+    ("conversations.create", &["channels:manage"]),
+    ("conversations.list", &["channels:read"]),
     ("chat.postMessage", &["chat:write"]),
     ("chat.update", &["chat:write"]),
     ("chat.postEphemeral", &["chat:write"]),
