@@ -315,6 +315,7 @@ impl Stage {
     /// The incidents' messages; what nightshift says of itself is left out.
     pub fn cards(&self) -> Vec<Message> {
         let in_channel = self.slack.messages().into_iter().filter(|message| message.thread_ts.is_none());
+        let in_channel = in_channel.filter(|message| message.channel != WAR_ROOM);
         in_channel.filter(|message| !message.readable().contains("nightshift itself")).collect()
     }
 
@@ -331,8 +332,9 @@ impl Stage {
 
     pub async fn until_card_within(&self, within: Duration, words: &[&str]) {
         wait_until(&format!("a card that says {words:?}"), within, async || {
-            let card = self.cards().last().map(Message::readable).unwrap_or_default();
-            if words.iter().all(|word| card.contains(word)) { Ok(()) } else { Err(card) }
+            let cards: Vec<String> = self.cards().iter().map(Message::readable).collect();
+            let says = |card: &&String| words.iter().all(|word| card.contains(word));
+            if cards.iter().any(|card| says(&card)) { Ok(()) } else { Err(cards.last().cloned().unwrap_or_default()) }
         })
         .await;
     }
