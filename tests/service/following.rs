@@ -106,7 +106,9 @@ fn two_incidents_of_one_service_are_one_message_and_the_worse_one_raises_it() {
         fires(&stage, "ClaimsAreGone").await;
         stage.until_reply(&["It is P0 now: incident 3 belongs to it", "local:ana had it"]).await;
         stage.until_reply(&[&format!("<!subteam^{PEOPLE}>"), "it is P0 now, by incident 3"]).await;
-        stage.until_card(&["P0 firing: ClaimsAreSlow", "Also incident 2", "Also incident 3", "Nobody has it"]).await;
+        stage
+            .until_card(&["P0 firing: ClaimsAreSlow", "*Also incident* 2", "*Also incident* 3", "Nobody has it"])
+            .await;
         let listed = night.does("ana", &["incidents"]).await;
         assert!(listed.contains("ClaimsFail (of 1)") && listed.contains("ClaimsAreGone (of 1)"), "{listed}");
         let shown = night.does("ana", &["incident", "1"]).await;
