@@ -45,6 +45,10 @@ impl Decider<'_> {
         if self.concerns_all() {
             looked.extend(self.state.held_pages());
         }
+        // One that fires again in an incident that is open anyway says nothing of it in its events.
+        if let Input::Alert(alert) = self.input {
+            looked.extend(self.state.alerts.get(&alert.fingerprint).and_then(|held| held.incident));
+        }
         for id in looked {
             match self.must_page(id) {
                 Due::Nothing => {}

@@ -51,7 +51,10 @@ impl Decider<'_> {
             return self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why);
         }
         let is_same = |page: &Page| page.dedup_key == dedup_key && page.service == service && page.ours;
-        let same = self.state.pages_of(id).find(|(_, page)| is_same(page)).map(|(same, _)| same);
+        // Another incident may have had the key since: the newest page of a key is the one that PagerDuty is told of.
+        let newest = self.state.pages.iter().filter(|(_, page)| is_same(page)).map(|((_, number), _)| *number).max();
+        let same = self.state.pages_of(id).filter(|(_, page)| is_same(page)).map(|(same, _)| same).max();
+        let same = same.filter(|same| newest == Some(*same));
         let number = same.unwrap_or(number);
         self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why)
     }
@@ -63,7 +66,10 @@ impl Decider<'_> {
         let group = (!alert.group_key.is_empty()).then(|| dedup_key(&alert.group_key));
         let dedup_key = group.unwrap_or_else(|| self.own_key(id));
         let is_same = |page: &Page| page.dedup_key == dedup_key && page.service == service;
-        let same = self.state.pages_of(id).find(|(_, page)| is_same(page)).map(|(same, _)| same);
+        // Another incident may have had the key since: the newest page of a key is the one that PagerDuty is told of.
+        let newest = self.state.pages.iter().filter(|(_, page)| is_same(page)).map(|((_, number), _)| *number).max();
+        let same = self.state.pages_of(id).filter(|(_, page)| is_same(page)).map(|(same, _)| same).max();
+        let same = same.filter(|same| newest == Some(*same));
         let number = same.unwrap_or(self.state.last_page + 1);
         self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests: false }, why)
     }
