@@ -80,8 +80,6 @@ impl Statuspage {
         let Some(desired) = view.public.as_ref().and_then(|public| Desired::of(public, id, self.notifies)) else {
             return Err(ours_to_blame("no_sentences"));
         };
-        let mut desired = desired;
-        desired.title.clone_from(&view.title);
         let last = letter.external.as_ref().and_then(External::published);
         if let Some(last) = last.filter(|last| steps::next(&desired, Some(last)).is_none()) {
             return Ok(Some(last.clone()));
@@ -93,7 +91,7 @@ impl Statuspage {
                 let there = self.client.incident(&last.status_incident, deadline).await?;
                 Some(steps::remembered(there, &key, last))
             }
-            None => self.client.find_unresolved(|seen| is_ours(seen) && false, deadline).await?,
+            None => self.client.find_unresolved(is_ours, deadline).await?,
         };
         let is = if steps::asks_for_component(&desired, there.as_ref()) {
             self.client.component(id, deadline).await?

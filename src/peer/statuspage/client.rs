@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// Statuspage counts sixty a minute.
-const EVERY: Duration = Duration::from_millis(1);
+const EVERY: Duration = Duration::from_secs(1);
 /// 420 or 429 without `Retry-After`.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// A call that begins with less time than this would only be cut off.

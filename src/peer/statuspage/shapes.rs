@@ -99,9 +99,7 @@ impl Write<'_> {
     #[must_use]
     pub fn body(&self) -> Value {
         let mut incident = Map::new();
-        if self.notifies {
-            incident.insert("deliver_notifications".to_owned(), self.notifies.into());
-        }
+        incident.insert("deliver_notifications".to_owned(), self.notifies.into());
         incident.insert("metadata".to_owned(), self.leaves.metadata());
         if let Some(title) = self.opens {
             incident.insert("name".to_owned(), title.into());
