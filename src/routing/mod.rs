@@ -1,6 +1,6 @@
 //! Alertmanager's routes, walked as it walks them, and whether they fit our rules: `nightshift check --alertmanager`.
 //!
-//! [`file`] reads what an alertmanager.yml says of routes and receivers, and leaves the rest to Alertmanager; [`tree`] walks
+//! [`mod@file`] reads what an alertmanager.yml says of routes and receivers, and leaves the rest to Alertmanager; [`tree`] walks
 //! it. A fault is shown by an alert that it happens to: [`examples`] makes alerts out of everything that routes and rules
 //! match by, [`reach`] follows each to those who hear of it, [`hold`] looks at those whose page waits for a verdict. So what
 //! is told is true of a running Alertmanager (`amtool config routes test` agrees); that nothing is told proves nothing for
