@@ -46,6 +46,13 @@ struct Deployment {
     strike: Option<Strike>,
 }
 
+impl Deployment {
+    /// Each write that changes it makes another.
+    fn version(&self) -> String {
+        format!("{}", 1_000 + self.generation)
+    }
+}
+
 #[derive(Default)]
 struct World {
     /// By namespace; each has one, `web`.
@@ -150,7 +157,8 @@ impl World {
         let Some(web) = self.deployments.get(namespace) else { return (404, json!({"message": "not found"})) };
         let (replicas, generation) = (web.replicas, web.generation);
         let found = json!({
-            "metadata": {"name": "web", "namespace": namespace, "uid": format!("uid-{namespace}"), "generation": generation},
+            "metadata": {"name": "web", "namespace": namespace, "uid": format!("uid-{namespace}"),
+                         "generation": generation, "resourceVersion": web.version()},
             "spec": {"replicas": replicas, "strategy": {"type": "RollingUpdate"}, "template": {"metadata": {}}},
             "status": {"observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas,
                        "readyReplicas": replicas, "availableReplicas": replicas},
@@ -166,7 +174,11 @@ impl World {
             Some(op["value"].clone())
         };
         let (uid, from) = (value("test", "/metadata/uid"), value("test", "/spec/replicas"));
-        if uid != Some(json!(format!("uid-{namespace}"))) || from != Some(json!(web.replicas)) {
+        let version = value("test", "/metadata/resourceVersion");
+        if uid != Some(json!(format!("uid-{namespace}")))
+            || from != Some(json!(web.replicas))
+            || version != Some(json!(web.version()))
+        {
             return (422, json!({"message": "the server rejected our request due to an error in our request"}));
         }
         let Some(to) = value("add", "/spec/replicas").and_then(|value| value.as_u64()) else {
