@@ -467,3 +467,18 @@ fn has_key_of_a_group(news: &PeerNews) -> bool {
 fn called(news: &PeerNews) -> String {
     news.incident.number.map_or_else(|| news.incident.id.clone(), |number| format!("#{number}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_ids_than_are_remembered_the_first_are_forgotten_first() {
+        let mut peers = Peers::default();
+        peers.hear(Micros(0), &["first".to_owned()], Micros(10));
+        let ids: Vec<String> = (0..HEARD_MOST).map(|number| number.to_string()).collect();
+        peers.hear(Micros(1), &ids, Micros(11));
+        assert_eq!(peers.heard.len(), HEARD_MOST);
+        assert!(!peers.heard.contains_key("first") && ids.iter().all(|id| peers.heard.contains_key(id)));
+    }
+}

@@ -79,6 +79,33 @@ fn the_incidents_channel_and_the_escalation_begin_with_the_page() {
     assert_eq!(begun(&story), 1, "the channel of what did not ask opens at once");
 }
 
+#[test]
+fn what_fires_again_in_an_incident_that_another_alert_keeps_open_pages_at_once() {
+    let mut story = with(|spec| spec.rules[0].hold_page = None);
+    story.fires("WebIsSlow");
+    let begin = story.now;
+    asks_since(&mut story, "WebIsSlow", "p2", begin);
+    assert_eq!(woken(&story), ["not_held"]);
+    story.after(Span::minutes(1)).resolves("WebIsSlow");
+    resolves(&mut story, "WebIsSlow", "p2");
+    assert_eq!(story.incident_state(1), "monitoring");
+    story.after(Span::minutes(1)).fires("WebIsSlow");
+    assert_eq!((story.incident_state(1), woken(&story).len()), ("open", 1), "this one asks for no hold");
+    let again = story.after(Span::seconds(10)).now;
+    asks_since(&mut story, "WebIsSlow", "p2", again);
+    assert_eq!(woken(&story), ["not_held", "not_held"], "not at whatever comes next");
+}
+
+#[test]
+fn what_is_lost_while_it_is_verified_pages() {
+    let mut story = with(|spec| spec.lost_after = Span::minutes(2));
+    let step = acts(&mut story);
+    story.after(Span::minutes(2));
+    let answer = story.answer(|_| Firing::Absent);
+    story.input(Input::Confirmed { fingerprint: Fingerprint::new("WebIsSlow-p1"), delivered: None, answer });
+    assert_eq!((story.phase(step), woken(&story)), (Phase::Verifying, vec!["lost_contact"]));
+}
+
 /// PagerDuty says that it has the page of an alert that asked to hold it.
 fn pagerduty_tells(story: &mut Story, event: PeerEvent, group: &str) -> Vec<Event> {
     let ids = vec![format!("{} {}", event.word(), story.now.0)];
@@ -107,6 +134,7 @@ fn the_page_of_an_alert_that_no_rule_takes_is_known_when_it_comes_back() {
     pagerduty_tells(&mut story, PeerEvent::Triggered, &GROUP.replace("WebIsSlow", "Unheard"));
     assert!(story.state.incident_ids().is_empty());
     assert_eq!(story.pages(), 1);
+    assert!(story.events().all(|event| !matches!(event, Event::PeerJoined { .. })), "it belongs to no incident");
 }
 
 #[test]

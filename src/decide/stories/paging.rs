@@ -1,6 +1,6 @@
 use super::harness::{Story, rule};
 use crate::model::{
-    alert::Status,
+    alert::{HOLD_LABEL, Status},
     event::Event,
     id::{Fingerprint, IncidentId},
     input::{Command, Input},
@@ -212,6 +212,63 @@ fn an_older_incidents_resolve_never_closes_a_newer_page_of_the_same_key() {
     assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Triggered)]);
     takes(&mut story);
     assert_eq!(owed(&story), []);
+}
+
+/// A firing or a resolve of an alert that asks to hold its page, in the group of `WEB`.
+fn asks(story: &mut Story, name: &str, pod: &str, status: Status) -> Vec<Event> {
+    let held = story.state.alerts.get(&Fingerprint::new(&format!("{name}-{pod}")));
+    let starts_at = held.filter(|_| status == Status::Resolved).map_or(story.now, |held| held.starts_at);
+    let mut alert = story.alert(name, pod, status, starts_at);
+    alert.labels.insert(HOLD_LABEL.into(), "true".into());
+    alert.group_key = WEB.to_owned();
+    story.input(Input::Alert(Box::new(alert)))
+}
+
+#[test]
+fn what_fires_again_under_a_key_that_another_incident_had_since_is_triggered_again() {
+    let mut story = Story::with(|spec| {
+        spec.pagerduty.pages = true;
+        spec.rules[0].group_by = vec!["pod".into()];
+    });
+    for status in [Status::Firing, Status::Resolved] {
+        asks(&mut story, "WebIsSlow", "p1", status);
+        asks(&mut story, "WebIsSlow", "p2", status);
+        takes(&mut story);
+        story.after(Span::minutes(1));
+    }
+    assert_eq!((story.pages(), owed(&story)), (2, vec![]));
+    asks(&mut story, "WebIsSlow", "p1", Status::Firing);
+    assert_eq!((story.incident_state(1), story.pages()), ("open", 3));
+    assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Triggered)]);
+}
+
+#[test]
+fn the_page_is_of_the_group_that_alertmanager_holds_back() {
+    let mut story = story();
+    pod(&mut story, "p1", Status::Firing, &WEB.replace("p1", "p3"));
+    story.after(Span::minutes(1));
+    asks(&mut story, "WebIsSlow", "p2", Status::Firing);
+    assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Triggered)], "the other group it pages by itself");
+}
+
+#[test]
+fn what_no_rule_takes_is_triggered_again_under_a_key_that_an_incident_had_since() {
+    let mut story = story();
+    asks(&mut story, "Unheard", "p1", Status::Firing);
+    asks(&mut story, "WebIsSlow", "p2", Status::Firing);
+    takes(&mut story);
+    story.after(Span::minutes(1));
+    for (name, pod) in [("Unheard", "p1"), ("WebIsSlow", "p2")] {
+        asks(&mut story, name, pod, Status::Resolved);
+    }
+    assert_eq!((story.pages(), owed(&story)), (2, vec![(dedup_key(WEB), PageState::Resolved)]));
+    // PagerDuty is away.
+    asks(&mut story, "Unheard", "p1", Status::Firing);
+    assert_eq!(story.pages(), 3);
+    // What a later page of the key says is not said before it.
+    assert_eq!(owed(&story), []);
+    takes(&mut story);
+    assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Triggered)]);
 }
 
 #[test]

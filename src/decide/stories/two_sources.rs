@@ -269,8 +269,19 @@ fn what_somebody_takes_here_is_acknowledged_there_also_where_alertmanager_opened
     story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
     assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Acknowledged, false)]);
     takes(&mut story);
+    story.after(Span::minutes(1));
     web(&mut story, Status::Resolved);
+    assert_eq!(story.incident_state(1), "monitoring");
     assert_eq!(owed(&story), [], "we did not open it, and do not close it");
+}
+
+#[test]
+fn what_alertmanager_opened_and_somebody_takes_there_is_not_told_back() {
+    let mut story = story();
+    web(&mut story, Status::Firing);
+    tells(&mut story, Word { key: &key(), ..of(PeerEvent::Triggered, "P1") });
+    tells(&mut story, Word { by: Some("Ana"), ..of(PeerEvent::Acknowledged, "P1") });
+    assert_eq!((acknowledged_by(&story, 1), owed(&story)), (Some("pagerduty:Ana"), vec![]));
 }
 
 #[test]
@@ -317,6 +328,21 @@ fn a_resolve_of_one_page_leaves_what_fires_in_other_groups() {
 }
 
 #[test]
+fn a_resolve_of_the_parents_page_leaves_its_children() {
+    let mut story = story();
+    story.reloads(|spec| spec.rules[0].service = Some("shop".into()));
+    story.reloads(|spec| spec.rules[2].service = Some("shop".into()));
+    web(&mut story, Status::Firing);
+    story.fires("ApiIsSlow");
+    assert_eq!(story.state.incidents[&IncidentId(2)].parent, Some(IncidentId(1)));
+    tells(&mut story, Word { key: &key(), ..of(PeerEvent::Triggered, "P1") });
+    story.after(Span::minutes(1));
+    tells(&mut story, Word { by: Some("Ana"), ..of(PeerEvent::Resolved, "P1") });
+    assert_eq!((story.incident_state(1), story.incident_state(2)), ("open", "open"));
+    assert!(said(&story, "pagerduty:Ana resolved #12 in PagerDuty; other incidents of this service go on."));
+}
+
+#[test]
 fn its_own_alert_resolves_with_it_and_fires_anew_when_it_is_reopened() {
     let mut story = story();
     tells(&mut story, of(PeerEvent::Triggered, "P1"));
@@ -341,9 +367,13 @@ fn heard_twice_is_decided_once_and_forgotten_after_two_days() {
         assert!(story.input(Input::Peer(Box::new(PeerNews { ids, ..first.clone() }))).is_empty());
     }
     story.after(Span::hours(48));
+    tells(&mut story, of(PeerEvent::Triggered, "P2"));
     assert!(story.input(Input::Peer(Box::new(first.clone()))).is_empty(), "PagerDuty tries for two days");
     story.crashes();
-    assert!(story.input(Input::Peer(Box::new(first))).is_empty(), "also after a crash");
+    assert!(story.input(Input::Peer(Box::new(first.clone()))).is_empty(), "also after a crash");
+    story.after(Span::hours(2));
+    tells(&mut story, of(PeerEvent::Triggered, "P3"));
+    assert!(!story.state.peers.has_heard(&first));
 }
 
 #[test]
@@ -356,6 +386,10 @@ fn old_news_only_inform() {
     assert_eq!((acknowledged_by(&story, 1), story.incident_state(1)), (None, "open"));
     assert!(said(&story, "pagerduty:Ana acknowledged it, 11m ago: this came too late to count."));
     assert!(said(&story, "pagerduty:Ana resolved it, 11m ago: this came too late to count."));
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
+    let letter = story.state.letters_due(9).into_iter().find(|letter| letter.key.is_page()).unwrap();
+    let told = letter.external.as_ref().and_then(External::paged).map(|paged| paged.page);
+    assert_eq!(told, Some(PageState::Triggered), "PagerDuty may have it otherwise by now: it is told who has it");
 }
 
 #[test]
@@ -477,6 +511,30 @@ fn where_pagerduty_cannot_say_it_is_an_alert_of_its_own() {
     ));
 }
 
+fn notes_there(story: &Story) -> Vec<String> {
+    let notes = story.events().filter_map(|event| match event {
+        Event::Tell { letter, note: Some(note) } if matches!(letter.receiver, Receiver::PagerDuty { .. }) => {
+            Some(note.text.clone())
+        }
+        _ => None,
+    });
+    notes.collect()
+}
+
+#[test]
+fn what_a_page_says_itself_is_not_noted_beside_it() {
+    let mut story = Story::with(|spec| {
+        spec.pagerduty.pages = true;
+        spec.pagerduty.notes = true;
+    });
+    web(&mut story, Status::Firing);
+    story.observes();
+    story.performs();
+    let reading = story.after(Span::minutes(5)).reading();
+    story.measures(reading);
+    assert_eq!((story.pages(), notes_there(&story)), (1, vec![]));
+}
+
 #[test]
 fn what_was_done_is_noted_where_pagerduty_has_the_incident() {
     let mut story = Story::with(|spec| {
@@ -490,22 +548,14 @@ fn what_was_done_is_noted_where_pagerduty_has_the_incident() {
     let reading = story.after(Span::minutes(5)).reading();
     story.measures(reading);
     assert_eq!(story.ladder(1), Some(LadderEnd::Exhausted));
-    let notes: Vec<String> = story
-        .events()
-        .filter_map(|event| match event {
-            Event::Tell { letter, note: Some(note) } if matches!(letter.receiver, Receiver::PagerDuty { .. }) => {
-                Some(note.text.clone())
-            }
-            _ => None,
-        })
-        .collect();
     assert_eq!(
-        notes,
+        notes_there(&story),
         [
             "Step 1.1 (kubernetes/scale on production/Deployment/web: replicas 4 → 6): did not help: the alert still fires. \
          nightshift stops here: every step was tried: over to people."
         ]
     );
+    assert_eq!(story.pages(), 1);
     // The page that this released goes before the note.
     let due = story.state.letters_due(100);
     assert_eq!(due.iter().filter(|letter| matches!(letter.key.receiver, Receiver::PagerDuty { .. })).count(), 1);
@@ -519,5 +569,9 @@ fn nightshifts_own_trouble_coming_back_is_no_incident() {
     takes(&mut story);
     tells(&mut story, Word { key: &own, ..of(PeerEvent::Triggered, "P1") });
     tells(&mut story, Word { key: &own, by: Some("Ana"), ..of(PeerEvent::Acknowledged, "P1") });
+    waits(&mut story, Span::minutes(1));
     assert_eq!(incidents(&story), 0);
 }
+
+#[path = "two_sources_bounds.rs"]
+mod bounds;

@@ -142,6 +142,32 @@ fn a_page_says_what_fires_what_was_done_and_why_people_are_woken() {
     assert_eq!(event["links"][2]["href"], "https://slack.com/archives/C024BE91L/p1772000100");
 }
 
+#[tokio::test]
+async fn after_a_429_a_service_is_left_alone_for_as_long_as_it_asked() {
+    let stub = Stub::start(|_| (429, "{}".to_owned())).await;
+    let pagerduty = notifier(&stub.url, false);
+    for (reason, least) in [("rate_limited", 30), ("paced", 29)] {
+        let sent = pagerduty.send(&page(PageState::Triggered, None), &views::handed_over(), WITHIN).await;
+        let failure = sent.unwrap_err();
+        assert_eq!(failure.reason, reason);
+        assert!(failure.retry_after.unwrap() >= Duration::from_secs(least), "{failure:?}");
+    }
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn no_minute_has_more_events_than_pagerduty_takes() {
+    let stub = Stub::start(accepted).await;
+    let pagerduty = notifier(&stub.url, false);
+    let mut paced = 0;
+    for _ in 0..130 {
+        let sent = pagerduty.send(&page(PageState::Triggered, None), &views::handed_over(), WITHIN).await;
+        paced += usize::from(sent.is_err_and(|failure| failure.reason == "paced"));
+    }
+    let asked = stub.asked().len();
+    assert!(asked <= 120 && asked + paced == 130, "{asked} and {paced}");
+}
+
 #[test]
 fn severities_are_spread_over_pagerdutys_four() {
     let severities = |ranks: u32| -> Vec<String> {
