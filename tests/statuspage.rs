@@ -325,7 +325,8 @@ async fn trouble_that_passes_is_tried_again_and_what_was_asked_for_is_waited_for
             &stage.notifier,
             &public("portal", Investigating, ComponentStatus::MajorOutage),
             None,
-            Duration::from_secs(1),
+            // Longer than the pace, shorter than what was asked for.
+            Duration::from_secs(2),
         )
         .await;
         assert!(matches!(at_once, Err(Transient { reason: "paced", retry_after: Some(_) })), "{at_once:?}");

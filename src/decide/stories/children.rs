@@ -158,6 +158,21 @@ fn a_child_that_is_more_severe_raises_the_parent_and_voids_its_acknowledge() {
 }
 
 #[test]
+fn an_acknowledge_that_is_void_is_void_for_the_whole_family() {
+    let mut story = paged(|spec| {
+        unasked(spec);
+        one_service(spec);
+        spec.rules[2].severity = Some("P0".into());
+    });
+    story.fires("WebIsDown");
+    acknowledge(&mut story, None);
+    let had_by = |story: &Story, id: u64| story.state.incidents[&IncidentId(id)].acknowledged_by.clone();
+    assert_eq!((had_by(&story, 1), had_by(&story, 2)), (Some("ann".into()), Some("ann".into())));
+    story.fires("ApiIsSlow");
+    assert_eq!([1, 2, 3].map(|id| had_by(&story, id)), [None, None, None]);
+}
+
+#[test]
 fn raising_a_parent_that_woke_nobody_wakes_nobody_yet() {
     let mut story = Story::with(|spec| {
         one_service(spec);
@@ -182,6 +197,16 @@ fn the_parent_stays_monitored_until_its_last_child_is_over() {
     story.after(Span::minutes(1));
     assert_eq!((story.incident_state(1), story.incident_state(2)), ("resolved", "resolved"));
     assert!(story.posts().iter().any(|text| text.starts_with("Incident 2 (ApiIsSlow): Resolved:")));
+}
+
+#[test]
+fn a_child_that_is_over_ends_no_quiet_time_of_its_parent() {
+    let mut story = parent_and_child();
+    story.after(Span::minutes(1)).resolves("WebIsSlow");
+    story.after(Span::minutes(1)).command("ann", Command::Resolve { incident: TWO });
+    assert_eq!((story.incident_state(1), story.incident_state(2)), ("monitoring", "resolved"));
+    story.after(Span::minutes(9));
+    assert_eq!(story.incident_state(1), "resolved");
 }
 
 #[test]

@@ -223,6 +223,28 @@ fn nobody_is_called_for_what_is_resolved_by_its_quiet_time_or_by_a_person() {
 }
 
 #[test]
+fn what_a_person_closed_calls_and_reminds_nobody_when_it_is_heard_of_again() {
+    for somebody_has_it in [false, true] {
+        let mut story = paged(unasked);
+        if somebody_has_it {
+            acknowledge(&mut story, None);
+        }
+        let print = Fingerprint::new("WebIsSlow-p1");
+        let began = story.state.alerts[&print].starts_at;
+        story.after(Span::minutes(1)).command("ann", Command::Resolve { incident: ONE });
+        story.after(Span::minutes(31));
+        let answer = FiringAnswer::Unreachable { problem: "down".into() };
+        story.input(Input::Confirmed { fingerprint: print.clone(), delivered: None, answer });
+        assert_eq!(story.state.alerts[&print].held, crate::decide::state::Held::Lost);
+        story.fires_since("WebIsSlow", began);
+        assert_eq!(story.state.alerts[&print].incident, Some(ONE), "it is still the closed one");
+        story.after(Span::hours(3));
+        assert!(whom(&story).is_empty());
+        assert!(story.events().all(|event| !matches!(event, Event::UpdateDue { .. })));
+    }
+}
+
+#[test]
 fn no_freeze_pause_or_mode_stops_it() {
     let mut story = paged(unasked);
     story.command("ann", Command::Pause { reason: "storm".into() });

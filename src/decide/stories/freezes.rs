@@ -2,6 +2,7 @@
 
 use super::harness::Story;
 use crate::model::{
+    event::Event,
     freeze::{Freeze, Weekly, Window},
     input::Input,
     time::{Micros, Span},
@@ -56,6 +57,8 @@ fn one_that_is_on_when_the_first_rules_come_is_announced_once_also_over_crashes(
     story.reloads(|spec| spec.max_concurrent = 7);
     story.after(Span::hours(1));
     assert_eq!(said(&story).len(), 1);
+    let watched = story.events().filter(|event| matches!(event, Event::FreezeWatched { .. })).count();
+    assert_eq!(watched, 1, "what people know is not written down again");
 }
 
 #[test]

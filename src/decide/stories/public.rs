@@ -5,7 +5,7 @@ use crate::{
         policy::{Component, PolicySpec, StatusPage, Wish},
     },
     model::{
-        alert::Status,
+        alert::{HOLD_LABEL, Status},
         event::Event,
         id::IncidentId,
         input::{Command, Input},
@@ -256,10 +256,56 @@ fn lost_contact_is_never_resolved_to_customers_until_a_person_says_so() {
     let answer = story.answer(|_| crate::model::firing::Firing::Absent);
     story.input(Input::Confirmed { fingerprint, delivered: None, answer });
     assert!(story.posts().iter().any(|post| post.contains("The status page stays as it is")), "{:?}", story.posts());
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
     story.after(Span::hours(24));
     assert_eq!(brings(&mut story), None, "it stays as it is");
     story.command("ann", Command::Resolve { incident: IncidentId(1) });
     assert_eq!(brings(&mut story), Some((1, Resolved, PartialOutage)));
+}
+
+#[test]
+fn an_answer_to_what_was_told_before_its_end_does_not_stand_for_its_end() {
+    let mut story = published_by(for_people);
+    story.fires("WebIsSlow");
+    brings(&mut story);
+    story.after(Span::minutes(1)).resolves("WebIsSlow");
+    let before = due(&story).unwrap();
+    story.after(Span::minutes(11));
+    let published = Published {
+        status_incident: "page-1".into(),
+        status: Monitoring,
+        component: Some(PartialOutage),
+        left_alone: Vec::new(),
+    };
+    let result = Told::Sent { external: Some(External::Published(published)) };
+    story.input(Input::Told { letter: before.key, up_to: before.want, result });
+    assert_eq!(brings(&mut story), Some((1, Resolved, PartialOutage)));
+}
+
+#[test]
+fn customers_do_not_read_of_a_child_beside_its_parent() {
+    let mut story = published_by(|spec| {
+        for_people(spec);
+        spec.rules.iter_mut().for_each(|rule| rule.service = Some("shop".into()));
+        spec.rules[0].statuspage = None;
+    });
+    story.fires("WebIsSlow");
+    story.fires("ApiIsSlow");
+    assert_eq!(story.state.incidents[&IncidentId(2)].parent, Some(IncidentId(1)));
+    assert_eq!((due(&story), shown(&story, 2)), (None, None));
+}
+
+#[test]
+fn what_holds_its_page_is_told_to_customers_with_the_page_and_not_before() {
+    let mut story = published_by(|spec| spec.rules[0].hold_page = Some(Span::minutes(5)));
+    let mut alert = story.alert("WebIsSlow", "p1", Status::Firing, story.now);
+    alert.labels.insert(HOLD_LABEL.into(), "true".into());
+    story.input(Input::Alert(Box::new(alert)));
+    story.observes();
+    story.performs();
+    assert_eq!((story.pages(), due(&story)), (0, None));
+    story.after(Span::minutes(5));
+    assert_eq!((story.pages(), brings(&mut story)), (1, Some((1, Identified, PartialOutage))));
 }
 
 #[test]
