@@ -260,16 +260,5 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_receivers_word_counts_and_else_the_wait_doubles_up_to_a_minute() {
-        let asked = wait_after(1, Some(Duration::from_secs(30)), "a");
-        assert!(asked >= Span::seconds(30) && asked <= Span::millis(37_500), "{asked}");
-        assert!(wait_after(1, Some(Duration::from_secs(86_400)), "a") <= Span::millis(750_000));
-        let waits: Vec<i64> = (1..12).map(|failures| wait_after(failures, None, "a").0).collect();
-        assert!(waits.iter().all(|wait| *wait >= BACK_OFF_FIRST.0 && *wait <= BACK_OFF_LAST.0 * 5 / 4), "{waits:?}");
-        assert_ne!(wait_after(3, None, "a"), wait_after(3, None, "b"), "two letters do not follow in step");
-    }
-}
+#[path = "courier_tests.rs"]
+mod tests;

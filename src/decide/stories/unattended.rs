@@ -10,7 +10,7 @@ use crate::{
         firing::{Firing, FiringAnswer},
         id::{Fingerprint, IncidentId},
         input::{Command, Input, Op},
-        letter::Told,
+        letter::{Slot, Told},
         mode::Mode,
         observation::{Moment, Outcome, Proposed},
         step::Phase,
@@ -361,4 +361,17 @@ fn a_silence_that_ends_while_it_fires_lets_the_ladder_go_on() {
         story.starts_count() > 0 || story.pages() > 0,
         "an hour unsilenced and firing: nothing acts, nobody is paged"
     );
+}
+
+#[test]
+fn with_slack_down_two_hundred_posts_wait_and_what_was_told_is_not_kept() {
+    let mut story = Story::begin();
+    for _ in 0..150 {
+        story.command("ann", Command::Pause { reason: "storm".into() });
+        story.command("ann", Command::Resume { pause_file_present: false });
+    }
+    let posts = |story: &Story| story.state.letters.keys().filter(|key| matches!(key.slot, Slot::Post(_))).count();
+    assert_eq!(posts(&story), crate::decide::tell::POSTS_OWED);
+    story.mails();
+    assert_eq!(posts(&story), 0);
 }
