@@ -13,6 +13,7 @@ use super::{
 use crate::model::{
     alert::{Alert, HOLD_LABEL, Source, asks_to_hold},
     event::{Event, HowResolved, Spared},
+    firing::{Firing, FiringAnswer},
     id::{Fingerprint, IncidentId, StepId},
     input::{Gathered, Input, Via},
     letter::{Receiver, Slot},
@@ -295,6 +296,7 @@ impl State {
             }
             Event::StepJudged { step, trace, plan, scopes, .. } => {
                 self.learn_of_target(*step, input);
+                self.learn_of_silences(input);
                 let judged = self.step_mut(*step, event)?;
                 judged.trace.clone_from(trace);
                 if let Some(plan) = plan {
@@ -680,6 +682,17 @@ impl State {
         }
         if let Some(runs) = &seen.facts.runs {
             self.records.saw(&target.key(), runs, seen.facts.observed_at);
+        }
+    }
+
+    /// An observation says which alerts are silenced. That one is not any more, its next delivery says.
+    fn learn_of_silences(&mut self, input: &Input) {
+        let Input::Observed { result: Ok(seen), .. } = input else { return };
+        let FiringAnswer::Answered { alerts, .. } = &seen.firing else { return };
+        for (print, _) in alerts.iter().filter(|(_, firing)| matches!(firing, Firing::Suppressed { .. })) {
+            if let Some(alert) = self.alerts.get_mut(print) {
+                alert.silenced = true;
+            }
         }
     }
 
