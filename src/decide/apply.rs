@@ -186,6 +186,8 @@ impl State {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Monitoring;
                 changed.quiet_until = Some(*until);
+                // What was lost of it is heard to be over.
+                changed.lost_contact = false;
                 self.set_timer(Timer::Quiet(*incident), *until);
             }
             Event::IncidentWaits { incident } => {
