@@ -28,5 +28,6 @@ mod rollback;
 mod storms;
 mod switches;
 mod two_sources;
+mod two_sources_later;
 mod unattended;
 mod verifying;
