@@ -348,8 +348,14 @@ impl Decider<'_> {
         }
         let print = Fingerprint::new(&news.incident.id);
         let now = self.state.alerts.get(&print).and_then(|held| held.incident);
+        let is_new = id.is_none();
         let Some(id) = now.or(id) else { return Ok(()) };
         self.join(id, None, news)?;
+        let says_who = matches!(news.event, PeerEvent::Acknowledged | PeerEvent::Unacknowledged | PeerEvent::Resolved);
+        // Heard of for the first time, and somebody has it there: who, its own event would have said.
+        if is_new && news.incident.acknowledged && !says_who {
+            self.taken_in_pagerduty(id, "somebody", news)?;
+        }
         match (&news.event, &news.by) {
             (PeerEvent::Triggered, _) => Ok(()),
             (PeerEvent::Acknowledged, Some(by)) => self.taken_in_pagerduty(id, by, news),

@@ -46,7 +46,7 @@ pub(super) fn of(event: PeerEvent, peer: &str) -> Word<'_> {
     Word { event, peer, key: "", by: None, ago: Span::ZERO, priority: "P3" }
 }
 
-fn news(story: &Story, told: &Word<'_>) -> PeerNews {
+pub(super) fn news(story: &Story, told: &Word<'_>) -> PeerNews {
     let occurred_at = story.now - told.ago;
     let resolved = told.event == PeerEvent::Resolved;
     let labels = [("source", "pagerduty"), ("title", told.peer), ("priority", told.priority)];
@@ -79,6 +79,7 @@ fn news(story: &Story, told: &Word<'_>) -> PeerNews {
             number: Some(12),
             url: "https://acme.pagerduty.com/incidents/P1".into(),
             keys: if told.key.is_empty() { vec![] } else { vec![told.key.to_owned()] },
+            acknowledged: false,
         },
         alert: (!is_note).then(|| Box::new(alert)),
         asked: None,

@@ -3,7 +3,9 @@
 
 use super::{
     harness::Story,
-    two_sources::{WEB, Word, acknowledged_by, incidents, key, of, owed, paged, said, story, takes, tells, waits, web},
+    two_sources::{
+        WEB, Word, acknowledged_by, incidents, key, news, of, owed, paged, said, story, takes, tells, waits, web,
+    },
 };
 use crate::{
     model::{
@@ -139,4 +141,14 @@ fn an_incident_that_stayed_open_there_is_of_what_fires_of_its_group_now() {
     web(&mut story, Status::Firing);
     tells(&mut story, Word { by: Some("Ana"), ..of(PeerEvent::Acknowledged, "P1") });
     assert_eq!((incidents(&story), acknowledged_by(&story, 2)), (2, Some("pagerduty:Ana")));
+}
+
+#[test]
+fn what_somebody_has_there_when_it_is_first_heard_of_needs_an_approval() {
+    let mut story = story();
+    let mut escalated = news(&story, &of(PeerEvent::Escalated { to: "Ben".into() }, "P1"));
+    escalated.incident.acknowledged = true;
+    story.input(Input::Peer(Box::new(escalated)));
+    story.observes();
+    assert_eq!((acknowledged_by(&story, 1), story.starts_count()), (Some("pagerduty:somebody"), 0));
 }
