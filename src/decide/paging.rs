@@ -310,13 +310,14 @@ impl Decider<'_> {
         }
     }
 
-    /// The page is another incident's too, which nobody has.
+    /// The page is also of another incident, which fires, and which nobody has.
     fn another_needs(&self, id: IncidentId, page: &Page) -> bool {
         let is_same = |other: &Page| other.dedup_key == page.dedup_key && other.service == page.service;
         let mut others = self.state.pages.iter().filter(|((other, _), _)| *other != id);
         others.any(|((other, _), known)| {
             let open = self.state.incidents.get(other).filter(|it| it.phase != IncidentPhase::Resolved);
-            known.ours && known.is_open() && is_same(known) && open.is_some_and(|it| it.acknowledged_by.is_none())
+            let needs = open.is_some_and(|it| it.acknowledged_by.is_none() && it.firing + it.lost > 0);
+            needs && known.ours && known.is_open() && is_same(known)
         })
     }
 

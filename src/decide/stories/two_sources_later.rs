@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         alert::Status,
-        id::IncidentId,
+        id::{Fingerprint, IncidentId},
         input::{Command, Input},
         letter::{External, PageState},
         mode::Mode,
@@ -80,26 +80,49 @@ fn what_somebody_closed_there_is_not_opened_there_again_by_an_acknowledge_here()
     }
 }
 
-#[test]
-fn closing_one_of_two_incidents_of_a_group_closes_no_page_that_the_other_needs() {
+/// Two incidents that were paged, of one group.
+fn of_one_group() -> Story {
     let mut story = Story::with(|spec| {
         spec.pagerduty.pages = true;
         spec.rules[0].mode = Mode::Ask;
         spec.rules[0].group_by = vec!["pod".into()];
     });
     for pod in ["p1", "p2"] {
-        let mut alert = story.alert("WebIsSlow", pod, Status::Firing, story.now);
-        alert.group_key = "{}:{alertname=\"WebIsSlow\"}".into();
-        story.input(Input::Alert(Box::new(alert)));
+        of_pod(&mut story, pod, Status::Firing);
     }
     story.observes();
     story.after(Span::minutes(31));
     assert_eq!((incidents(&story), story.pages()), (2, 2));
     takes(&mut story);
+    story
+}
+
+fn of_pod(story: &mut Story, pod: &str, status: Status) {
+    let held = story.state.alerts.get(&Fingerprint::new(&format!("WebIsSlow-{pod}")));
+    let starts_at = held.map_or(story.now, |held| held.starts_at);
+    let mut alert = story.alert("WebIsSlow", pod, status, starts_at);
+    alert.group_key = GROUP.into();
+    story.input(Input::Alert(Box::new(alert)));
+}
+
+const GROUP: &str = "{}:{alertname=\"WebIsSlow\"}";
+
+#[test]
+fn closing_one_of_two_incidents_of_a_group_closes_no_page_that_the_other_needs() {
+    let mut story = of_one_group();
     story.command("ann", Command::Resolve { incident: IncidentId(2) });
-    let closes: Vec<_> = owed(&story).into_iter().filter(|(_, wants, _)| *wants == PageState::Resolved).collect();
-    let rings: Vec<_> = owed(&story).into_iter().filter(|(_, wants, _)| *wants == PageState::Triggered).collect();
-    assert!(closes.is_empty() || !rings.is_empty(), "incident 1 fires, and nobody has it: {closes:?}");
+    assert_eq!(owed(&story), [], "incident 1 fires, and nobody has it");
+    story.command("ann", Command::Resolve { incident: IncidentId(1) });
+    assert_eq!(owed(&story), [(dedup_key(GROUP), PageState::Resolved, true)]);
+}
+
+#[test]
+fn whoever_takes_one_of_two_incidents_of_a_group_takes_its_page_only_where_the_other_does_not_fire() {
+    let mut story = of_one_group();
+    story.command("ann", Command::Acknowledge { incident: IncidentId(2) });
+    assert_eq!(owed(&story), [], "incident 1 fires, and nobody has it");
+    of_pod(&mut story, "p1", Status::Resolved);
+    assert_eq!(owed(&story), [(dedup_key(GROUP), PageState::Acknowledged, true)]);
 }
 
 #[test]
