@@ -109,6 +109,20 @@ async fn without_a_card_a_page_goes_to_the_channel() {
 }
 
 #[tokio::test]
+async fn what_a_thread_that_people_have_locked_does_not_take_goes_to_the_channel() {
+    for error in ["restricted_action_thread_locked", "restricted_action_non_threadable_channel"] {
+        let (fake, slack) = a_slack().await;
+        let card = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), Some(card));
+        fake.next(Trouble::Error(error));
+        place(slack.send(&page, &views::handed_over(), WITHIN).await);
+        let kept = fake.kept();
+        assert_eq!((kept.messages.len(), kept.calls.len()), (1, 2), "{error}");
+        assert_eq!(kept.messages[0].body.get("thread_ts"), None);
+    }
+}
+
+#[tokio::test]
 async fn a_card_that_is_gone_is_posted_anew_once() {
     for error in ["message_not_found", "cant_update_message", "edit_window_closed"] {
         let (fake, slack) = a_slack().await;

@@ -43,12 +43,15 @@ pub(crate) struct Room {
     _desk: JoinSet<()>,
 }
 
-fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
+fn answers_at(bench: &Bench, url: &str, seal: Seal) -> Answers {
     let http = Client::build(&ClientSettings::default()).unwrap();
     let client = Arc::new(SlackClient::new(http, url, SecretString::from("xoxb-1")));
     let directory = Arc::new(Directory::new(Arc::clone(&client)));
-    let answers = Answers { engine: bench.handle.clone(), directory, client, seal, pause_file: None };
-    let (desk, work) = Desk::open(answers);
+    Answers { engine: bench.handle.clone(), directory, client, seal, pause_file: None }
+}
+
+fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
+    let (desk, work) = Desk::open(answers_at(bench, url, seal));
     let mut running = JoinSet::new();
     running.spawn(work.run(std::future::pending(), || panic!("a panic at the desk")));
     (desk, running)
@@ -352,6 +355,21 @@ async fn what_is_typed_reaches_the_journal_in_bounds() {
     let long = "x".repeat(20_000);
     room.types("U0GIL0001", &long).await;
     assert!(room.bench.rows().await.iter().all(|row| row.body.len() < 5_000));
+}
+
+/// It stops with clicks at the desk that nobody has begun with.
+#[tokio::test]
+async fn a_click_that_nobody_will_deal_with_is_not_answered_as_taken() {
+    let mut room = Room::set().await;
+    let (desk, work) = Desk::open(answers_at(&room.bench, &room.slack.url, room.seal.clone()));
+    room.route.desk = desk;
+    let click = room.click(&acknowledge());
+    let stops = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(work);
+    };
+    let (status, ()) = tokio::join!(room.clicks(&click), stops);
+    assert_eq!((status, room.acknowledged_by().await), (StatusCode::SERVICE_UNAVAILABLE, None));
 }
 
 #[tokio::test]
