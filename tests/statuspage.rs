@@ -424,12 +424,12 @@ async fn of_many_components_that_fail_at_once_some_are_told_at_once() {
     let client = StatuspageClient::new(http, &page.url(), PAGE, KEY.to_owned().into());
     let own = names.iter().map(|name| (name.clone(), name.clone())).collect();
     let notifier = Notified::new(Arc::new(client), own, false);
-    let tell = async |name: &str| {
-        let public = public(name, PublicStatus::Investigating, ComponentStatus::PartialOutage);
+    let tell = async |number: usize| {
+        let mut public = public(&names[number], PublicStatus::Investigating, ComponentStatus::PartialOutage);
+        public.incident = IncidentId(number as u64 + 1);
         tells(&notifier, &public, None, Duration::from_secs(9)).await
     };
-    let [a, b, c, d, e, f] = ids[..] else { panic!("six") };
-    let told = tokio::join!(tell(a), tell(b), tell(c), tell(d), tell(e), tell(f));
+    let told = tokio::join!(tell(0), tell(1), tell(2), tell(3), tell(4), tell(5));
     let told = [told.0, told.1, told.2, told.3, told.4, told.5];
     let done = told.iter().filter(|told| matches!(told, Ok(Told::Sent { .. }))).count();
     assert!(done >= 2 && page.incidents().len() == done, "{told:?}");

@@ -23,7 +23,7 @@ use crate::{
         event::Event,
         firing::{Firing, FiringAnswer},
         id::{Fingerprint, IncidentId},
-        input::{Command, Gathered},
+        input::{Command, Gathered, Input},
         letter::{External, LetterKey, Posted, Receiver, Slot, Told},
         mode::Mode,
         observation::{DryRun, Facts, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
@@ -375,21 +375,25 @@ impl Notifier for Post {
         view: &'a IncidentView,
         _: Duration,
     ) -> Boxed<'a, Result<Told, Transient>> {
-        let Receiver::Slack { channel } = &letter.key.receiver else { panic!("{:?}", letter.key) };
-        if self.down.borrow().as_ref() == Some(channel) || self.refuses == Some(letter.key.incident) {
+        let channel = match &letter.key.receiver {
+            Receiver::Slack { channel } => channel.clone(),
+            other => other.to_string(),
+        };
+        if self.down.borrow().as_ref() == Some(&channel) || self.refuses == Some(letter.key.incident) {
             self.tries.lock().unwrap().extend(self.clock.as_ref().map(Clock::now));
             return now(Err(Transient { reason: "unreachable", retry_after: None }));
         }
         let note = view.note.as_ref().map(|note| note.text.clone());
         self.sent.lock().unwrap().push((letter.key.clone(), note, view.title.clone()));
         let ts = format!("{}", self.sent.lock().unwrap().len());
-        now(Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts })) }))
+        now(Ok(Told::Sent { external: Some(External::Posted(Posted { channel, ts })) }))
     }
 }
 
 fn deliver(bench: &Bench, post: &Arc<Post>) -> JoinSet<()> {
     let mut notifiers = Notifiers::default();
     notifiers.add("slack", Arc::<Post>::clone(post));
+    notifiers.add("pagerduty", Arc::<Post>::clone(post));
     let mut tasks = JoinSet::new();
     tasks.spawn(courier::run(bench.handle.clone(), notifiers, std::future::pending()));
     tasks
@@ -474,4 +478,28 @@ async fn a_letter_that_is_never_taken_keeps_no_other_of_its_receiver() {
     until(&bench.clock, "a fourth is told", || told('D')).await;
     assert!(bench.clock.now() - began < Span::seconds(2), "{}", bench.clock.now() - began);
     assert!(tries() < 40 && bench.clock.now() - since > Span::minutes(1), "and that one ever more rarely: {}", tries());
+}
+
+#[tokio::test]
+async fn a_page_that_is_never_taken_keeps_no_other_page() {
+    let mut spec = policy(vec![rule("everything", Mode::Shadow, None)]).spec.clone();
+    spec.pagerduty.pages = true;
+    let bench = Bench::with(Arc::new(Policy::new(spec).unwrap())).await;
+    let refuses = Some(IncidentId(1));
+    let post = Arc::new(Post { clock: Some(bench.clock.clone()), refuses, ..Post::default() });
+    let _tasks = deliver(&bench, &post);
+    // Its page is asked to wait, and nothing is being done about it: it pages at once.
+    let pages = |name: &str| match firing(name, MORNING) {
+        Input::Alert(mut alert) => {
+            alert.labels.insert("nightshift_hold".to_owned(), "true".to_owned());
+            alert.group_key = format!("{{}}:{{alertname=\"{name}\"}}");
+            Input::Alert(alert)
+        }
+        other => other,
+    };
+    bench.handle.intake(vec![pages("A")]).await.unwrap();
+    until(&bench.clock, "it was tried often", || post.tries.lock().unwrap().len() >= 8).await;
+    bench.handle.intake(vec![pages("B")]).await.unwrap();
+    let is_paged = || post.sent.lock().unwrap().iter().any(|(key, ..)| key.is_page() && key.incident == IncidentId(2));
+    until(&bench.clock, "the other is paged", is_paged).await;
 }

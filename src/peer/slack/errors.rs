@@ -88,7 +88,6 @@ const LIST: &[(&str, Kind)] = &[
     ("unknown_method", Kind::Payload),
     ("method_deprecated", Kind::Payload),
     ("deprecated_endpoint", Kind::Payload),
-    ("cant_broadcast_message", Kind::Payload),
     ("user_not_found", Kind::Target),
     ("user_not_visible", Kind::Target),
     ("user_not_in_channel", Kind::Target),
@@ -112,6 +111,8 @@ const LIST: &[(&str, Kind)] = &[
     // People have locked one thread, or want none there: the channel itself takes what is said.
     ("restricted_action_thread_locked", Kind::NoThread),
     ("restricted_action_non_threadable_channel", Kind::NoThread),
+    // A reply that the channel is to see, too.
+    ("cant_broadcast_message", Kind::NoThread),
 ];
 
 /// Nothing is wrong with what was sent: once somebody has set the token or the channel right, it will be taken.

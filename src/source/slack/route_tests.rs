@@ -337,6 +337,21 @@ async fn a_pause_is_in_force_though_slack_hangs() {
 }
 
 #[tokio::test]
+async fn a_pause_waits_for_no_clicks_that_hang() {
+    let mut room = Room::set().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    room.answer_from(&format!("http://{}", silent.local_addr().unwrap()));
+    let click = payload::interactive(room.click(&acknowledge()).to_string().as_bytes()).unwrap().unwrap();
+    let _waiting: Vec<_> =
+        (0..40).map(|number| room.route.desk.click(click.clone(), format!("click-{number}")).unwrap()).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = tokio::time::Instant::now();
+    let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=+Pause+now";
+    assert_eq!(room.send(COMMANDS, body, None).await.0, StatusCode::OK);
+    assert!(room.bench.handle.pause_flag().is_set(), "not in force after {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_pause_that_comes_again_after_a_resume_is_not_in_force() {
     let room = Room::set().await;
     let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=pause";
