@@ -96,7 +96,10 @@ async fn asked(stage: &Stage, what: &str, path: &str, holds: impl Fn(&Value) -> 
 
 async fn until_verifying(stage: &Stage) {
     asked(stage, "its step is verified", "/api/v1/incidents/1", |answer| {
-        answer["view"]["steps"].as_array().and_then(|steps| steps.last()).is_some_and(|step| step["phase"] == "verifying")
+        answer["view"]["steps"]
+            .as_array()
+            .and_then(|steps| steps.last())
+            .is_some_and(|step| step["phase"] == "verifying")
     })
     .await;
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Mentions that the tests' configuration gives.
 const MENTIONS: [&str; 6] =
     ["@U024BE7LH", "@W024BE7LH", "!subteam^S0123ABC", "#C0123ABC", "#C0INCIDENTS", "#C0INCIDENT1042"];
-const OURS: [&str; 27] = [
+const OURS: [&str; 28] = [
     "Also incident",
     "Issue",
     "Impact",
@@ -25,6 +25,7 @@ const OURS: [&str; 27] = [
     "With",
     "Nobody has it",
     "Paged",
+    "Page held",
     "Firing",
     "Step",
     "Wants",
