@@ -9,7 +9,7 @@ use crate::model::{
 use std::collections::BTreeSet;
 
 /// More incidents than are looked at of one receiver.
-const INCIDENTS: usize = 1100;
+const INCIDENTS: usize = 200;
 
 /// Each pod is an incident that pages: nothing can be done for it. They are told in `#archive`, and one more in `#incidents`.
 fn many_paged() -> Story {
