@@ -404,7 +404,8 @@ async fn what_people_changed_there_is_left_alone_and_said() {
 async fn one_request_a_second_however_many_letters_there_are() {
     let stage = Stage::set();
     let claims = claims(Investigating);
-    let portal = public("portal", Investigating, ComponentStatus::MajorOutage);
+    let mut portal = public("portal", Investigating, ComponentStatus::MajorOutage);
+    portal.incident = IncidentId(8);
     let (one, other) = tokio::join!(stage.tells(&claims, None), stage.tells(&portal, None));
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
     let calls = stage.page.calls();
