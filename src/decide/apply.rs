@@ -861,6 +861,7 @@ impl State {
         self.roots.retain(|_, root| *root != id);
         self.clear_timer(&Timer::Quiet(id));
         self.clear_timer(&Timer::Update(id));
+        self.leave_unsaid_how_it_stood(id);
         self.end_escalation(id);
         self.escalation_may_rest(id, at);
         self.lift_bars(id);

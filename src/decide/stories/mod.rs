@@ -20,6 +20,7 @@ mod freezes;
 pub(in crate::decide) mod harness;
 mod holding;
 mod leasing;
+mod owing;
 mod paging;
 mod people;
 mod public;
