@@ -53,6 +53,7 @@ fn each_state_of_an_incident_reads_at_a_glance() {
     golden("firing-shadow", &card(&views::firing_shadow()));
     golden("waiting-for-approval", &card(&views::waiting_for_approval()));
     golden("acting", &card(&views::acting()));
+    golden("held", &card(&views::held()));
     golden("helped", &card(&views::helped()));
     golden("did-not-help-and-undone", &card(&views::did_not_help_and_undone()));
     golden("handed-over", &card(&views::handed_over()));

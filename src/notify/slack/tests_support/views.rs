@@ -159,6 +159,14 @@ pub fn acting() -> IncidentView {
     view
 }
 
+/// Nobody was woken yet.
+pub fn held() -> IncidentView {
+    let mut view = acting();
+    view.acknowledged_by = None;
+    view.page_held_until = Some(at("02:17:30"));
+    view
+}
+
 pub fn helped() -> IncidentView {
     let helped = StepView { ended_at: Some(at("02:16:00")), ..done(1, "verified", "helped, verified") };
     let mut view = calm(firing("nightshift's step helped", vec![helped]));
