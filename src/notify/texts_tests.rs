@@ -199,7 +199,7 @@ fn text_of<'v>(value: &'v Value, place: &str) -> &'v str {
 fn is_a_fair_page(event: &Value) -> Result<(), String> {
     is_quiet_all_over(event)?;
     is_within("summary", text_of(event, "/payload/summary"), 1024)?;
-    for (place, most) in [("/payload/source", 1024), ("/payload/class", 1024), ("/dedup_key", 255)] {
+    for (place, most) in [("/payload/source", 1024), ("/dedup_key", 255)] {
         is_within(place, text_of(event, place), most)?;
     }
     if !["critical", "error", "warning", "info"].contains(&text_of(event, "/payload/severity")) {

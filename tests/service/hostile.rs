@@ -14,6 +14,7 @@ use crate::row::{More, Row, shared};
 use crate::stage::{LEAD, PEOPLE, SOON, WAR_ROOM};
 use crate::story::story;
 use crate::support::peers::Alertmanager;
+use crate::support::slack::Message;
 use crate::support::wait_until;
 
 const ANA: &str = "U0ANA0001";
@@ -82,7 +83,8 @@ async fn plays(row: &Row, alertmanager: &Alertmanager) {
     until_thread(row, "PagerDuty has it").await;
     until_thread(row, "investigating, published").await;
     // Somebody with such a name takes it in Slack, and asks why.
-    let card = || row.slack.messages().into_iter().find(|message| message.thread_ts.is_none()).expect("a card");
+    let is_card = |message: &Message| message.thread_ts.is_none() && message.channel == "C0INCIDENTS";
+    let card = || row.slack.messages().into_iter().find(is_card).expect("a card");
     assert_eq!(row.slack.press(&row.door, ANA, &card(), "Why?").await, 200);
     assert_eq!(row.slack.press(&row.door, ANA, &card(), "Acknowledge").await, 200);
     until_thread(row, "has it. A running step").await;
