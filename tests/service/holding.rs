@@ -41,7 +41,7 @@ fn shipped(nightshift: u16, pagerduty: &str, fuse: u32) -> String {
 }
 
 /// `HighLoad` asks to hold its page.
-async fn set(name: &str, pagerduty: &PagerDuty, fuse: u32) -> Stage {
+pub async fn set(name: &str, pagerduty: &PagerDuty, fuse: u32) -> Stage {
     let url = pagerduty.url();
     let stage = Stage::asking_to_hold(name, |nightshift| shipped(nightshift, &url, fuse)).await;
     stage.namespace.deployment("web", 2).ready().await;

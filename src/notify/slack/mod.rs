@@ -4,8 +4,8 @@
 //!
 //! **A lost answer.** chat.postMessage has no idempotency key, so a post whose answer is lost may or may not be there.
 //! Every post carries metadata (incident and slot). The next try of that letter first looks for it, where the token may
-//! read the channel's history (`channels:history`, `groups:history`) and the channel's id is known; where it may not,
-//! or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
+//! read the channel's history (`channels:history`, `groups:history`) and the channel's id is known or, of a public one,
+//! can be looked up (`channels:read`); where it may not, or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
 //! a post and the journal's recording it can leave one message twice, never none. Updates are idempotent.
 //!
 //! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
@@ -297,7 +297,7 @@ impl Slack {
         if !lock(&self.in_doubt).contains(&letter.key) || !self.may_look.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some(channel) = self.channel_id(place.channel) else { return Ok(None) };
+        let Some(channel) = self.id_of(place.channel, deadline).await? else { return Ok(None) };
         let oldest = (since - SKEW).0.max(0) / 1_000_000;
         let oldest = format!("{oldest}.000000");
         let mut query = vec![

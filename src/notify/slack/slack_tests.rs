@@ -327,6 +327,21 @@ async fn a_card_whose_answer_was_lost_is_found_and_brought_up_to_date() {
 }
 
 #[tokio::test]
+async fn the_very_first_card_is_found_too_by_the_channels_name() {
+    let (fake, slack) = a_slack().await;
+    for name in ["general", "random", "incidents"] {
+        let id = if name == "incidents" { CHANNEL.to_owned() } else { format!("C0{name}") };
+        fake.kept().channels.push((name.to_owned(), id, "U0ADMIN".to_owned()));
+    }
+    fake.next(Trouble::DoneBut("internal_error"));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    let card = place(slack.send(&card_letter(None), &views::helped(), WITHIN).await);
+    let list = "conversations.list";
+    assert_eq!(fake.methods()[1..], [list, list, "conversations.history", "chat.update"]);
+    assert_eq!((fake.kept().messages.len(), card.channel.as_str()), (1, CHANNEL));
+}
+
+#[tokio::test]
 async fn who_may_not_read_posts_again_and_asks_no_more() {
     let (fake, slack) = a_slack().await;
     fake.kept().may_not_read = true;

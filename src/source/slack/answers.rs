@@ -316,14 +316,14 @@ fn not_now(refused: &Refused) -> String {
 }
 
 /// Anybody's words may be in it: shown as they are, in a block where Slack reads no markup.
-fn blocks(answer: &str) -> Value {
+pub(crate) fn blocks(answer: &str) -> Value {
     json!([{"type": "rich_text", "elements": [
         {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": cut(answer)}]}
     ]}])
 }
 
 /// For notifications: the first line.
-fn fallback(answer: &str) -> String {
+pub(crate) fn fallback(answer: &str) -> String {
     let first = answer.lines().find(|line| !line.trim().is_empty()).unwrap_or("-");
     escape(first)
 }
