@@ -405,11 +405,38 @@ async fn what_people_changed_there_is_left_alone_and_said() {
 async fn one_request_a_second_however_many_letters_there_are() {
     let stage = Stage::set();
     let claims = claims(Investigating);
-    let portal = public("portal", Investigating, ComponentStatus::MajorOutage);
+    let mut portal = public("portal", Investigating, ComponentStatus::MajorOutage);
+    portal.incident = IncidentId(8);
     let (one, other) = tokio::join!(stage.tells(&claims, None), stage.tells(&portal, None));
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
     let calls = stage.page.calls();
     assert_eq!(calls.len(), 6);
     assert!(calls.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_secs(1)), "{calls:#?}");
     stage.page.assert_nothing_broken();
+}
+
+/// One request a second: what is begun is brought to its end, or of many at once none would be.
+#[tokio::test]
+async fn of_many_components_that_fail_at_once_some_are_told_at_once() {
+    install_crypto();
+    let names: Vec<String> = (0..6).map(|number| format!("component{number:04}")).collect();
+    let ids: Vec<&str> = names.iter().map(String::as_str).collect();
+    let page = Statuspage::start(&ids);
+    let http = Client::build(&ClientSettings::default()).unwrap();
+    let client = StatuspageClient::new(http, &page.url(), PAGE, KEY.to_owned().into());
+    let own = names.iter().map(|name| (name.clone(), name.clone())).collect();
+    let notifier = Notified::new(Arc::new(client), own, false);
+    let tell = async |number: usize| {
+        let mut public = public(&names[number], PublicStatus::Investigating, ComponentStatus::PartialOutage);
+        public.incident = IncidentId(number as u64 + 1);
+        tells(&notifier, &public, None, Duration::from_secs(9)).await
+    };
+    let told = tokio::join!(tell(0), tell(1), tell(2), tell(3), tell(4), tell(5));
+    let told = [told.0, told.1, told.2, told.3, told.4, told.5];
+    let done = told.iter().filter(|told| matches!(told, Ok(Told::Sent { .. }))).count();
+    assert!(done >= 2 && page.incidents().len() == done, "{told:?}");
+    // The others have done nothing yet, and are to come again.
+    let waits = |told: &Result<Told, Transient>| matches!(told, Ok(_) | Err(Transient { reason: "paced", .. }));
+    assert!(told.iter().all(waits), "{told:?}");
+    page.assert_nothing_broken();
 }

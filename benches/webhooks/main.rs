@@ -124,8 +124,8 @@ fn measure(plan: &Plan, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// What a remediation waits for people's services: none configured, and all of them taking calls and never answering,
-/// in turns.
+/// What a remediation waits for people's services: none configured, and all of them taking calls and never answering, in
+/// turns. All three have letters on their way the whole time: cards, a status, and a page.
 fn outage(disk: &Path, plan: &Plan) {
     let (address, _listener) = reaction::hanging();
     let (mut without, mut hanging) = (Vec::new(), Vec::new());

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 pub const ALERT_NAME: &str = "Busy";
 const DEPLOYMENT: &str = "web-";
+const PAGED: &str = "Paged";
 /// Between two webhooks.
 const PACE: Duration = Duration::from_millis(100);
 /// A PATCH that has not come after this will not.
@@ -38,16 +39,26 @@ pub fn number_of(deployment: &str) -> u64 {
 }
 
 fn request(number: u64) -> Vec<u8> {
-    let labels = labels(number);
+    posted(&labels(number), &format!("{{}}:{{n=\"{number}\"}}"))
+}
+
+/// An alert that people are paged for at once: it asks to hold its page, and nothing is done about it.
+fn page() -> Vec<u8> {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let labels = [label("alertname", PAGED), label("severity", "critical"), label("nightshift_hold", "true")];
+    posted(&BTreeMap::from(labels), "{}:{}")
+}
+
+fn posted(labels: &BTreeMap<String, String>, group: &str) -> Vec<u8> {
     let body = json!({
-        "receiver": "nightshift", "status": "firing", "version": "4", "groupKey": format!("{{}}:{{n=\"{number}\"}}"),
+        "receiver": "nightshift", "status": "firing", "version": "4", "groupKey": group,
         "truncatedAlerts": 0, "externalURL": "http://alertmanager.example.org:9093", "groupLabels": {},
         "commonLabels": labels, "commonAnnotations": {},
         "alerts": [{
             "status": "firing", "labels": labels, "annotations": {"summary": "too busy"},
             "startsAt": STARTS_AT, "endsAt": "0001-01-01T00:00:00Z",
             "generatorURL": "http://prometheus.example.org:9090/graph?g0.expr=busy",
-            "fingerprint": payload::fingerprint(&labels),
+            "fingerprint": payload::fingerprint(labels),
         }],
     })
     .to_string();
@@ -129,7 +140,7 @@ pub fn measure(disk: &Path, alerts: usize) -> Vec<u32> {
     measure_telling(disk, alerts, None)
 }
 
-/// The same where everything is told to Slack, PagerDuty and a status page, all at this address.
+/// The same where everything is told to Slack, PagerDuty and a status page, all at this address, with a page on its way.
 pub fn measure_telling(disk: &Path, alerts: usize, people: Option<std::net::SocketAddr>) -> Vec<u32> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (patched, patches) = mpsc::unbounded_channel();
@@ -149,9 +160,10 @@ pub fn measure_telling(disk: &Path, alerts: usize, people: Option<std::net::Sock
         more.push_str(&telling(secrets.path(), people));
         rules = rules
             .replace("    mode: auto\n", "    mode: auto\n    notify: {statuspage: {component: web, when: P0..P3}}\n");
+        rules.push_str(&format!("  - {{name: paged, match: ['alertname = \"{PAGED}\"']}}\n"));
     }
     let served = Served::nightshift(disk, &rules, &more);
-    runtime.block_on(send_and_wait(served.webhooks, alerts + WARM, patches))
+    runtime.block_on(send_and_wait(served.webhooks, alerts + WARM, people.is_some(), patches))
 }
 
 /// Settings for the three whom people read.
@@ -184,9 +196,13 @@ pub fn hanging() -> (std::net::SocketAddr, std::net::TcpListener) {
 async fn send_and_wait(
     to: std::net::SocketAddr,
     alerts: usize,
+    pages: bool,
     mut patches: mpsc::UnboundedReceiver<(u64, Instant)>,
 ) -> Vec<u32> {
     let mut connection = Connection::open(to).await;
+    if pages {
+        assert!(connection.exchange(&page()).await, "a webhook was refused");
+    }
     let mut sent = Vec::with_capacity(alerts);
     let mut ticks = tokio::time::interval(PACE);
     for number in 0..alerts {

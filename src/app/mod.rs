@@ -109,10 +109,11 @@ impl App {
         }
         let holder = open::holder(&settings);
         let replica = holder.clone();
+        let notices = Notices::default();
         let options = StartOptions {
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
-            observer: MetricsObserver::new(metrics.clone(), WORDS),
+            observer: MetricsObserver::new(metrics.clone(), WORDS, notices.clone()),
             policy: Arc::clone(&loaded.policy),
             holder: holder.clone(),
             version: VERSION.to_owned(),
@@ -154,7 +155,6 @@ impl App {
         let http = Client::build(&ClientSettings::default()).map_err(|error| anyhow!("{error}"))?;
         let mut notifiers = Notifiers::default();
         let mut status_page = None;
-        let notices = Notices::default();
         let doors = match &settings.slack {
             Some(slack) => {
                 let doors = slack::open(&settings, slack, &http, &engine, &metrics, &notices, &mut tasks)?;

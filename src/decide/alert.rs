@@ -177,8 +177,8 @@ impl Decider<'_> {
     fn silence_over(&mut self, print: &Fingerprint) -> Decided {
         let waits = self.state.alerts.get(print).filter(|held| self.state.waits_for_a_silence(held));
         match waits.and_then(|held| held.incident) {
-            Some(incident) => self.go_on(incident),
-            None => Ok(()),
+            Some(incident) if !self.state.has_a_silenced_alert(incident) => self.go_on(incident),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -203,6 +203,13 @@ impl State {
     /// No rule took it when it fired, and one does now: the rules have changed since.
     pub(super) fn is_taken_now(&self, policy: &Policy, held: &AlertState, alert: &Alert) -> bool {
         held.rule.is_none() && held.incident.is_none() && policy.classify(&alert.labels).is_some()
+    }
+
+    /// Some alert of it fires, and is silenced, as far as is known.
+    fn has_a_silenced_alert(&self, id: IncidentId) -> bool {
+        let alerts = self.incidents.get(&id).into_iter().flat_map(|incident| &incident.alerts);
+        let mut alerts = alerts.filter_map(|print| self.alerts.get(print));
+        alerts.any(|alert| alert.held == Held::Firing && alert.silenced)
     }
 
     /// Its incident's ladder ended because it was silenced.

@@ -13,6 +13,7 @@ use super::{
 use crate::model::{
     alert::{Alert, HOLD_LABEL, Source, asks_to_hold},
     event::{Event, HowResolved, Spared},
+    firing::{Firing, FiringAnswer},
     id::{Fingerprint, IncidentId, StepId},
     input::{Gathered, Input, Via},
     letter::{Receiver, Slot},
@@ -185,6 +186,8 @@ impl State {
                 let changed = self.incident_mut(*incident, event)?;
                 changed.phase = IncidentPhase::Monitoring;
                 changed.quiet_until = Some(*until);
+                // What was lost of it is heard to be over.
+                changed.lost_contact = false;
                 self.set_timer(Timer::Quiet(*incident), *until);
             }
             Event::IncidentWaits { incident } => {
@@ -295,6 +298,7 @@ impl State {
             }
             Event::StepJudged { step, trace, plan, scopes, .. } => {
                 self.learn_of_target(*step, input);
+                self.learn_of_silences(input);
                 let judged = self.step_mut(*step, event)?;
                 judged.trace.clone_from(trace);
                 if let Some(plan) = plan {
@@ -683,6 +687,17 @@ impl State {
         }
     }
 
+    /// An observation says which alerts are silenced. That one is not any more, its next delivery says.
+    fn learn_of_silences(&mut self, input: &Input) {
+        let Input::Observed { result: Ok(seen), .. } = input else { return };
+        let FiringAnswer::Answered { alerts, .. } = &seen.firing else { return };
+        for (print, _) in alerts.iter().filter(|(_, firing)| matches!(firing, Firing::Suppressed { .. })) {
+            if let Some(alert) = self.alerts.get_mut(print) {
+                alert.silenced = true;
+            }
+        }
+    }
+
     /// A fix that changed something, or may have: one run of its rule as it is. What changed nothing was none.
     fn count_run(&mut self, id: StepId) {
         let Some(step) = self.steps.get(&id).filter(|step| step.purpose.is_fix()) else { return };
@@ -846,6 +861,7 @@ impl State {
         self.roots.retain(|_, root| *root != id);
         self.clear_timer(&Timer::Quiet(id));
         self.clear_timer(&Timer::Update(id));
+        self.leave_unsaid_how_it_stood(id);
         self.end_escalation(id);
         self.escalation_may_rest(id, at);
         self.lift_bars(id);

@@ -64,6 +64,7 @@ impl Decider<'_> {
         self.touched.insert(id);
         self.emit(Event::IncidentAcknowledged { incident: id, by: by.to_owned() })?;
         for child in self.state.open_children(id) {
+            self.touched.insert(child);
             self.emit(Event::IncidentAcknowledged { incident: child, by: by.to_owned() })?;
         }
         self.post(id, format!("{by} has it. A running step is verified; a new one needs an approval."))?;

@@ -13,7 +13,7 @@ impl Decider<'_> {
         let gone: Vec<String> =
             self.state.freezes.keys().filter(|name| policy.freeze(name).is_none()).cloned().collect();
         for name in gone {
-            self.emit(Event::FreezeForgotten { name })?;
+            self.forget_freeze(&name)?;
         }
         policy.spec.freezes.iter().try_for_each(|freeze| self.watch(freeze))
     }
@@ -21,8 +21,23 @@ impl Decider<'_> {
     pub(super) fn freeze_due(&mut self, name: &str) -> Decided {
         match self.policy.freeze(name) {
             Some(freeze) => self.watch(freeze),
-            None => self.emit(Event::FreezeForgotten { name: name.to_owned() }),
+            None => self.forget_freeze(name),
         }
+    }
+
+    /// The rules name it no more.
+    fn forget_freeze(&mut self, name: &str) -> Decided {
+        let was_on = self.state.freezes.get(name).is_some_and(|told| told.on);
+        self.emit(Event::FreezeForgotten { name: name.to_owned() })?;
+        if was_on { self.say_it_is_over(name) } else { Ok(()) }
+    }
+
+    fn say_it_is_over(&mut self, name: &str) -> Decided {
+        let zone = &self.policy.zone;
+        let others = self.policy.spec.freezes.iter().filter(|other| other.name != *name);
+        let holds = others.filter_map(|other| Some((other.holds_until(self.now, zone)?, &other.name))).max();
+        let goes_on = holds.map(|(until, other)| format!("; freeze {other} holds until {}", until.in_zone(zone)));
+        self.tell_all(format!("Freeze {name} is over{}.", goes_on.unwrap_or_default()))
     }
 
     fn watch(&mut self, freeze: &Freeze) -> Decided {
@@ -47,13 +62,7 @@ impl Decider<'_> {
                     "Freeze {name} is on until {until}: nothing new acts{except}. People are told and woken as ever."
                 ))
             }
-            (true, None) => {
-                let others = self.policy.spec.freezes.iter().filter(|other| other.name != *name);
-                let holds = others.filter_map(|other| Some((other.holds_until(self.now, zone)?, &other.name))).max();
-                let goes_on =
-                    holds.map(|(until, other)| format!("; freeze {other} holds until {}", until.in_zone(zone)));
-                self.tell_all(format!("Freeze {name} is over{}.", goes_on.unwrap_or_default()))
-            }
+            (true, None) => self.say_it_is_over(name),
             (true, Some(_)) | (false, None) => Ok(()),
         }
     }

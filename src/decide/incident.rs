@@ -137,10 +137,15 @@ impl Decider<'_> {
         self.touched.insert(id);
         let forget_at = self.now + RESOLVED_INCIDENT_KEPT;
         let says = how.says();
+        let by_itself = how == HowResolved::Quiet;
         self.emit(Event::IncidentResolved { incident: id, how, forget_at })?;
         self.tell_security(id, &format!("Resolved: {says}."))?;
         self.say_it_is_resolved(id, &says)?;
         if self.state.root_of(id) == id {
+            // What a person resolved, the thread has heard from them.
+            if by_itself {
+                self.post(id, format!("Resolved: {says}."))?;
+            }
             return self.owe_a_postmortem(id);
         }
         self.post(id, format!("Resolved: {says}."))?;

@@ -7,7 +7,7 @@ use super::{State, apply::illegal, state::Illegal};
 use crate::model::{
     event::Event,
     id::IncidentId,
-    letter::{LetterKey, PageState, Receiver, Slot},
+    letter::{External, LetterKey, PageState, Receiver, Slot},
     page::DedupKey,
     time::Micros,
 };
@@ -81,6 +81,14 @@ impl State {
             ours: page.ours,
             at: page.at,
             why: page.why.clone(),
+        })
+    }
+
+    /// PagerDuty said that a page is over that we want open, and have told it of.
+    pub(super) fn is_closed_there(&self, key: &LetterKey) -> bool {
+        self.letters.get(key).is_some_and(|letter| {
+            let state = letter.external.as_ref().and_then(External::paged).map(|paged| paged.page);
+            letter.told >= letter.want && state == Some(PageState::Resolved)
         })
     }
 

@@ -41,22 +41,33 @@ impl Decider<'_> {
         let group = self.group_to_page(incident);
         let rests = incident.firing == 0;
         let dedup_key = group.unwrap_or_else(|| self.own_key(id));
+        let number = self.state.last_page + 1;
+        // One page for one incident: what it has there, and nobody took, is that.
+        let own = self.state.pages_of(id).filter(|(number, page)| {
+            let rings = page.ours && page.wants == PageState::Triggered;
+            rings && page.service == service && page.group == group && self.is_newest(*number, page)
+        });
+        if let Some((number, dedup_key)) = own.map(|(number, page)| (number, page.dedup_key)).max() {
+            return self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why);
+        }
         // Triggered again under a key that somebody has acknowledged, it would wake nobody.
         let is_taken = |(_, page): (_, &Page)| {
             page.dedup_key == dedup_key && page.service == service && page.wants == PageState::Acknowledged
         };
-        let number = self.state.last_page + 1;
         if self.state.pages.iter().any(is_taken) {
             let dedup_key = crate::model::page::dedup_key(&format!("{dedup_key} {number}"));
             return self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why);
         }
         let is_same = |page: &Page| page.dedup_key == dedup_key && page.service == service && page.ours;
-        // Another incident may have had the key since: the newest page of a key is the one that PagerDuty is told of.
-        let newest = self.state.pages.iter().filter(|(_, page)| is_same(page)).map(|((_, number), _)| *number).max();
-        let same = self.state.pages_of(id).filter(|(_, page)| is_same(page)).map(|(same, _)| same).max();
-        let same = same.filter(|same| newest == Some(*same));
-        let number = same.unwrap_or(number);
+        let same = self.state.pages_of(id).filter(|(number, page)| is_same(page) && self.is_newest(*number, page));
+        let number = same.map(|(same, _)| same).max().unwrap_or(number);
         self.owe_to_pagerduty(id, number, Ring { service, dedup_key, group, rests }, why)
+    }
+
+    /// Another incident may have had the key since: the newest page of a key is the one that PagerDuty is told of.
+    fn is_newest(&self, number: u32, page: &Page) -> bool {
+        let is_same = |other: &Page| other.dedup_key == page.dedup_key && other.service == page.service;
+        self.state.pages.iter().all(|((_, other), known)| *other <= number || !known.ours || !is_same(known))
     }
 
     /// For an alert that no incident has, under the key of its group; resolved with it.
@@ -87,7 +98,10 @@ impl Decider<'_> {
     pub(super) fn page_itself_in_pagerduty(&mut self, note: &Note) -> Decided {
         let worst = self.policy.spec.severities.first().map_or("", |worst| worst.name.as_str());
         let Some(service) = self.policy.spec.pagerduty.service(worst).map(str::to_owned) else { return Ok(()) };
-        let (incident, page) = (IncidentId::ITSELF, self.state.last_page + 1);
+        let incident = IncidentId::ITSELF;
+        // What PagerDuty has not taken yet says the newest of it.
+        let owed = self.state.pages_of(incident).filter(|(_, page)| page.group.is_none() && page.service == service);
+        let page = owed.map(|(number, _)| number).max().unwrap_or(self.state.last_page + 1);
         let receiver = Receiver::PagerDuty { service: service.clone() };
         let letter = LetterKey { receiver, incident, slot: Slot::Page(page) };
         let (dedup_key, why) = (self.own_key(incident), note.text.clone());
@@ -115,45 +129,81 @@ impl Decider<'_> {
         alerts.min_by_key(|alert| (alert.held != Held::Firing, !alert.asks_to_hold(), alert.starts_at))?.group
     }
 
-    /// Every page whose incident or group this input touched is told anew how it is to be. Where one is over and its
-    /// incident still fires in another group, and nobody has it, that group's page is triggered.
+    /// Every page whose incident or group this input touched is told anew how it is to be. Where one is over, and its
+    /// incident still fires in another group or fires again, and nobody has it, people are woken there anew.
     pub(super) fn owe_pages(&mut self) -> Decided {
         self.acknowledge_joined()?;
         let group = match self.input {
             Input::Alert(alert) if !alert.group_key.is_empty() => Some(dedup_key(&alert.group_key)),
             _ => None,
         };
-        let is_touched =
-            |(id, page): &(IncidentId, &Page)| self.touched.contains(id) || group.is_some() && page.group == group;
+        // Two incidents of one group share its page: what happens to one may change how it is to be for the other.
+        let shared = |page: &Page| (page.service.clone(), page.dedup_key);
+        let of_touched = self.state.pages.iter().filter(|((id, _), _)| self.touched.contains(id));
+        let keys: BTreeSet<(String, DedupKey)> = of_touched.map(|(_, page)| shared(page)).collect();
+        let is_touched = |page: &Page| keys.contains(&shared(page)) || group.is_some() && page.group == group;
         let open = self.state.pages.iter().filter(|(_, page)| page.is_open());
         // Its own trouble is people's to close; what it paged for an alert that has no incident is not.
         let has_an_end = |id, page: &Page| id != IncidentId::ITSELF || page.group.is_some();
-        let open = open.filter(|((id, _), page)| has_an_end(*id, page) && is_touched(&(*id, page)));
+        let open = open.filter(|((id, _), page)| has_an_end(*id, page) && is_touched(page));
         let changed: Vec<(IncidentId, u32, PageState, LetterKey)> = open
             .filter_map(|((id, number), page)| {
                 let wants = self.wanted(*id, page);
                 (wants != page.wants).then(|| (*id, *number, wants, page.letter(*id, *number)))
             })
             .collect();
-        let mut over = BTreeSet::new();
+        let mut rings = self.fires_again_unheard();
         for (incident, page, state, letter) in changed {
-            let ours = self.state.pages.get(&(incident, page)).is_some_and(|page| page.ours);
+            let Some(known) = self.state.pages.get(&(incident, page)) else { continue };
+            let (ours, key) = (known.ours, known.dedup_key);
             self.emit(Event::PageWanted { incident, page, state })?;
-            // What we did not trigger is not ours to close.
-            if !ours {
-                continue;
+            if ours && state == PageState::Resolved {
+                rings.insert(incident);
             }
-            self.emit(Event::Tell { letter, note: None })?;
-            if state == PageState::Resolved {
-                over.insert(incident);
+            if self.is_to_be_told(&letter, ours, key, state) {
+                self.emit(Event::Tell { letter, note: None })?;
             }
         }
-        for id in over {
+        for id in rings {
             if self.is_paged_and_nobody_has_it(id) {
-                self.page_in_pagerduty(id, "what it was paged for is over, and other alerts of it still fire")?;
+                self.page_in_pagerduty(id, "its page there is over, and alerts of it fire")?;
             }
         }
         Ok(())
+    }
+
+    /// PagerDuty is told of what it does not know already.
+    fn is_to_be_told(&self, letter: &LetterKey, ours: bool, key: DedupKey, state: PageState) -> bool {
+        match state {
+            PageState::Triggered => ours,
+            // What we did not trigger is not ours to close.
+            PageState::Resolved => ours,
+            // Closed there, it would be opened anew, and ring for what somebody has.
+            PageState::Acknowledged => {
+                let is_closed = ours && self.state.is_closed_there(letter);
+                !is_closed && (ours || self.acknowledged_there() != Some(key))
+            }
+        }
+    }
+
+    /// Where this input is somebody's acknowledge there.
+    fn acknowledged_there(&self) -> Option<DedupKey> {
+        match self.input {
+            Input::Peer(news) if news.event == PeerEvent::Acknowledged => self.state.peers.key_of(&news.incident.id),
+            _ => None,
+        }
+    }
+
+    /// The incident that fires with this input, where nothing more is tried by itself: it is people's.
+    fn fires_again_unheard(&self) -> BTreeSet<IncidentId> {
+        let Input::Alert(alert) = self.input else { return BTreeSet::new() };
+        let fires = self.events.iter().any(|event| matches!(event, Event::AlertFired { .. }));
+        let of = self.state.alerts.get(&alert.fingerprint).filter(|_| fires).and_then(|held| held.incident);
+        let is_peoples = |id: &IncidentId| {
+            let waits = self.state.incidents.get(id).is_none_or(Incident::page_may_wait);
+            !waits && !self.ladder_lives(*id)
+        };
+        of.filter(is_peoples).into_iter().collect()
     }
 
     /// What PagerDuty has of an incident that somebody has, and that we did not trigger, is acknowledged there too.
@@ -168,10 +218,7 @@ impl Decider<'_> {
         };
         let owed: Vec<(IncidentId, String, DedupKey)> = self.touched.iter().filter_map(of).flatten().collect();
         // Where somebody took it there, PagerDuty knows.
-        let told = match self.input {
-            Input::Peer(news) if news.event == PeerEvent::Acknowledged => self.state.peers.key_of(&news.incident.id),
-            _ => None,
-        };
+        let told = self.acknowledged_there();
         for (incident, service, dedup_key) in owed {
             let page = self.state.last_page + 1;
             let receiver = Receiver::PagerDuty { service: service.clone() };
@@ -250,13 +297,28 @@ impl Decider<'_> {
         let Some(incident) = self.state.incidents.get(&id) else {
             return if self.group_fires(page) { page.wants } else { PageState::Resolved };
         };
-        if incident.resolved_by.is_some() || !self.still_fires(incident, page) {
+        if !self.still_fires(incident, page) {
+            PageState::Resolved
+        } else if self.another_needs(id, page) {
+            page.wants
+        } else if incident.resolved_by.is_some() {
             PageState::Resolved
         } else if incident.acknowledged_by.is_some() {
             PageState::Acknowledged
         } else {
             page.wants
         }
+    }
+
+    /// The page is also of another incident, which fires, and which nobody has.
+    fn another_needs(&self, id: IncidentId, page: &Page) -> bool {
+        let is_same = |other: &Page| other.dedup_key == page.dedup_key && other.service == page.service;
+        let mut others = self.state.pages.iter().filter(|((other, _), _)| *other != id);
+        others.any(|((other, _), known)| {
+            let open = self.state.incidents.get(other).filter(|it| it.phase != IncidentPhase::Resolved);
+            let needs = open.is_some_and(|it| it.acknowledged_by.is_none() && it.firing + it.lost > 0);
+            needs && known.ours && known.is_open() && is_same(known)
+        })
     }
 
     /// Something of the page's group fires, or nobody knows whether it does: a lost alert is not over.

@@ -72,6 +72,11 @@ enum Place {
         incident: IncidentId,
         key: Option<DedupKey>,
     },
+    /// It was paged under this key, and is over: what fires now may not have been heard of yet.
+    Over {
+        incident: IncidentId,
+        key: DedupKey,
+    },
     /// Nightshift's own trouble, or an alert that is known and belongs to no incident.
     Known,
     Unknown,
@@ -212,7 +217,9 @@ impl Decider<'_> {
             self.emit(Event::PeerAnswered { peer })?;
         }
         match self.place_of(news) {
-            Place::Ours { incident, key: Some(key) } => self.joined_news(incident, key, news),
+            Place::Ours { incident, key: Some(key) } | Place::Over { incident, key } => {
+                self.joined_news(incident, key, news)
+            }
             Place::Ours { incident, key: None } => self.own_news(Some(incident), news),
             Place::Unknown => self.own_news(None, news),
             Place::Known => Ok(()),
@@ -229,23 +236,24 @@ impl Decider<'_> {
         }
         let is_behind = peers.asking.contains_key(&news.incident.id);
         let could_tell = self.policy.spec.pagerduty.asks || has_key_of_a_group(news);
-        let is_unknown = || matches!(self.place_of(news), Place::Unknown);
+        let is_unknown = || matches!(self.place_of(news), Place::Unknown | Place::Over { .. });
         is_behind || could_tell && news.alert.is_some() && news.event != PeerEvent::Resolved && is_unknown()
     }
 
     /// It looks like Alertmanager's page of a group of which nothing has been heard yet, and has not waited for that.
     fn may_yet_come(&self, news: &PeerNews) -> bool {
         let waited = self.state.peers.asking.get(&news.incident.id).is_some_and(|waiting| waiting.until.is_some());
-        !waited && has_key_of_a_group(news) && matches!(self.place_of(news), Place::Unknown)
+        let is_unknown = || matches!(self.place_of(news), Place::Unknown | Place::Over { .. });
+        !waited && has_key_of_a_group(news) && is_unknown()
     }
 
     fn place_of(&self, news: &PeerNews) -> Place {
         let peer = &news.incident.id;
         if let Some(joined) = self.state.peers.joined.get(peer)
             && self.state.incidents.contains_key(&joined.incident)
-            && joined.key.is_some()
+            && let Some(key) = joined.key
         {
-            return Place::Ours { incident: joined.incident, key: joined.key };
+            return Place::Ours { incident: self.now_of(joined.incident, key), key: Some(key) };
         }
         let held = self.state.alerts.get(&Fingerprint::new(peer)).filter(|held| held.source == Source::PagerDuty);
         if let Some(held) = held {
@@ -264,20 +272,42 @@ impl Decider<'_> {
         if key == self.own_key(IncidentId::ITSELF) {
             return Some(Place::Known);
         }
-        // The latest: an older incident of the same group is over.
-        let paged = self.state.pages.iter().rev().find(|(_, page)| page.dedup_key == key);
-        let paged = paged.map(|((incident, _), _)| *incident);
-        // Paged for an alert that no incident has.
-        if paged == Some(IncidentId::ITSELF) {
-            return Some(Place::Known);
-        }
-        let of_a_group = || {
-            let mut alerts = self.state.alerts.values();
-            let firing = alerts
-                .find(|alert| alert.group == Some(key) && alert.held != Held::Resolved && alert.incident.is_some());
-            firing.and_then(|alert| alert.incident)
+        let paged = || {
+            let pages = self.state.pages.iter().rev().filter(|(_, page)| page.dedup_key == key);
+            pages.map(|((incident, _), _)| *incident)
         };
-        paged.or_else(of_a_group).map(|incident| Place::Ours { incident, key: Some(key) })
+        let of_a_group = || {
+            let alerts = self.state.alerts.values();
+            alerts.filter(|alert| alert.group == Some(key) && alert.held != Held::Resolved).filter_map(|it| it.incident)
+        };
+        // What is open, before what somebody closed while it fires.
+        let open = paged().chain(of_a_group()).find(|id| !self.is_over(*id));
+        if let Some(incident) = open.or_else(|| of_a_group().next()) {
+            return Some(Place::Ours { incident, key: Some(key) });
+        }
+        // Paged for an alert that no incident has.
+        let has_none = self.state.pages_of(IncidentId::ITSELF).any(|(_, page)| page.dedup_key == key && page.is_open());
+        match paged().next()? {
+            incident if incident != IncidentId::ITSELF && !has_none => Some(Place::Over { incident, key }),
+            _ => Some(Place::Known),
+        }
+    }
+
+    fn is_over(&self, id: IncidentId) -> bool {
+        self.state.incidents.get(&id).is_none_or(|incident| incident.phase == IncidentPhase::Resolved)
+    }
+
+    /// PagerDuty's incident may have stayed open when ours was over: what fires of its group now, and has none of its own
+    /// there, has joined it.
+    fn now_of(&self, joined: IncidentId, key: DedupKey) -> IncidentId {
+        match self.place_of_key(key) {
+            Some(Place::Ours { incident, .. })
+                if self.is_over(joined) && self.state.peers.keys_of(incident).all(|known| known != key) =>
+            {
+                incident
+            }
+            _ => joined,
+        }
     }
 
     fn is_late(&self, news: &PeerNews) -> bool {
@@ -318,8 +348,14 @@ impl Decider<'_> {
         }
         let print = Fingerprint::new(&news.incident.id);
         let now = self.state.alerts.get(&print).and_then(|held| held.incident);
+        let is_new = id.is_none();
         let Some(id) = now.or(id) else { return Ok(()) };
         self.join(id, None, news)?;
+        let says_who = matches!(news.event, PeerEvent::Acknowledged | PeerEvent::Unacknowledged | PeerEvent::Resolved);
+        // Heard of for the first time, and somebody has it there: who, its own event would have said.
+        if is_new && news.incident.acknowledged && !says_who {
+            self.taken_in_pagerduty(id, "somebody", news)?;
+        }
         match (&news.event, &news.by) {
             (PeerEvent::Triggered, _) => Ok(()),
             (PeerEvent::Acknowledged, Some(by)) => self.taken_in_pagerduty(id, by, news),
@@ -358,6 +394,16 @@ impl Decider<'_> {
             self.emit(Event::PageSeen { incident: id, page, state })?;
         }
         Ok(())
+    }
+
+    /// A page that nobody has there any more: whoever takes it here next is told there.
+    fn rings_again(&mut self, id: IncidentId, key: DedupKey) -> Decided {
+        let pages = self.state.pages_of(id).filter(|(_, page)| page.dedup_key == key && page.is_open());
+        let pages: Vec<u32> = pages.map(|(number, _)| number).collect();
+        for page in pages {
+            self.emit(Event::PageWanted { incident: id, page, state: PageState::Triggered })?;
+        }
+        self.see_page(id, key, PageState::Triggered)
     }
 
     fn taken_in_pagerduty(&mut self, id: IncidentId, by: &str, news: &PeerNews) -> Decided {
@@ -439,6 +485,9 @@ impl Decider<'_> {
         let root = self.state.root_of(id);
         self.touched.insert(root);
         self.void_acknowledge(root)?;
+        if let Some(key) = self.state.peers.key_of(&news.incident.id) {
+            self.rings_again(id, key)?;
+        }
         self.post(id, format!("In PagerDuty nobody has {what} any more: who has it now?"))?;
         let was_paged = self.state.incidents.get(&root).is_some_and(|incident| incident.paged_at.is_some());
         if was_paged { self.begin_escalation(root) } else { Ok(()) }

@@ -15,10 +15,11 @@ const DUE_AFTER: Span = Span::hours(24);
 const REMINDED_AFTER: Span = Span::hours(20);
 
 impl Decider<'_> {
-    /// A severe incident is resolved that woke people, or that was acted on. A child's story is its parent's.
+    /// A severe incident is resolved that woke people, PagerDuty by itself included, or that was acted on. A child's story is its parent's.
     pub(super) fn owe_a_postmortem(&mut self, id: IncidentId) -> Decided {
         let Some(incident) = self.state.incidents.get(&id) else { return Ok(()) };
-        let was_grave = self.state.family(id).any(|(id, incident)| incident.pages > 0 || self.has_acted(id));
+        let woke = |id, incident: &Incident| incident.pages > 0 || self.state.peers.has(id);
+        let was_grave = self.state.family(id).any(|(id, incident)| woke(id, incident) || self.has_acted(id));
         if incident.rank >= RANKS || incident.parent.is_some() || !was_grave {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! with its alerts is lost.
 
 use super::{
-    Decided, Decider,
+    Decided, Decider, State,
     state::{Incident, IncidentPhase, Timer},
 };
 use crate::model::{
@@ -89,6 +89,21 @@ impl Decider<'_> {
             ladder.replace_range(..1, &first);
         }
         format!("{} since {}. {fires} {ladder}.", incident.severity, self.time(incident.opened_at))
+    }
+}
+
+impl State {
+    /// It is over: how it stood, where that was not told yet, is no longer so.
+    pub(super) fn leave_unsaid_how_it_stood(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.get(&id) else { return };
+        let channel = incident.channel.clone().map(|name| Receiver::IncidentChannel { name });
+        for receiver in incident.receiver.clone().into_iter().chain(channel) {
+            let update = LetterKey { receiver, incident: id, slot: Slot::Update };
+            if let Some(letter) = self.letters.get_mut(&update).filter(|_| self.owed.remove(&update)) {
+                letter.told = letter.want;
+                self.letters_version += 1;
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         id::IncidentId,
         input::Input,
         letter::{LetterKey, Receiver, Told},
+        page::DedupKey,
         time::{Micros, Span},
         view::IncidentView,
     },
@@ -26,8 +27,8 @@ use std::{
 
 /// One call of a notifier.
 const SEND_WITHIN: Duration = Duration::from_secs(15);
-/// Letters looked at at a time; the rest follow when these are told.
-const LOOKED_AT: usize = 1024;
+/// Incidents looked at at a time of each receiver, and as many that owe a page; the rest follow when these are told.
+const LOOKED_AT: usize = 128;
 /// Letters in flight per receiver: its rate limit is the notifier's affair.
 const IN_FLIGHT: usize = 4;
 /// Back-off doubles from the first to the last.
@@ -52,10 +53,21 @@ struct Courier {
     notifiers: Notifiers,
     tasks: TaskSet<Line, Sent>,
     back_off: BTreeMap<Lane, BackOff>,
+    /// Lines that failed before something else of their lane was taken. The next failure is a line's own, and it alone
+    /// waits.
+    faults: BTreeMap<Line, Wait>,
+}
+
+/// A lane that fails.
+#[derive(Debug)]
+struct BackOff {
+    wait: Wait,
+    /// What has failed meanwhile: the next to be tried is another one, for it may be the letter's fault.
+    tried: BTreeSet<Line>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct BackOff {
+struct Wait {
     failures: u32,
     not_before: Micros,
 }
@@ -70,7 +82,8 @@ struct Sent {
 pub async fn run(engine: EngineHandle, notifiers: Notifiers, stop: impl Future<Output = ()> + Send) {
     let mut changes = engine.published().letters();
     let clock = Arc::clone(engine.clock());
-    let mut courier = Courier { engine, notifiers, tasks: TaskSet::default(), back_off: BTreeMap::new() };
+    let mut courier =
+        Courier { engine, notifiers, tasks: TaskSet::default(), back_off: BTreeMap::new(), faults: BTreeMap::new() };
     let mut stop = std::pin::pin!(stop);
     loop {
         changes.borrow_and_update();
@@ -114,33 +127,70 @@ impl Courier {
                 *in_flight.entry(lane_of(&letter.key)).or_default() += 1;
             }
         }
+        let mut tried = Vec::new();
+        // Pages of two incidents may have one key, and of them what is wanted last must come last.
+        let mut keys: BTreeSet<(Receiver, DedupKey)> = BTreeSet::new();
         for letter in owed {
             let (line, lane) = (line_of(&letter.key), lane_of(&letter.key));
             if !lines.insert(line.clone()) {
                 continue;
             }
-            if let Some(at) = self.back_off.get(&lane).map(|back_off| back_off.not_before).filter(|at| *at > now) {
+            let key = letter.page.as_ref().map(|page| (lane.0.clone(), page.dedup_key));
+            if key.as_ref().is_some_and(|key| keys.contains(key)) {
+                continue;
+            }
+            if let Some(at) = self.waits_until(&line, &lane).filter(|at| *at > now) {
                 next = Some(next.map_or(at, |next| next.min(at)));
+                keys.extend(key);
                 continue;
             }
-            // While a receiver fails, one letter at a time finds out whether it is back. Pages of two incidents may have
-            // one key, and of them what is wanted last must come last.
-            let most = if lane.1 || self.back_off.contains_key(&lane) { 1 } else { IN_FLIGHT };
+            let back_off = self.back_off.get(&lane);
+            if back_off.is_some_and(|back_off| back_off.tried.contains(&line)) {
+                tried.push(letter);
+                keys.extend(key);
+                continue;
+            }
+            // While a receiver fails, one letter at a time finds out whether it is back.
+            let most = if lane.1 || back_off.is_some() { 1 } else { IN_FLIGHT };
             let busy = in_flight.entry(lane).or_default();
-            if *busy >= most {
-                continue;
+            if *busy < most {
+                *busy += 1;
+                self.begin(line, letter);
             }
-            *busy += 1;
-            self.tasks.begin(line, send(self.engine.clone(), self.notifiers.clone(), letter));
         }
+        // Where all were tried it begins anew.
+        for letter in tried {
+            let busy = in_flight.entry(lane_of(&letter.key)).or_default();
+            if *busy == 0 {
+                *busy += 1;
+                if let Some(back_off) = self.back_off.get_mut(&lane_of(&letter.key)) {
+                    back_off.tried.clear();
+                }
+                self.begin(line_of(&letter.key), letter);
+            }
+        }
+        self.faults.retain(|line, _| lines.contains(line));
         next
     }
 
-    fn ended(&mut self, (receiver, _, is_page): Line, end: End<Sent>, now: Micros) {
-        let lane = (receiver, is_page);
+    fn waits_until(&self, line: &Line, lane: &Lane) -> Option<Micros> {
+        let lane = self.back_off.get(lane).map(|back_off| back_off.wait.not_before);
+        lane.max(self.faults.get(line).map(|fault| fault.not_before))
+    }
+
+    fn begin(&mut self, line: Line, letter: DueLetter) {
+        self.tasks.begin(line, send(self.engine.clone(), self.notifiers.clone(), letter));
+    }
+
+    fn ended(&mut self, line: Line, end: End<Sent>, now: Micros) {
+        let lane = (line.0.clone(), line.2);
         let (failure, seed) = match end {
             End::Done(Sent { result: Ok(()), .. }) => {
-                self.back_off.remove(&lane);
+                let failed = self.back_off.remove(&lane).map(|back_off| back_off.tried).unwrap_or_default();
+                for failed in failed {
+                    self.faults.entry(failed).or_insert(Wait { failures: 0, not_before: now });
+                }
+                self.faults.remove(&line);
                 return;
             }
             End::Done(Sent { key, result: Err(failure) }) => (failure, format!("{key:?}")),
@@ -149,12 +199,23 @@ impl Courier {
                 (Transient { reason: "panic", retry_after: None }, said)
             }
         };
-        let failures = self.back_off.get(&lane).map_or(0, |back_off| back_off.failures).saturating_add(1);
-        let wait = wait_after(failures, failure.retry_after, &seed);
-        if failures == 1 {
-            tracing::warn!(receiver = %lane.0, reason = failure.reason, "a letter was not taken; it is tried again");
+        let is_lane_good = !self.back_off.contains_key(&lane);
+        let (receiver, reason) = (lane.0.clone(), failure.reason);
+        let fault = self.faults.get_mut(&line).filter(|fault| fault.failures > 0 || is_lane_good);
+        let wait = match fault {
+            Some(fault) => fault,
+            None => {
+                let wait = Wait { failures: 0, not_before: now };
+                let back_off = self.back_off.entry(lane).or_insert(BackOff { wait, tried: BTreeSet::new() });
+                back_off.tried.insert(line);
+                &mut back_off.wait
+            }
+        };
+        wait.failures = wait.failures.saturating_add(1);
+        wait.not_before = now + wait_after(wait.failures, failure.retry_after, &seed);
+        if wait.failures == 1 {
+            tracing::warn!(%receiver, reason, "a letter was not taken; it is tried again");
         }
-        self.back_off.insert(lane, BackOff { failures, not_before: now + wait });
     }
 
     async fn finish(mut self, until: Micros) {

@@ -22,8 +22,8 @@ use crate::{
     model::{
         event::Event,
         firing::{Firing, FiringAnswer},
-        id::Fingerprint,
-        input::{Command, Gathered},
+        id::{Fingerprint, IncidentId},
+        input::{Command, Gathered, Input},
         letter::{External, LetterKey, Posted, Receiver, Slot, Told},
         mode::Mode,
         observation::{DryRun, Facts, Outcome, Proposed, QueryReading, RuleReading, TargetReading},
@@ -358,11 +358,12 @@ async fn a_driver_that_stops_begins_nothing_more() {
     assert_eq!(world.calls.lock().unwrap().len(), 0);
 }
 
-/// Records what it is sent. Fails for one channel while told to.
+/// Records what it is sent. Fails for one channel while told to, and always for one incident.
 #[derive(Default)]
 struct Post {
     sent: Mutex<Vec<(LetterKey, Option<String>, String)>>,
     down: watch::Sender<Option<String>>,
+    refuses: Option<IncidentId>,
     tries: Mutex<Vec<Micros>>,
     clock: Option<crate::engine::FakeClock>,
 }
@@ -374,21 +375,25 @@ impl Notifier for Post {
         view: &'a IncidentView,
         _: Duration,
     ) -> Boxed<'a, Result<Told, Transient>> {
-        let Receiver::Slack { channel } = &letter.key.receiver else { panic!("{:?}", letter.key) };
-        if self.down.borrow().as_ref() == Some(channel) {
+        let channel = match &letter.key.receiver {
+            Receiver::Slack { channel } => channel.clone(),
+            other => other.to_string(),
+        };
+        if self.down.borrow().as_ref() == Some(&channel) || self.refuses == Some(letter.key.incident) {
             self.tries.lock().unwrap().extend(self.clock.as_ref().map(Clock::now));
             return now(Err(Transient { reason: "unreachable", retry_after: None }));
         }
         let note = view.note.as_ref().map(|note| note.text.clone());
         self.sent.lock().unwrap().push((letter.key.clone(), note, view.title.clone()));
         let ts = format!("{}", self.sent.lock().unwrap().len());
-        now(Ok(Told::Sent { external: Some(External::Posted(Posted { channel: channel.clone(), ts })) }))
+        now(Ok(Told::Sent { external: Some(External::Posted(Posted { channel, ts })) }))
     }
 }
 
 fn deliver(bench: &Bench, post: &Arc<Post>) -> JoinSet<()> {
     let mut notifiers = Notifiers::default();
     notifiers.add("slack", Arc::<Post>::clone(post));
+    notifiers.add("pagerduty", Arc::<Post>::clone(post));
     let mut tasks = JoinSet::new();
     tasks.spawn(courier::run(bench.handle.clone(), notifiers, std::future::pending()));
     tasks
@@ -421,7 +426,7 @@ async fn an_incidents_card_goes_before_its_posts_and_each_wish_is_told_once() {
     in_order.dedup();
     assert_eq!(again, in_order, "posts in order, each once");
     let before = sent.len();
-    let incident = crate::model::id::IncidentId(1);
+    let incident = IncidentId(1);
     bench.handle.command(command(Command::Acknowledge { incident })).await.unwrap();
     until(&bench.clock, "what changed is told", || sent_so_far() > before).await;
 }
@@ -446,4 +451,55 @@ async fn a_receiver_that_is_down_is_tried_ever_more_rarely_and_delays_nobody_els
     post.down.send_replace(None);
     let told = || post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains('A'));
     until(&bench.clock, "it is told once it is back", told).await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_never_taken_keeps_no_other_of_its_receiver() {
+    let rules = ["A", "B", "C", "D"].map(|name| in_channel(name, "#a"));
+    let bench = Bench::with(policy(rules.into())).await;
+    let refuses = Some(IncidentId(1));
+    let post = Arc::new(Post { clock: Some(bench.clock.clone()), refuses, ..Post::default() });
+    let _tasks = deliver(&bench, &post);
+    let told = |name: char| post.sent.lock().unwrap().iter().any(|(_, _, title)| title.contains(name));
+    let tries = || post.tries.lock().unwrap().len();
+    bench.handle.intake(vec![firing("A", MORNING)]).await.unwrap();
+    until(&bench.clock, "it was tried often", || tries() >= 8).await;
+    // The receiver may be down, for all that is known: one at a time finds out, and not always the same.
+    bench.handle.intake(vec![firing("B", MORNING)]).await.unwrap();
+    until(&bench.clock, "another is told", || told('B')).await;
+    // It is up: from now on nobody waits for the one that it does not take.
+    let since = bench.clock.now();
+    bench.handle.intake(vec![firing("C", MORNING)]).await.unwrap();
+    until(&bench.clock, "a third is told", || told('C')).await;
+    let before = tries();
+    until(&bench.clock, "it is still tried", || tries() >= before + 6).await;
+    let began = bench.clock.now();
+    bench.handle.intake(vec![firing("D", MORNING)]).await.unwrap();
+    until(&bench.clock, "a fourth is told", || told('D')).await;
+    assert!(bench.clock.now() - began < Span::seconds(2), "{}", bench.clock.now() - began);
+    assert!(tries() < 40 && bench.clock.now() - since > Span::minutes(1), "and that one ever more rarely: {}", tries());
+}
+
+#[tokio::test]
+async fn a_page_that_is_never_taken_keeps_no_other_page() {
+    let mut spec = policy(vec![rule("everything", Mode::Shadow, None)]).spec.clone();
+    spec.pagerduty.pages = true;
+    let bench = Bench::with(Arc::new(Policy::new(spec).unwrap())).await;
+    let refuses = Some(IncidentId(1));
+    let post = Arc::new(Post { clock: Some(bench.clock.clone()), refuses, ..Post::default() });
+    let _tasks = deliver(&bench, &post);
+    // Its page is asked to wait, and nothing is being done about it: it pages at once.
+    let pages = |name: &str| match firing(name, MORNING) {
+        Input::Alert(mut alert) => {
+            alert.labels.insert("nightshift_hold".to_owned(), "true".to_owned());
+            alert.group_key = format!("{{}}:{{alertname=\"{name}\"}}");
+            Input::Alert(alert)
+        }
+        other => other,
+    };
+    bench.handle.intake(vec![pages("A")]).await.unwrap();
+    until(&bench.clock, "it was tried often", || post.tries.lock().unwrap().len() >= 8).await;
+    bench.handle.intake(vec![pages("B")]).await.unwrap();
+    let is_paged = || post.sent.lock().unwrap().iter().any(|(key, ..)| key.is_page() && key.incident == IncidentId(2));
+    until(&bench.clock, "the other is paged", is_paged).await;
 }

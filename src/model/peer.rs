@@ -37,6 +37,9 @@ pub struct PeerIncident {
     /// Its `incident_key`, and its alerts' `alert_key`s: what triggered it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// Somebody had it when this happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledged: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

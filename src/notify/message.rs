@@ -157,16 +157,23 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
     Message { summary: card_summary(view), headline, parts }
 }
 
+/// It is a page, and still one: what could not be told before somebody had it, or before it was over, wakes nobody.
+#[must_use]
+pub fn wakes(view: &IncidentView, note: &Note) -> bool {
+    note.page && view.state != "resolved" && view.acknowledged_by.is_none()
+}
+
 /// One line in the incident's thread; a page stands for itself in the channel, too.
 #[must_use]
 pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
     let text = line(&note.text, NOTE);
     let mut mentions: Vec<Piece> = Vec::new();
-    for id in note.mentions.iter().take(MENTIONS_LISTED) {
+    let called = if note.page && !wakes(view, note) { &[] } else { note.mentions.as_slice() };
+    for id in called.iter().take(MENTIONS_LISTED) {
         mentions.push(Mention::parse(id).map_or_else(|| value(id), Piece::Mention));
         mentions.push(word(" "));
     }
-    let more = note.mentions.len().saturating_sub(MENTIONS_LISTED);
+    let more = called.len().saturating_sub(MENTIONS_LISTED);
     if more > 0 {
         mentions.push(word(format!("and {more} more ")));
     }
@@ -188,8 +195,10 @@ pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
         if !mentions.is_empty() {
             parts.push(Part::Lines(vec![mentions]));
         }
-        if view.id != IncidentId::ITSELF {
+        if wakes(view, note) && view.id != IncidentId::ITSELF {
             small.extend([word(" · to take it: "), value(&format!("nightshift ack {}", view.id))]);
+        }
+        if view.id != IncidentId::ITSELF {
             small.extend([word(" · the whole story: "), value(&format!("nightshift why {}", view.id))]);
         }
     }

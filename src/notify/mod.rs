@@ -55,3 +55,6 @@ impl Notifiers {
         self.0.get(receiver.word())
     }
 }
+
+#[cfg(test)]
+mod texts_tests;

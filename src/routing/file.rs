@@ -251,6 +251,8 @@ impl Reader {
             };
             for (label, value) in entries {
                 let Some(text) = self.text(value) else { continue };
+                // Alertmanager anchors it as it reads it: so it stands in the group's key.
+                let text = if op.is_pattern() { format!("^(?:{text})$") } else { text };
                 match Matcher::new(&label.text, op, text) {
                     Ok(matcher) => matchers.push(matcher),
                     Err(error) => self.problems.push(value.place.error(error.what())),

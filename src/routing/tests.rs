@@ -98,6 +98,18 @@ fn what_fits_is_told_nothing() {
     }
 }
 
+/// `amtool config routes show` has `=~"^(?:true)$"` of the first, and `=~"true"` of the second.
+#[test]
+fn a_pattern_in_old_words_makes_another_key_than_one_in_new_words() {
+    let text = "route:\n  receiver: people\n  routes:\n    - {receiver: nightshift, match_re: {nightshift_hold: 'true'}, \
+                continue: true, group_by: ['...'], group_wait: 0s, group_interval: 10s, repeat_interval: 5m}\n    \
+                - {receiver: pagerduty, matchers: ['nightshift_hold=~\"true\"'], group_by: ['...'], group_wait: 6m}\n    \
+                - {receiver: nightshift, continue: true, group_by: ['...'], group_wait: 0s, group_interval: 10s, \
+                repeat_interval: 5m}\n    - {receiver: people}\n";
+    let told = said(&check("a.yml", &format!("{text}{RECEIVERS}"), Some(&self::policy())));
+    assert!(told.contains("its matchers are not those of nightshift's route"), "{told}");
+}
+
 /// A large file is looked at in bounded time: nobody waits minutes for a check.
 #[test]
 fn a_large_tree_is_answered_all_the_same() {

@@ -1,8 +1,15 @@
 //! Log lines to stderr: for people, or as JSON for collectors.
 //!
+//! Whatever is logged, an entry is one line, and shows what steers or hides instead of doing it.
+//!
 //! Set up once, by `serve`. The other commands print their results and log nothing.
 
-use std::io::{self, IsTerminal, Write};
+use super::text::steers;
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+};
 use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The two shapes of a log line.
@@ -41,7 +48,8 @@ fn layer<W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<tracing_s
 where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(OneLine(writer)).with_target(true);
+    let writer = OneLine { writer, format, colours };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(true);
     match format {
         Format::Human => lines.with_ansi(colours).boxed(),
         Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
@@ -49,14 +57,19 @@ where
 }
 
 /// Writes each entry on one line: a line break inside of it (an error's hint, a text from outside) is shown as `\n`, so
-/// that nothing logged looks like an entry of its own.
-struct OneLine<W>(W);
+/// that nothing logged looks like an entry of its own; so are characters that steer a terminal or hide. Where there are
+/// colours, colours are left.
+struct OneLine<W> {
+    writer: W,
+    format: Format,
+    colours: bool,
+}
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
     type Writer = OneLine<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        OneLine(self.0.make_writer())
+        OneLine { writer: self.writer.make_writer(), format: self.format, colours: self.colours }
     }
 }
 
@@ -64,18 +77,48 @@ impl<W: Write> Write for OneLine<W> {
     /// `entry` is whole: the formatter gives each in one piece.
     fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
         let inside = entry.strip_suffix(b"\n").unwrap_or(entry);
-        if inside.contains(&b'\n') {
-            let text = String::from_utf8_lossy(inside).replace('\n', "\\n");
-            self.0.write_all(format!("{text}\n").as_bytes())?;
-        } else {
-            self.0.write_all(entry)?;
+        match shown(&String::from_utf8_lossy(inside), self.format, self.colours) {
+            Cow::Owned(text) => self.writer.write_all(format!("{text}\n").as_bytes())?,
+            Cow::Borrowed(_) => self.writer.write_all(entry)?,
         }
         Ok(entry.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
+}
+
+fn is_active(character: char) -> bool {
+    steers(character) || character.is_control()
+}
+
+/// `ESC [ 31 m`: it changes how text looks, and no more.
+fn is_colour(text: &str) -> bool {
+    let rest = text.strip_prefix("\u{1b}[").unwrap_or_default();
+    rest.trim_start_matches(|next: char| next.is_ascii_digit() || next == ';').starts_with('m')
+}
+
+/// Borrowed: there is nothing to escape. JSON has its own way to write them, and they stand in its strings only.
+fn shown(text: &str, format: Format, colours: bool) -> Cow<'_, str> {
+    if !text.contains(is_active) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for (at, character) in text.char_indices() {
+        match format {
+            _ if colours && is_colour(text.get(at..).unwrap_or_default()) => shown.push(character),
+            _ if !is_active(character) => shown.push(character),
+            _ if character == '\n' => shown.push_str("\\n"),
+            Format::Human => shown.extend(character.escape_unicode()),
+            Format::Json => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(shown, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -137,6 +180,24 @@ mod tests {
             let text = written(format, "info", || tracing::info!(why = %forged, "{forged}"));
             assert_eq!(text.matches('\n').count(), 1, "{text:?}");
             assert!(text.contains("what\\nINFO") && text.ends_with('\n'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_label_holds_its_line_shows_nothing_that_steers_or_hides() {
+        use crate::notify::slack::tests_support::{corpus::corpus, judge};
+        for format in [Format::Human, Format::Json] {
+            for text in corpus() {
+                let line =
+                    written(format, "info", || tracing::info!(title = text.as_str(), why = %text, "seen {text}"));
+                let line = line.strip_suffix('\n').unwrap();
+                assert!(!line.contains('\n'), "{line:?}");
+                judge::unseen(line).unwrap_or_else(|wrong| panic!("{format:?}: {wrong}"));
+                if format == Format::Json {
+                    let read: serde_json::Value = serde_json::from_str(line).unwrap();
+                    assert_eq!((&read["title"], &read["why"]), (&text.as_str().into(), &text.as_str().into()));
+                }
+            }
         }
     }
 

@@ -6,5 +6,6 @@ pub mod log;
 pub mod metrics;
 pub mod notices;
 pub mod observer;
+pub mod refusals;
 pub mod slack_socket;
 pub mod text;

@@ -5,6 +5,8 @@
 use super::{
     labels::{AlertOutcome, IncidentState, Lane, Receiver, Restraint, StepOutcome, Verdict as Said},
     metrics::{Metrics, Words},
+    notices::Notices,
+    refusals::Refusals,
 };
 use crate::{
     decide::counts::Counts,
@@ -39,6 +41,7 @@ const REMEMBERED: usize = 10_000;
 pub struct MetricsObserver {
     metrics: Metrics,
     words: Words,
+    refusals: Refusals,
     head: AtomicU64,
     live: Mutex<Live>,
 }
@@ -53,10 +56,11 @@ struct Live {
 }
 
 impl MetricsObserver {
-    /// `words`: those that the metrics were made with.
+    /// `words`: those that the metrics were made with. `notices`: shows what is refused.
     #[must_use]
-    pub fn new(metrics: Metrics, words: Words) -> Arc<MetricsObserver> {
-        Arc::new(MetricsObserver { metrics, words, head: AtomicU64::new(0), live: Mutex::default() })
+    pub fn new(metrics: Metrics, words: Words, notices: Notices) -> Arc<MetricsObserver> {
+        let refusals = Refusals::new(notices);
+        Arc::new(MetricsObserver { metrics, words, refusals, head: AtomicU64::new(0), live: Mutex::default() })
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -129,11 +133,13 @@ impl MetricsObserver {
                 }
             }
             Event::LetterTold { letter, .. } => {
+                self.refusals.taken(letter);
                 let wanted = self.live().wanted.remove(letter);
                 self.metrics
                     .letter_sent(Receiver::of(&letter.receiver), wanted.map_or(Span::ZERO, |wanted| at - wanted));
             }
-            Event::LetterFailed { letter, .. } => {
+            Event::LetterFailed { letter, reason } => {
+                self.refusals.refused(letter, reason);
                 self.live().wanted.remove(letter);
                 self.metrics.letter_failed(Receiver::of(&letter.receiver), super::labels::LetterFailure::Refused);
             }
@@ -295,7 +301,7 @@ mod tests {
         let metrics = Metrics::new("0", MORNING, WORDS);
         let mut only = rule("one", Mode::Shadow, Some("noop"));
         only.matchers = vec![Matcher::parse("alertname=\"A\"").unwrap()];
-        let observer = MetricsObserver::new(metrics.clone(), WORDS);
+        let observer = MetricsObserver::new(metrics.clone(), WORDS, Notices::default());
         let options = options(Arc::new(Memory::new()), &clock, policy(vec![only]));
         let (engine, handle) = engine::start(StartOptions { observer, ..options }).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();

@@ -40,7 +40,7 @@ pub fn shortened(text: &str, limit_chars: usize) -> String {
 }
 
 /// Characters that change how others are shown, or are not shown at all. Line breaks and tabs become blanks instead.
-fn steers(character: char) -> bool {
+pub(super) fn steers(character: char) -> bool {
     match character {
         '\n' | '\r' | '\t' => false,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => true,

@@ -38,7 +38,7 @@ async fn a_second_daemon_on_a_sqlite_journal_refuses_to_start() {
     Books::verify(&home.options()).await;
 }
 
-async fn until_taken_over(home: &Home) -> (Daemon, Duration) {
+pub async fn until_taken_over(home: &Home) -> (Daemon, Duration) {
     let began = Instant::now();
     loop {
         let mut second = home.launch(None);

@@ -33,6 +33,7 @@ mod paging;
 mod played;
 mod published;
 mod reloading;
+mod replayed;
 mod settling;
 mod stopping;
 mod switches;

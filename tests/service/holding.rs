@@ -41,7 +41,7 @@ fn shipped(nightshift: u16, pagerduty: &str, fuse: u32) -> String {
 }
 
 /// `HighLoad` asks to hold its page.
-async fn set(name: &str, pagerduty: &PagerDuty, fuse: u32) -> Stage {
+pub async fn set(name: &str, pagerduty: &PagerDuty, fuse: u32) -> Stage {
     let url = pagerduty.url();
     let stage = Stage::asking_to_hold(name, |nightshift| shipped(nightshift, &url, fuse)).await;
     stage.namespace.deployment("web", 2).ready().await;
@@ -96,7 +96,10 @@ async fn asked(stage: &Stage, what: &str, path: &str, holds: impl Fn(&Value) -> 
 
 async fn until_verifying(stage: &Stage) {
     asked(stage, "its step is verified", "/api/v1/incidents/1", |answer| {
-        answer["view"]["steps"].as_array().and_then(|steps| steps.last()).is_some_and(|step| step["phase"] == "verifying")
+        answer["view"]["steps"]
+            .as_array()
+            .and_then(|steps| steps.last())
+            .is_some_and(|step| step["phase"] == "verifying")
     })
     .await;
 }

@@ -7,8 +7,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "../../src/notify/slack/tests_support/corpus.rs"]
+mod corpus;
+#[path = "../../src/notify/slack/tests_support/judge.rs"]
+mod judge;
 #[path = "../support/mod.rs"]
 mod support;
+
+/// As the judge names it.
+use nightshift::notify;
 
 mod absent_cluster;
 mod acting;
@@ -18,10 +25,13 @@ mod eviction;
 mod flip;
 mod following;
 mod holding;
+mod hostile;
 mod night;
+mod outages;
 mod pagerduty;
 mod people;
 mod rollback;
+mod row;
 mod socket;
 mod stage;
 mod statuspage;
@@ -30,4 +40,5 @@ mod story;
 mod switches;
 mod telling;
 mod verifying;
+mod whole;
 mod writing;

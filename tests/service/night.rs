@@ -37,6 +37,11 @@ pub struct Kept {
 
 impl Nightshift {
     pub async fn start(stage: &Stage, config: PathBuf) -> Self {
+        Self::on(config, stage.file("nightshift.db")).await
+    }
+
+    /// By these settings, which name this journal.
+    pub async fn on(config: PathBuf, journal: PathBuf) -> Self {
         let (settings, warnings) =
             Settings::load(Some(&config), std::iter::empty()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         assert!(warnings.is_empty(), "{warnings:#?}");
@@ -44,7 +49,7 @@ impl Nightshift {
             let problems = error.downcast_ref::<Refused>().map(|refused| &refused.0);
             panic!("it does not start: {error:?} {problems:#?}")
         });
-        Self { app, journal: stage.file("nightshift.db") }
+        Self { app, journal }
     }
 
     /// All incidents, oldest first.

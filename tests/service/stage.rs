@@ -29,7 +29,7 @@ const INCIDENT_CHANNELS: &str = "incident-channels";
 const PAGERDUTY: &str = "pagerduty";
 /// ... and what the settings say of the status page.
 const STATUSPAGE: &str = "statuspage";
-const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
+pub const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
                          monitoring: We watch it.\nresolved: It works.\n";
 const SERIES: &str = "load{deployment=\"web\"}";
 const ALERTING: &str = "\
@@ -382,18 +382,18 @@ impl Stage {
 }
 
 /// A file that only its owner reads: nightshift warns of any other.
-fn write_secret(path: &std::path::Path, secret: &str) {
+pub fn write_secret(path: &std::path::Path, secret: &str) {
     use std::os::unix::fs::OpenOptionsExt;
     let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
     std::io::Write::write_all(&mut file.expect("a new file"), secret.as_bytes()).expect("written");
 }
 
 /// A loopback port below those that the kernel hands out, so that no client's connection takes it before nightshift does.
-fn quiet_port() -> u16 {
+pub fn quiet_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 12_000 + u16::try_from(std::process::id() % 180).expect("below 180") * 100;
-    for _ in 0..100 {
-        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+    let start = 12_000 + u16::try_from(std::process::id() % 45).expect("below 45") * 400;
+    for _ in 0..400 {
+        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 400;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

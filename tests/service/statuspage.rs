@@ -9,7 +9,7 @@ use crate::story::story;
 use crate::support::statuspage::{Behaviour, Statuspage};
 use crate::support::wait_until;
 
-const CLAIMS: &str = "claimsid0001";
+pub const CLAIMS: &str = "claimsid0001";
 /// The courier tries again after at most a minute.
 const DELIVERED: Duration = Duration::from_secs(100);
 
@@ -27,7 +27,7 @@ fn rules(stage: &Stage, rules: &Rules) -> String {
     rules.text(&stage.namespace.name).replacen("    service: web\n", notify, 1)
 }
 
-async fn until_status(page: &Statuspage, status: &str) {
+pub async fn until_status(page: &Statuspage, status: &str) {
     wait_until(&format!("the page is {status}"), DELIVERED, async || {
         let incidents = page.incidents();
         if incidents.last().is_some_and(|it| it.status == status) { Ok(()) } else { Err(format!("{incidents:#?}")) }

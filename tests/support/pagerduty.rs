@@ -37,6 +37,8 @@ pub enum Behaviour {
     RateLimited(u64),
     /// That status, with a body as PagerDuty has it.
     Status(u16),
+    /// Does it, and answers so much later.
+    Slow(Duration),
     /// Takes the request and never answers, until the behaviour is changed.
     Hang,
     /// Ends the connection and does nothing.
@@ -448,16 +450,21 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             limited.headers_mut().insert("ratelimit-reset", seconds.into());
             return Ok(limited);
         }
-        Behaviour::Ok | Behaviour::LoseAnswer if is_event => match state.event(&parsed, body.len()) {
-            Ok(said) => (202, said),
-            Err(refused) => refused,
-        },
-        Behaviour::Ok | Behaviour::LoseAnswer => {
+        Behaviour::Ok | Behaviour::Slow(_) | Behaviour::LoseAnswer if is_event => {
+            match state.event(&parsed, body.len()) {
+                Ok(said) => (202, said),
+                Err(refused) => refused,
+            }
+        }
+        Behaviour::Ok | Behaviour::Slow(_) | Behaviour::LoseAnswer => {
             let path = what.clone();
             state.rest(&path, &query, &parts.headers, &parsed)
         }
     };
     state.kept.lock().unwrap().calls[number].done = (200..300).contains(&status);
+    if let Behaviour::Slow(delay) = behaviour {
+        tokio::time::sleep(delay).await;
+    }
     if matches!(behaviour, Behaviour::LoseAnswer) { Err(Lost) } else { Ok(json_answer(status, &said)) }
 }
 

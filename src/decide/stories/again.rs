@@ -3,6 +3,7 @@
 
 use super::harness::{Story, rule};
 use crate::model::{
+    alert::Status,
     event::LadderEnd,
     firing::{Firing, FiringAnswer},
     id::{Fingerprint, IncidentId},
@@ -75,4 +76,26 @@ fn what_fires_anew_in_another_incident_was_not_helped() {
     let reading = story.after(Span::seconds(30)).reading();
     story.measures(reading);
     assert!(matches!(story.step(step).answer, Some(Answer::Inconclusive { .. })), "{:?}", story.step(step).answer);
+}
+
+#[test]
+fn one_alert_that_fires_beside_a_silenced_one_begins_no_ladder_with_each_delivery() {
+    let mut story = Story::begin();
+    let begin = story.now;
+    story.fires("WebIsSlow");
+    let other = story.alert("WebIsSlow", "p2", Status::Firing, begin);
+    story.input(Input::Alert(Box::new(other.clone())));
+    let silenced = Fingerprint::new("WebIsSlow-p1");
+    for _ in 0..12 {
+        let FiringAnswer::Answered { at, mut alerts } = story.answer(|starts_at| Firing::Active { starts_at }) else {
+            return;
+        };
+        alerts.insert(silenced.clone(), Firing::Suppressed { by: vec!["a silence".into()] });
+        story.alertmanager = Some(FiringAnswer::Answered { at, alerts });
+        story.observes();
+        story.after(Span::minutes(5));
+        story.input(Input::Alert(Box::new(other.clone())));
+    }
+    let said = story.posts().iter().filter(|post| post.starts_with("Not acting")).count();
+    assert!(said <= 2, "{said} times");
 }

@@ -212,6 +212,16 @@ fn loses_contact(story: &mut Story) {
 }
 
 #[test]
+fn what_was_lost_and_is_heard_to_have_resolved_is_monitored_and_not_lost() {
+    let mut story = Story::begin();
+    story.fires("WebIsSlow");
+    loses_contact(&mut story);
+    story.resolves("WebIsSlow");
+    let view = story.state.incident_view(&story.policy, IncidentId(1), story.now).unwrap();
+    assert_eq!((view.state.as_str(), view.lost_contact), ("monitoring", false));
+}
+
+#[test]
 fn what_resolves_last_does_not_hide_what_was_lost_before() {
     let mut story = Story::with(|spec| {
         spec.rules[0].mode = crate::model::mode::Mode::Ask;

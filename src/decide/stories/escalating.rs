@@ -11,7 +11,7 @@ use crate::{
         firing::{Firing, FiringAnswer},
         id::{Fingerprint, IncidentId},
         input::{Command, Input, Via},
-        letter::{LetterKey, Note, Receiver, Slot},
+        letter::{LetterKey, Note, Receiver, Slot, Told},
         mode::Mode,
         person::SlackPerson,
         time::{Micros, Span},
@@ -195,6 +195,25 @@ fn reminders_that_slack_did_not_take_are_one() {
     let updates: Vec<_> = owed.iter().filter(|letter| letter.key.slot == Slot::Update).collect();
     assert_eq!((owed.len(), updates.len()), (1, 1));
     assert_eq!(updates[0].note.as_ref().unwrap().at, story.now, "it is the newest");
+}
+
+#[test]
+fn a_reminder_that_slack_did_not_take_before_it_was_over_is_left_unsaid() {
+    let mut story = paged(unasked);
+    acknowledge(&mut story, Some("U0ANA0001"));
+    story.mails();
+    story.after(Span::hours(1));
+    let reminder = |story: &Story| story.state.letters_due(100).into_iter().find(|it| it.key.slot == Slot::Update);
+    let in_flight = reminder(&story).unwrap();
+    story.resolves("WebIsSlow");
+    story.after(Span::minutes(10));
+    assert_eq!(story.incident_state(1), "resolved");
+    assert!(story.state.owed.iter().all(|key| key.slot != Slot::Update), "{:?}", story.state.owed);
+    story.mails();
+    // Its answer may come now.
+    let result = Told::Sent { external: None };
+    story.input(Input::Told { letter: in_flight.key, up_to: in_flight.want, result });
+    assert_eq!(story.state.letters_due(100), []);
 }
 
 #[test]

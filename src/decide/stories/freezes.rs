@@ -144,3 +144,17 @@ fn weekly_ones_come_every_week_by_the_clock_on_the_wall() {
     );
     assert_eq!(said(&story).len(), 6);
 }
+
+#[test]
+fn a_freeze_that_a_reload_takes_away_is_said_to_be_over() {
+    let mut story = Story::begin();
+    let from = story.now + Span::hours(1);
+    story.reloads(|spec| spec.freezes = vec![dates("quarter-end", from, from + Span::hours(3))]);
+    story.after(Span::hours(2));
+    story.reloads(|spec| spec.freezes.clear());
+    assert!(
+        said(&story).pop().is_some_and(|text| text.starts_with("Freeze quarter-end is over")),
+        "{:?}",
+        said(&story)
+    );
+}

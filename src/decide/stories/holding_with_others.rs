@@ -110,7 +110,13 @@ fn what_is_lost_while_it_is_verified_pages() {
 fn pagerduty_tells(story: &mut Story, event: PeerEvent, group: &str) -> Vec<Event> {
     let ids = vec![format!("{} {}", event.word(), story.now.0)];
     let key = dedup_key(group).to_string();
-    let incident = PeerIncident { id: "PGR0VU2".into(), number: Some(12), url: String::new(), keys: vec![key] };
+    let incident = PeerIncident {
+        id: "PGR0VU2".into(),
+        number: Some(12),
+        url: String::new(),
+        keys: vec![key],
+        acknowledged: false,
+    };
     let (occurred_at, received_at) = (story.now, story.now);
     let news = PeerNews { ids, event, occurred_at, received_at, by: None, incident, alert: None, asked: None };
     story.input(Input::Peer(Box::new(news)))

@@ -367,3 +367,81 @@ fn pages_are_owed_to_pagerduty_however_many_rules_there_are() {
         .collect();
     assert_eq!(services, ["pagerduty:platform"]);
 }
+
+#[test]
+fn what_was_closed_in_pagerduty_and_fires_again_rings_again_while_nobody_has_it() {
+    let mut story = paged();
+    takes(&mut story);
+    pod(&mut story, "p1", Status::Resolved, WEB);
+    assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Resolved)]);
+    takes(&mut story);
+    story.after(Span::minutes(3));
+    pod(&mut story, "p1", Status::Firing, WEB);
+    assert_eq!(story.incident_state(1), "open");
+    assert_eq!(owed(&story), [(dedup_key(WEB), PageState::Triggered)], "it is closed there, fires, and nobody has it");
+}
+
+#[test]
+fn whoever_takes_a_story_takes_the_pages_of_its_children_too() {
+    let mut story = Story::with(|spec| {
+        spec.pagerduty.pages = true;
+        spec.rules.iter_mut().for_each(|rule| {
+            rule.service = Some("shop".into());
+            rule.mode = Mode::Ask;
+        });
+    });
+    let api = WEB.replace("Web", "Api");
+    pod(&mut story, "p1", Status::Firing, WEB);
+    let mut child = story.alert("ApiIsSlow", "p1", Status::Firing, story.now);
+    child.group_key.clone_from(&api);
+    story.input(Input::Alert(Box::new(child)));
+    story.observes();
+    story.after(Span::minutes(31));
+    assert_eq!(story.pages(), 2);
+    takes(&mut story);
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
+    let mut wanted = [(dedup_key(WEB), PageState::Acknowledged), (dedup_key(&api), PageState::Acknowledged)];
+    wanted.sort();
+    let mut told = owed(&story);
+    told.sort();
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn what_has_a_page_of_its_own_is_paged_again_under_that_one() {
+    let mut story = Story::with(|spec| {
+        spec.pagerduty.pages = true;
+        spec.rules[0].mode = Mode::Ask;
+        spec.rules[0].severity = None;
+        spec.rules[0].group_by = vec!["pod".into()];
+    });
+    pod(&mut story, "p1", Status::Firing, WEB);
+    story.observes();
+    story.after(Span::minutes(31));
+    takes(&mut story);
+    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
+    takes(&mut story);
+    pod(&mut story, "p2", Status::Firing, WEB);
+    story.observes();
+    story.after(Span::minutes(31));
+    let own = owed(&story);
+    assert_eq!((own.len(), story.pages()), (1, 2));
+    takes(&mut story);
+    let mut worse = story.alert("WebIsSlow", "p2", Status::Firing, story.now);
+    worse.fingerprint = Fingerprint::new("WebIsSlow-p2-worse");
+    worse.labels.insert("severity".into(), "critical".into());
+    worse.group_key = WEB.into();
+    story.input(Input::Alert(Box::new(worse)));
+    assert_eq!((owed(&story), story.pages()), (own, 3), "one page in PagerDuty for one incident");
+}
+
+#[test]
+fn nightshifts_own_trouble_owes_one_page_however_much_there_is_of_it_while_pagerduty_is_away() {
+    let mut story = story();
+    for number in 0..300 {
+        let digest = format!("{number:04}");
+        story.input(Input::Poisoned { digest, cause: "alert".into(), message: "m".into(), text: "".into() });
+    }
+    assert_eq!(story.state.pages.len(), 1);
+    assert_eq!(owed(&story).len(), 1);
+}

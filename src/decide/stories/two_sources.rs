@@ -13,10 +13,10 @@ use crate::model::{
     time::{Micros, Span},
 };
 
-const WEB: &str = "{}:{alertname=\"WebIsSlow\", pod=\"p1\"}";
+pub(super) const WEB: &str = "{}:{alertname=\"WebIsSlow\", pod=\"p1\"}";
 
 /// PagerDuty pages, and a rule takes its own alerts.
-fn story() -> Story {
+pub(super) fn story() -> Story {
     Story::with(|spec| {
         spec.pagerduty.pages = true;
         spec.rules[0].mode = Mode::Ask;
@@ -33,20 +33,20 @@ fn story() -> Story {
 }
 
 /// What PagerDuty tells of one of its incidents.
-struct Word<'a> {
-    event: PeerEvent,
-    peer: &'a str,
-    key: &'a str,
-    by: Option<&'a str>,
-    ago: Span,
-    priority: &'a str,
+pub(super) struct Word<'a> {
+    pub(super) event: PeerEvent,
+    pub(super) peer: &'a str,
+    pub(super) key: &'a str,
+    pub(super) by: Option<&'a str>,
+    pub(super) ago: Span,
+    pub(super) priority: &'a str,
 }
 
-fn of(event: PeerEvent, peer: &str) -> Word<'_> {
+pub(super) fn of(event: PeerEvent, peer: &str) -> Word<'_> {
     Word { event, peer, key: "", by: None, ago: Span::ZERO, priority: "P3" }
 }
 
-fn news(story: &Story, told: &Word<'_>) -> PeerNews {
+pub(super) fn news(story: &Story, told: &Word<'_>) -> PeerNews {
     let occurred_at = story.now - told.ago;
     let resolved = told.event == PeerEvent::Resolved;
     let labels = [("source", "pagerduty"), ("title", told.peer), ("priority", told.priority)];
@@ -79,22 +79,23 @@ fn news(story: &Story, told: &Word<'_>) -> PeerNews {
             number: Some(12),
             url: "https://acme.pagerduty.com/incidents/P1".into(),
             keys: if told.key.is_empty() { vec![] } else { vec![told.key.to_owned()] },
+            acknowledged: false,
         },
         alert: (!is_note).then(|| Box::new(alert)),
         asked: None,
     }
 }
 
-fn tells(story: &mut Story, told: Word<'_>) -> Vec<Event> {
+pub(super) fn tells(story: &mut Story, told: Word<'_>) -> Vec<Event> {
     let news = news(story, &told);
     story.input(Input::Peer(Box::new(news)))
 }
 
-fn key() -> String {
+pub(super) fn key() -> String {
     dedup_key(WEB).to_string()
 }
 
-fn web(story: &mut Story, status: Status) -> Vec<Event> {
+pub(super) fn web(story: &mut Story, status: Status) -> Vec<Event> {
     let print = Fingerprint::new("WebIsSlow-p1");
     let starts_at = story.state.alerts.get(&print).map_or(story.now, |held| held.starts_at);
     let starts_at = if status == Status::Firing { story.now } else { starts_at };
@@ -104,7 +105,7 @@ fn web(story: &mut Story, status: Status) -> Vec<Event> {
 }
 
 /// An incident that has woken people through PagerDuty, which has taken the page.
-fn paged() -> Story {
+pub(super) fn paged() -> Story {
     let mut story = story();
     web(&mut story, Status::Firing);
     story.observes();
@@ -113,12 +114,12 @@ fn paged() -> Story {
     story
 }
 
-fn owed(story: &Story) -> Vec<(DedupKey, PageState, bool)> {
+pub(super) fn owed(story: &Story) -> Vec<(DedupKey, PageState, bool)> {
     let due = story.state.letters_due(100).into_iter();
     due.filter_map(|letter| letter.page).filter_map(|page| Some((page.dedup_key, page.wants?, page.ours))).collect()
 }
 
-fn takes(story: &mut Story) {
+pub(super) fn takes(story: &mut Story) {
     let due: Vec<_> = story.state.letters_due(100).into_iter().filter(|letter| letter.key.is_page()).collect();
     for letter in due {
         let page = letter.page.unwrap();
@@ -128,15 +129,15 @@ fn takes(story: &mut Story) {
     }
 }
 
-fn incidents(story: &Story) -> usize {
+pub(super) fn incidents(story: &Story) -> usize {
     story.state.incidents.len()
 }
 
-fn acknowledged_by(story: &Story, id: u64) -> Option<&str> {
+pub(super) fn acknowledged_by(story: &Story, id: u64) -> Option<&str> {
     story.state.incidents[&IncidentId(id)].acknowledged_by.as_deref()
 }
 
-fn said(story: &Story, words: &str) -> bool {
+pub(super) fn said(story: &Story, words: &str) -> bool {
     story.posts().iter().any(|post| post.contains(words))
 }
 
@@ -171,7 +172,7 @@ fn what_nobody_here_knows_is_an_alert_of_its_own_that_rules_match() {
 }
 
 /// The driver has asked for keys, or waited.
-fn waits(story: &mut Story, most: Span) {
+pub(super) fn waits(story: &mut Story, most: Span) {
     let end = story.now + most;
     for _ in 0..20 {
         let due = story.state.work().into_iter().find_map(|work| match work {

@@ -32,8 +32,8 @@ pub fn incident(view: &IncidentView, zone: &TimeZone, with_guards: bool) -> Stri
         let _ = writeln!(text, "\nalert {}  {}", alert.fingerprint, state_of(alert, zone));
         let _ = writeln!(text, "  {}", labels_of(alert));
     }
-    let listed = u32::try_from(view.alerts.len()).unwrap_or(u32::MAX);
-    let more = (view.firing + view.resolved + view.lost).saturating_sub(listed);
+    let all = u64::from(view.firing) + u64::from(view.resolved) + u64::from(view.lost);
+    let more = all.saturating_sub(view.alerts.len() as u64);
     if more > 0 {
         let _ = writeln!(text, "\nand {more} more {}", if more == 1 { "alert" } else { "alerts" });
     }
@@ -60,7 +60,7 @@ pub fn incident(view: &IncidentView, zone: &TimeZone, with_guards: bool) -> Stri
 fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
-    let mut state = view.state.clone();
+    let mut state = plain(&view.state);
     if let Some(until) = view.quiet_until {
         let _ = write!(state, ", resolved at {} if nothing fires until then", until.in_zone(zone));
     }
@@ -85,7 +85,7 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     if !view.children.is_empty() {
         let more = if view.more_children > 0 { format!(" and {} more", view.more_children) } else { String::new() };
         let children: Vec<String> =
-            view.children.iter().map(|child| format!("{} ({})", child.id, child.state)).collect();
+            view.children.iter().map(|child| format!("{} ({})", child.id, plain(&child.state))).collect();
         row("has", format!("incidents {}{more}", children.join(", ")));
     }
     row("opened", view.opened_at.in_zone(zone));
@@ -122,12 +122,12 @@ fn status_page(public: &PublicView) -> String {
 #[must_use]
 pub fn step(step: &StepView, zone: &TimeZone, with_guards: bool) -> String {
     let mut text = String::new();
-    let purpose = if step.purpose == "fix" { String::new() } else { format!(" ({})", step.purpose) };
+    let purpose = if step.purpose == "fix" { String::new() } else { format!(" ({})", plain(&step.purpose)) };
     let _ = writeln!(text, "step {}  {} on {}{purpose}", step.id, plain(&step.action), plain(&step.target));
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
-    row("is", format!("{}: {}", step.phase.replace('_', " "), plain(&step.says)));
-    row("mode", step.mode.clone());
+    row("is", format!("{}: {}", plain(&step.phase).replace('_', " "), plain(&step.says)));
+    row("mode", plain(&step.mode));
     if let (Some(wants), None) = (&step.wants, &step.summary) {
         row("wants", plain(wants));
     }
@@ -213,7 +213,7 @@ fn next_commands(view: &IncidentView) -> String {
     if commands.is_empty() {
         return String::new();
     }
-    let lines: String = commands.iter().map(|command| format!("  {command}\n")).collect();
+    let lines: String = commands.iter().map(|command| format!("  {}\n", plain(command))).collect();
     format!("\nto type\n{lines}")
 }
 
@@ -281,7 +281,7 @@ pub fn still_firing(alerts: u32) -> Option<String> {
 
 fn state_of(alert: &AlertView, zone: &TimeZone) -> String {
     let doubtful = if alert.doubtful { ", doubtful: it fired again with the same start" } else { "" };
-    format!("{} since {}{doubtful}", alert.state, alert.starts_at.in_zone(zone))
+    format!("{} since {}{doubtful}", plain(&alert.state), alert.starts_at.in_zone(zone))
 }
 
 /// `alertname` first, then by name.

@@ -9,6 +9,7 @@ use crate::{
     notify::{message::Mention, plain::line},
 };
 use jiff::tz::TimeZone;
+use std::fmt::Write as _;
 
 /// The first message of an incident's channel, updated in place.
 #[must_use]
@@ -20,20 +21,27 @@ pub fn following(view: &IncidentView, zone: &TimeZone) -> Message {
     }
     let impact = match &view.impact {
         Some(impact) => Piece::Value(line(impact, SENTENCE)),
+        None if view.firing == 0 => word("not described"),
         None => {
             word(format!("not described · {} {} of it", view.firing, plural(view.firing as usize, "alert", "alerts")))
         }
     };
+    let is_over = view.state == "resolved";
+    let (has_it, nobody) = if is_over { (" had it", "nobody took it") } else { (" has it", "nobody has it yet") };
     let mut team = vec![Piece::Strong("Team"), word(" ")];
     match (&view.acknowledged_by, &view.team) {
-        (Some(by), _) => team.extend([value(by), word(" has it")]),
-        (None, Some(name)) => team.extend([value(name), word(" · nobody has it yet")]),
-        (None, None) => team.push(word("nobody has it yet")),
+        (Some(by), _) => team.extend([value(by), word(has_it)]),
+        (None, Some(name)) => team.extend([value(name), word(format!(" · {nobody}"))]),
+        (None, None) => team.push(word(nobody)),
+    }
+    let mut status = format!(" {}, began {}", standing(view), view.opened_at.in_zone(zone));
+    if let Some(at) = view.resolved_at.filter(|_| is_over) {
+        let _ = write!(status, ", over {}", at.in_zone(zone));
     }
     let lines = vec![
         issue,
         vec![Piece::Strong("Impact"), word(" "), impact],
-        vec![Piece::Strong("Status"), word(format!(" {}, since {}", standing(view), view.opened_at.in_zone(zone)))],
+        vec![Piece::Strong("Status"), word(status)],
         vec![Piece::Strong("ETA"), word(format!(" {}", eta(view, zone)))],
         team,
         updates(view),

@@ -5,7 +5,7 @@
 //! **A lost answer.** The key makes every event idempotent: sent again after a crash or a lost answer it is the same page.
 //! Notes have no key, so each carries a mark, and PagerDuty's notes are looked through before one is written.
 
-mod render;
+pub(super) mod render;
 
 use super::{Notifier, Transient, plain::line};
 use crate::{
@@ -176,7 +176,7 @@ impl PagerDuty {
             return self.look_again(&letter.key);
         }
         let mark = mark_of(&letter.key);
-        let content = format!("{mark} {}", line(&note.text, NOTE));
+        let content = content_of(&mark, note);
         for incident in incidents {
             let written = api.notes(&incident, deadline).await?;
             if !written.iter().any(|note| note.starts_with(&mark)) {
@@ -208,6 +208,11 @@ impl PagerDuty {
             None => drop(half.remove(key)),
         }
     }
+}
+
+/// What a note says.
+pub(super) fn content_of(mark: &str, note: &Note) -> String {
+    format!("{mark} {}", line(&note.text, NOTE))
 }
 
 fn service_of(letter: &DueLetter) -> Result<&str, Failure> {

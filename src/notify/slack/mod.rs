@@ -4,8 +4,8 @@
 //!
 //! **A lost answer.** chat.postMessage has no idempotency key, so a post whose answer is lost may or may not be there.
 //! Every post carries metadata (incident and slot). The next try of that letter first looks for it, where the token may
-//! read the channel's history (`channels:history`, `groups:history`) and the channel's id is known; where it may not,
-//! or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
+//! read the channel's history (`channels:history`, `groups:history`) and the channel's id is known or, of a public one,
+//! can be looked up (`channels:read`); where it may not, or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
 //! a post and the journal's recording it can leave one message twice, never none. Updates are idempotent.
 //!
 //! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
@@ -100,12 +100,20 @@ impl Notifier for Slack {
     }
 }
 
-/// Where something is to be posted.
+/// Where something is to be posted, and how.
 struct Place<'a> {
     channel: &'a str,
     thread: Option<&'a str>,
     /// A reply that is shown in the channel too.
     broadcast: bool,
+    /// Mere text: what Slack took of nothing else.
+    bare: bool,
+}
+
+impl<'a> Place<'a> {
+    fn in_channel(channel: &'a str) -> Place<'a> {
+        Place { channel, thread: None, broadcast: false, bare: false }
+    }
 }
 
 impl Slack {
@@ -158,7 +166,7 @@ impl Slack {
                 return Err(Failure::Permanent { reason: NOT_FOR_SLACK });
             }
         };
-        let place = Place { channel, thread: None, broadcast: false };
+        let place = Place::in_channel(channel);
         let known = match card_of(letter) {
             Some(card) => Some(card.clone()),
             None => self.find(letter, &place, view.opened_at, deadline).await?,
@@ -187,14 +195,12 @@ impl Slack {
         let card = card_of(letter).filter(|_| letter.key.incident != IncidentId::ITSELF);
         let place = match (&letter.key.receiver, card) {
             (Receiver::Slack { .. }, Some(card)) => {
-                let broadcast = note.page;
-                Place { channel: &card.channel, thread: Some(&card.ts), broadcast }
+                let broadcast = message::wakes(view, note);
+                Place { thread: Some(&card.ts), broadcast, ..Place::in_channel(&card.channel) }
             }
-            (Receiver::Slack { channel }, None) => Place { channel, thread: None, broadcast: false },
+            (Receiver::Slack { channel }, None) => Place::in_channel(channel),
             // Those who follow it read no threads.
-            (Receiver::IncidentChannel { .. }, Some(card)) => {
-                Place { channel: &card.channel, thread: None, broadcast: false }
-            }
+            (Receiver::IncidentChannel { .. }, Some(card)) => Place::in_channel(&card.channel),
             (Receiver::IncidentChannel { .. }, None) => return Err(Failure::Permanent { reason: NO_CHANNEL }),
             (Receiver::PagerDuty { .. } | Receiver::Statuspage { .. }, _) => {
                 return Err(Failure::Permanent { reason: NOT_FOR_SLACK });
@@ -204,10 +210,15 @@ impl Slack {
             self.set_in_doubt(&letter.key, false);
             return Ok(Some(found));
         }
-        match self.post(letter, &place, &message, deadline).await {
-            Err(Failure::NoThread) => {
-                let alone = Place { channel: place.channel, thread: None, broadcast: false };
-                self.post(letter, &alone, &message, deadline).await
+        let alone = Place::in_channel(place.channel);
+        let sent = match self.post(letter, &place, &message, deadline).await {
+            Err(Failure::NoThread) => self.post(letter, &alone, &message, deadline).await,
+            sent => sent,
+        };
+        match sent {
+            // Whatever Slack does not like about it, people are woken.
+            Err(Failure::Permanent { reason }) if note.page && !is_set_up_wrong(reason) => {
+                self.post(letter, &Place { bare: true, ..alone }, &message, deadline).await
             }
             sent => sent,
         }
@@ -232,6 +243,9 @@ impl Slack {
             "unfurl_media": false,
             "metadata": {"event_type": EVENT_TYPE, "event_payload": payload(letter)},
         });
+        if let (true, Some(fields)) = (place.bare, body.as_object_mut()) {
+            fields.retain(|name, _| name != "blocks" && name != "metadata");
+        }
         if let (Some(thread), Some(fields)) = (place.thread, body.as_object_mut()) {
             fields.insert("thread_ts".to_owned(), thread.into());
             if place.broadcast {
@@ -283,7 +297,7 @@ impl Slack {
         if !lock(&self.in_doubt).contains(&letter.key) || !self.may_look.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some(channel) = self.channel_id(place.channel) else { return Ok(None) };
+        let Some(channel) = self.id_of(place.channel, deadline).await? else { return Ok(None) };
         let oldest = (since - SKEW).0.max(0) / 1_000_000;
         let oldest = format!("{oldest}.000000");
         let mut query = vec![

@@ -109,6 +109,61 @@ async fn without_a_card_a_page_goes_to_the_channel() {
 }
 
 #[tokio::test]
+async fn what_a_thread_that_people_have_locked_does_not_take_goes_to_the_channel() {
+    for error in
+        ["restricted_action_thread_locked", "restricted_action_non_threadable_channel", "cant_broadcast_message"]
+    {
+        let (fake, slack) = a_slack().await;
+        let card = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), Some(card));
+        fake.next(Trouble::Error(error));
+        place(slack.send(&page, &views::handed_over(), WITHIN).await);
+        let kept = fake.kept();
+        assert_eq!((kept.messages.len(), kept.calls.len()), (1, 2), "{error}");
+        assert_eq!(kept.messages[0].body.get("thread_ts"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_slack_refuses_goes_out_as_mere_text_and_nothing_else_does() {
+    for error in ["msg_blocks_too_long", "invalid_blocks", "metadata_too_large", "no_such_word_yet"] {
+        let (fake, slack) = a_slack().await;
+        let card = Posted { channel: CHANNEL.to_owned(), ts: "1.000001".to_owned() };
+        let page = letter(1042, Slot::Post(1), note("Page.", &["S0123ABC"]), Some(card.clone()));
+        fake.next(Trouble::Error(error));
+        place(slack.send(&page, &views::handed_over(), WITHIN).await);
+        let sent = fake.kept().messages[0].body.clone();
+        assert!(sent["text"].as_str().unwrap().starts_with("<!subteam^S0123ABC> "), "{sent}");
+        assert_eq!((sent.get("blocks"), sent.get("metadata"), sent.get("thread_ts")), (None, None, None));
+        let line = letter(1042, Slot::Post(2), note("It fires again.", &[]), Some(card));
+        fake.next(Trouble::Error(error));
+        let told = slack.send(&line, &views::handed_over(), WITHIN).await;
+        assert_eq!((told, fake.kept().calls.len()), (Ok(Told::Failed { reason: errors::kind(error).1.to_owned() }), 3));
+    }
+}
+
+/// Slack was away meanwhile.
+#[tokio::test]
+async fn a_page_that_comes_late_wakes_nobody_once_somebody_has_it_or_it_is_over() {
+    let mut had = views::handed_over();
+    had.acknowledged_by = Some("ana".to_owned());
+    let mut over = views::handed_over();
+    over.state = "resolved".to_owned();
+    for (view, wakes) in [(views::handed_over(), true), (had, false), (over, false)] {
+        let (fake, slack) = a_slack().await;
+        let card = place(slack.send(&card_letter(None), &view, WITHIN).await);
+        let page = letter(1042, Slot::Post(1), note("Page: it did not help.", &["S0123ABC"]), Some(card));
+        place(slack.send(&page, &view, WITHIN).await);
+        let sent = fake.kept().messages[1].body.clone();
+        let text = sent.to_string();
+        assert!(text.contains("it did not help"), "it is still told: {text}");
+        assert_eq!((text.contains("subteam"), text.contains("nightshift ack")), (wakes, wakes), "{text}");
+        assert_eq!(sent.get("reply_broadcast").is_some(), wakes);
+        fake.assert_nothing_wrong();
+    }
+}
+
+#[tokio::test]
 async fn a_card_that_is_gone_is_posted_anew_once() {
     for error in ["message_not_found", "cant_update_message", "edit_window_closed"] {
         let (fake, slack) = a_slack().await;
@@ -269,6 +324,21 @@ async fn a_card_whose_answer_was_lost_is_found_and_brought_up_to_date() {
     let card = place(slack.send(&card_letter(None), &views::helped(), WITHIN).await);
     assert_eq!(fake.methods()[2..], ["conversations.history", "chat.update"]);
     assert_eq!((fake.kept().messages.len(), card.ts.as_str()), (2, "1772330000.000002"));
+}
+
+#[tokio::test]
+async fn the_very_first_card_is_found_too_by_the_channels_name() {
+    let (fake, slack) = a_slack().await;
+    for name in ["general", "random", "incidents"] {
+        let id = if name == "incidents" { CHANNEL.to_owned() } else { format!("C0{name}") };
+        fake.kept().channels.push((name.to_owned(), id, "U0ADMIN".to_owned()));
+    }
+    fake.next(Trouble::DoneBut("internal_error"));
+    transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
+    let card = place(slack.send(&card_letter(None), &views::helped(), WITHIN).await);
+    let list = "conversations.list";
+    assert_eq!(fake.methods()[1..], [list, list, "conversations.history", "chat.update"]);
+    assert_eq!((fake.kept().messages.len(), card.channel.as_str()), (1, CHANNEL));
 }
 
 #[tokio::test]

@@ -28,7 +28,13 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use steps::{Desired, Step};
-use tokio::time::Instant;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+/// Three calls, a second apart, and their answers.
+const CALLS_TAKE: Duration = Duration::from_secs(5);
 
 pub struct Statuspage {
     client: Arc<StatuspageClient>,
@@ -36,6 +42,8 @@ pub struct Statuspage {
     components: BTreeMap<String, String>,
     /// Whether the service mails its subscribers when something begins and ends.
     notifies: bool,
+    /// One letter at a time: of many at once, each would get some of its calls in before its time is over, and none all.
+    line: Mutex<()>,
 }
 
 impl Notifier for Statuspage {
@@ -62,7 +70,7 @@ impl Notifier for Statuspage {
 impl Statuspage {
     #[must_use]
     pub fn new(client: Arc<StatuspageClient>, components: BTreeMap<String, String>, notifies: bool) -> Statuspage {
-        Statuspage { client, components, notifies }
+        Statuspage { client, components, notifies, line: Mutex::new(()) }
     }
 
     /// Makes the page show what it should. None: it is over, and customers never read of it.
@@ -84,6 +92,10 @@ impl Statuspage {
         if let Some(last) = last.filter(|last| steps::next(&desired, Some(last)).is_none()) {
             return Ok(Some(last.clone()));
         }
+        let latest = deadline.checked_sub(CALLS_TAKE).unwrap_or(deadline);
+        let Ok(_turn) = timeout_at(latest, self.line.lock()).await else {
+            return Err(Failure::Transient { reason: "paced", retry_after: Some(CALLS_TAKE) });
+        };
         let key = Key { incident: letter.key.incident, opened_at: view.opened_at };
         let is_ours = |seen: &Seen| seen.ours.as_ref().is_some_and(|ours| ours.key == key);
         let there = match last {

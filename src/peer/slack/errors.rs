@@ -63,8 +63,6 @@ const LIST: &[(&str, Kind)] = &[
     ("restricted_action", Kind::Target),
     ("restricted_action_read_only_channel", Kind::Target),
     ("restricted_action_thread_only_channel", Kind::Target),
-    ("restricted_action_non_threadable_channel", Kind::Target),
-    ("restricted_action_thread_locked", Kind::Target),
     ("messages_tab_disabled", Kind::Target),
     ("team_not_found", Kind::Target),
     ("invalid_blocks", Kind::Payload),
@@ -90,7 +88,6 @@ const LIST: &[(&str, Kind)] = &[
     ("unknown_method", Kind::Payload),
     ("method_deprecated", Kind::Payload),
     ("deprecated_endpoint", Kind::Payload),
-    ("cant_broadcast_message", Kind::Payload),
     ("user_not_found", Kind::Target),
     ("user_not_visible", Kind::Target),
     ("user_not_in_channel", Kind::Target),
@@ -111,6 +108,11 @@ const LIST: &[(&str, Kind)] = &[
     ("thread_not_found", Kind::NoThread),
     ("cannot_reply_to_message", Kind::NoThread),
     ("invalid_thread_ts", Kind::NoThread),
+    // People have locked one thread, or want none there: the channel itself takes what is said.
+    ("restricted_action_thread_locked", Kind::NoThread),
+    ("restricted_action_non_threadable_channel", Kind::NoThread),
+    // A reply that the channel is to see, too.
+    ("cant_broadcast_message", Kind::NoThread),
 ];
 
 /// Nothing is wrong with what was sent: once somebody has set the token or the channel right, it will be taken.

@@ -71,6 +71,7 @@ pub fn read(body: &[u8], webhook_id: Option<&str>, sender: &str, received_at: Mi
             number: of.get("number").and_then(Value::as_u64),
             url: text(of, "html_url").map(|url| bounded(url, LABEL)).unwrap_or_default(),
             keys: text(of, "incident_key").filter(|key| key.len() <= 255).map(str::to_owned).into_iter().collect(),
+            acknowledged: is_incident && text(data, "status") == Some("acknowledged"),
         },
         alert: alert.map(Box::new),
         asked: None,

@@ -250,3 +250,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn that_somebody_has_it_already_is_read_of_whatever_happened() {
+    let told = |status| news(&event("incident.priority_updated", ana(), incident(status))).incident.acknowledged;
+    assert_eq!((told("triggered"), told("acknowledged"), told("resolved")), (false, true, false));
+}

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    engine::testing::{Bench, MORNING, telling},
+    engine::testing::{Bench, MORNING, policy, rule, telling},
     http::{limits::InFlight, senders::SenderLimiter},
-    model::plan::hex,
+    model::{id::IncidentId, mode::Mode, plan::hex, time::Span},
     telemetry::metrics::Words,
 };
 use axum::http::Request;
@@ -95,4 +95,145 @@ async fn a_body_over_the_cap_is_not_read() {
     let route = route(bench.handle.clone());
     let (status, _) = post_signed(&route, "x".repeat(65 * 1024), SECRET, "W1").await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// Somebody takes the incident in PagerDuty.
+fn acknowledged(event: &str) -> Value {
+    let mut body = triggered(event);
+    body["event"]["event_type"] = json!("incident.acknowledged");
+    body["event"]["agent"] = json!({"id": "PLH1HKV", "type": "user_reference", "summary": "Ana Example"});
+    body["event"]["data"]["status"] = json!("acknowledged");
+    body
+}
+
+/// What differs in one thing from an acknowledge of incident PGR0VU2 that happens now, by its place.
+fn mutations() -> Vec<(&'static str, Value)> {
+    let long_ago = (MORNING - Span::hours(2)).rfc3339_seconds();
+    let mut mutations = Vec::new();
+    for (place, values) in [
+        ("/event", vec![Value::Null, json!([]), json!("incident.acknowledged"), json!({})]),
+        (
+            "/event/event_type",
+            vec![
+                json!("incident.Acknowledged"),
+                json!("INCIDENT.ACKNOWLEDGED"),
+                json!("incident.acknowledged "),
+                json!(" incident.acknowledged"),
+                json!("incident.acknowledged\0"),
+                json!("incident.acknowledge"),
+                json!("incident..acknowledged"),
+                json!("acknowledged"),
+                json!("service.acknowledged"),
+                json!("incident.resolved.acknowledged"),
+                json!(""),
+                json!(7),
+                json!(["incident.acknowledged"]),
+                Value::Null,
+            ],
+        ),
+        ("/event/id", vec![Value::Null, json!(""), json!(7), json!("a b"), json!("x".repeat(129)), json!("../../etc")]),
+        (
+            "/event/occurred_at",
+            vec![
+                Value::Null,
+                json!(""),
+                json!("yesterday"),
+                json!(1_772_334_000),
+                json!(long_ago),
+                json!("1".repeat(65)),
+            ],
+        ),
+        ("/event/data", vec![Value::Null, json!([]), json!("PGR0VU2"), json!({"id": "PGR0VU2"})]),
+        (
+            "/event/data/id",
+            vec![
+                json!("PGR0VU3"),
+                json!("pgr0vu2"),
+                json!("PGR0VU2 "),
+                json!("PGR0VU2/"),
+                json!("PGR0VU2\0"),
+                json!("PGR0VU\u{ff12}"),
+                json!(""),
+                json!(2),
+                json!(["PGR0VU2"]),
+                Value::Null,
+            ],
+        ),
+        (
+            "/event/data/type",
+            vec![
+                json!("incident_note"),
+                json!("incident_reference"),
+                json!("Incident"),
+                json!(""),
+                json!(7),
+                Value::Null,
+            ],
+        ),
+    ] {
+        mutations.extend(values.into_iter().map(|value| (place, value)));
+    }
+    mutations
+}
+
+/// Each is signed with the subscription's secret: PagerDuty will have changed, or another sender has that secret.
+#[tokio::test]
+async fn no_changed_body_acknowledges_and_none_is_refused_for_good() {
+    let mut by_title = rule("everything", Mode::Shadow, None);
+    by_title.group_by = vec!["title".to_owned()];
+    let bench = Bench::with(policy(vec![by_title])).await;
+    let route = route(bench.handle.clone());
+    let had_by = async || {
+        let view = bench.handle.read(|seen| seen.state.incident_view(seen.policy, IncidentId(1), seen.now)).await;
+        view.unwrap().expect("the incident").acknowledged_by
+    };
+    post_signed(&route, triggered("E0").to_string(), SECRET, "W0").await;
+    assert_eq!(had_by().await, None);
+    let mutations = mutations();
+    assert!(mutations.len() >= 40, "{}", mutations.len());
+    for (number, (place, value)) in mutations.into_iter().enumerate() {
+        let mut body = acknowledged(&format!("M{number}"));
+        if place == "/event/data/id" {
+            body["event"]["data"]["title"] = json!("Another one");
+        }
+        *body.pointer_mut(place).unwrap() = value.clone();
+        let (status, text) = post_signed(&route, body.to_string(), SECRET, &format!("WM{number}")).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{place} {value}: {text}");
+        assert_eq!(had_by().await, None, "{place} {value}");
+    }
+    // Nor does one that is cut short, or has something before or behind it.
+    let whole = acknowledged("C").to_string();
+    for (number, body) in [
+        &whole[..whole.len() - 1],
+        &whole[1..],
+        &format!("{whole}{whole}"),
+        &format!("\u{feff}{whole}"),
+        &whole.to_uppercase(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (status, _) = post_signed(&route, body.to_owned(), SECRET, &format!("WC{number}")).await;
+        assert_eq!((status, had_by().await), (StatusCode::ACCEPTED, None), "{body}");
+    }
+    post_signed(&route, acknowledged("E1").to_string(), SECRET, "W1").await;
+    assert_eq!(had_by().await.as_deref(), Some("pagerduty:Ana Example"), "the unchanged one is taken");
+    assert!(bench.causes().await.iter().all(|cause| cause != "poisoned"));
+}
+
+/// The ids of what was taken are in the journal: whoever leads next knows them.
+#[tokio::test]
+async fn what_one_instance_has_taken_the_next_does_not_take_again() {
+    let mut bench = Bench::with(telling()).await;
+    let body = triggered("E1").to_string();
+    post_signed(&route(bench.handle.clone()), body.clone(), SECRET, "W1").await;
+    bench.stop().await.unwrap();
+    let next = Bench::on(bench.journal.clone(), bench.clock.clone(), telling()).await;
+    let route = route(next.handle.clone());
+    for webhook in ["W1", "W2"] {
+        assert_eq!(post_signed(&route, body.clone(), SECRET, webhook).await.0, StatusCode::ACCEPTED);
+    }
+    post_signed(&route, triggered("E2").to_string(), SECRET, "W1").await;
+    let peers = next.causes().await.into_iter().filter(|cause| cause == "peer").count();
+    assert_eq!(peers, 1);
 }

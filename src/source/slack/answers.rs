@@ -2,7 +2,7 @@
 
 use super::{
     asker::{Asker, asker, unproven, unproven_name},
-    payload::{Click, From, Typed},
+    payload::{Click, From, PAUSE, Typed},
 };
 use crate::{
     decide::people::TAKEN,
@@ -127,11 +127,9 @@ impl Answers {
     }
 
     async fn asked(&self, typed: &Typed, once: &str) -> Result<String, String> {
-        let text = typed.text.trim();
-        let (word, rest) = text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()));
-        let word = plain(word).to_ascii_lowercase();
+        let (word, rest) = typed.words();
         // Stopping waits for nobody.
-        let within = if word == "pause" { PAUSE_WITHIN } else { WITHIN };
+        let within = if word == PAUSE { PAUSE_WITHIN } else { WITHIN };
         let deadline = Instant::now() + within;
         let listed = if word == "resume" { self.approvers_of_the_worst().await? } else { Vec::new() };
         let asker = self.who(&typed.from, &listed, once, &word, deadline).await?;
@@ -145,7 +143,7 @@ impl Answers {
                 self.command(&asker, Command::Acknowledge { incident }).await?;
                 Ok(format!("You have incident {incident}."))
             }
-            "pause" => {
+            PAUSE => {
                 self.command(&asker, Command::Pause { reason: plain(rest) }).await?;
                 Ok("Paused: nothing acts any more. To go on: /nightshift resume".to_owned())
             }
@@ -170,7 +168,7 @@ impl Answers {
         match asker(&self.directory, self.engine.clock(), from, listed, once, deadline).await {
             Ok(asker) => Ok(asker),
             // Slack has signed it, and stopping harms nobody: it must not wait for Slack's directory.
-            Err(nobody) if nobody.in_doubt && asked == "pause" => Ok(unproven(from, self.engine.clock().now(), once)),
+            Err(nobody) if nobody.in_doubt && asked == PAUSE => Ok(unproven(from, self.engine.clock().now(), once)),
             Err(nobody) => Err(self.turned_away(from, asked, &nobody.why).await),
         }
     }
@@ -318,14 +316,14 @@ fn not_now(refused: &Refused) -> String {
 }
 
 /// Anybody's words may be in it: shown as they are, in a block where Slack reads no markup.
-fn blocks(answer: &str) -> Value {
+pub(crate) fn blocks(answer: &str) -> Value {
     json!([{"type": "rich_text", "elements": [
         {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": cut(answer)}]}
     ]}])
 }
 
 /// For notifications: the first line.
-fn fallback(answer: &str) -> String {
+pub(crate) fn fallback(answer: &str) -> String {
     let first = answer.lines().find(|line| !line.trim().is_empty()).unwrap_or("-");
     escape(first)
 }

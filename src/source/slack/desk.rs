@@ -19,6 +19,8 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(900);
 const WAITING: usize = 64;
 /// Done at a time: most of it is waiting for Slack.
 const AT_A_TIME: usize = 16;
+/// ... and besides, of those that ask that nothing acts any more: they wait for no others.
+const PAUSES_AT_A_TIME: usize = 16;
 
 enum Ask {
     Click { click: Click, once: String, done: oneshot::Sender<()> },
@@ -27,7 +29,10 @@ enum Ask {
 
 /// The door: cheap to clone.
 #[derive(Clone)]
-pub struct Desk(mpsc::Sender<Ask>);
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+    pauses: mpsc::Sender<Ask>,
+}
 
 /// Too much is asked for at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,27 +42,29 @@ pub struct Busy;
 /// What the desk's task needs.
 pub struct Work {
     asks: mpsc::Receiver<Ask>,
+    pauses: mpsc::Receiver<Ask>,
     answers: Answers,
 }
 
 impl Desk {
     #[must_use]
     pub fn open(answers: Answers) -> (Desk, Work) {
-        let (desk, asks) = mpsc::channel(WAITING);
-        (Desk(desk), Work { asks, answers })
+        let ((to_asks, asks), (to_pauses, pauses)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+        (Desk { asks: to_asks, pauses: to_pauses }, Work { asks, pauses, answers })
     }
 
     /// A click; the receiver hears when it was decided, or refused. It is dealt with also when nobody listens.
     pub fn click(&self, click: Click, once: String) -> Result<oneshot::Receiver<()>, Busy> {
         let (done, heard) = oneshot::channel();
-        self.0.try_send(Ask::Click { click, once, done }).map_err(|_| Busy)?;
+        self.asks.try_send(Ask::Click { click, once, done }).map_err(|_| Busy)?;
         Ok(heard)
     }
 
     /// A command; the receiver gets the answer.
     pub fn typed(&self, typed: Typed, once: String) -> Result<oneshot::Receiver<Value>, Busy> {
         let (done, heard) = oneshot::channel();
-        self.0.try_send(Ask::Typed { typed, once, done }).map_err(|_| Busy)?;
+        let lane = if typed.is_pause() { &self.pauses } else { &self.asks };
+        lane.try_send(Ask::Typed { typed, once, done }).map_err(|_| Busy)?;
         Ok(heard)
     }
 }
@@ -88,11 +95,11 @@ impl Work {
                 biased;
                 () = &mut stop => break,
                 Some(ended) = doing.join_next() => if ended.is_err() { panicked() },
+                Some(pause) = self.pauses.recv(), if doing.len() < AT_A_TIME + PAUSES_AT_A_TIME => {
+                    begin(&mut doing, &self.answers, pause);
+                }
                 ask = self.asks.recv(), if doing.len() < AT_A_TIME => match ask {
-                    Some(ask) => {
-                        let answers = self.answers.clone();
-                        doing.spawn(async move { one(&answers, ask).await });
-                    }
+                    Some(ask) => begin(&mut doing, &self.answers, ask),
                     None => break,
                 },
             }
@@ -103,6 +110,11 @@ impl Work {
             }
         }
     }
+}
+
+fn begin(doing: &mut JoinSet<()>, answers: &Answers, ask: Ask) {
+    let answers = answers.clone();
+    doing.spawn(async move { one(&answers, ask).await });
 }
 
 async fn one(answers: &Answers, ask: Ask) {

@@ -2,7 +2,7 @@
 //!
 //! Whatever else is in there is left alone: Slack adds fields as it likes. Names are never read, only ids.
 
-use crate::http::limits::parse_json;
+use crate::{http::limits::parse_json, telemetry::text::plain};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,25 @@ pub struct Typed {
     pub text: String,
     pub trigger: Option<Trigger>,
 }
+
+impl Typed {
+    /// The command's word, small, and what follows it.
+    #[must_use]
+    pub fn words(&self) -> (String, &str) {
+        let text = self.text.trim();
+        let (word, rest) = text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim()));
+        (plain(word).to_ascii_lowercase(), rest)
+    }
+
+    /// It asks that nothing acts any more.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        self.words().0 == PAUSE
+    }
+}
+
+/// The word of the command that waits for nobody.
+pub const PAUSE: &str = "pause";
 
 /// Slack's name of one press or command (`trigger_id`): the same however often and by whichever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -65,6 +65,8 @@ enum NotTaken {
     Payload(#[from] NotRead),
     #[error(transparent)]
     Busy(#[from] Busy),
+    #[error("it was not done, nor will be: try again")]
+    Undone,
 }
 
 impl NotTaken {
@@ -78,6 +80,7 @@ impl NotTaken {
                 BodyRefused::Broken => Answer::Invalid,
             },
             NotTaken::Payload(_) => Answer::Invalid,
+            NotTaken::Undone => Answer::Error,
         }
     }
 
@@ -87,6 +90,7 @@ impl NotTaken {
             NotTaken::Signature(refused) => refused.reason(),
             NotTaken::Payload(_) => "unreadable",
             NotTaken::Busy(_) => "busy",
+            NotTaken::Undone => "undone",
         }
     }
 }
@@ -98,7 +102,7 @@ impl IntoResponse for NotTaken {
             NotTaken::Door(refused) => refused.into_response(),
             NotTaken::Signature(_) => (StatusCode::UNAUTHORIZED, text).into_response(),
             NotTaken::Payload(_) => (StatusCode::BAD_REQUEST, text).into_response(),
-            NotTaken::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+            NotTaken::Busy(_) | NotTaken::Undone => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
         }
     }
 }
@@ -149,9 +153,12 @@ impl SlackRoute {
         let Some(click) = payload::click(&body)? else { return Ok(StatusCode::OK) };
         let once = payload::once(click.trigger.as_ref(), &once);
         let done = self.desk.click(click, once)?;
-        // Nothing is said to it either way: the message changes, or whoever clicked is told.
-        let _ = tokio::time::timeout(ANSWER_WITHIN, done).await;
-        Ok(StatusCode::OK)
+        match tokio::time::timeout(ANSWER_WITHIN, done).await {
+            // Nobody does it any more. Slack shows whoever clicked that it failed.
+            Ok(Err(_)) => Err(NotTaken::Undone),
+            // Nothing is said to it either way: the message changes, or whoever clicked is told.
+            Ok(Ok(())) | Err(_) => Ok(StatusCode::OK),
+        }
     }
 
     async fn command(&self, peer: &Peer, headers: &HeaderMap, body: Body) -> Result<Option<Value>, NotTaken> {

@@ -43,12 +43,15 @@ pub(crate) struct Room {
     _desk: JoinSet<()>,
 }
 
-fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
+fn answers_at(bench: &Bench, url: &str, seal: Seal) -> Answers {
     let http = Client::build(&ClientSettings::default()).unwrap();
     let client = Arc::new(SlackClient::new(http, url, SecretString::from("xoxb-1")));
     let directory = Arc::new(Directory::new(Arc::clone(&client)));
-    let answers = Answers { engine: bench.handle.clone(), directory, client, seal, pause_file: None };
-    let (desk, work) = Desk::open(answers);
+    Answers { engine: bench.handle.clone(), directory, client, seal, pause_file: None }
+}
+
+fn desk_at(bench: &Bench, url: &str, seal: Seal) -> (Desk, JoinSet<()>) {
+    let (desk, work) = Desk::open(answers_at(bench, url, seal));
     let mut running = JoinSet::new();
     running.spawn(work.run(std::future::pending(), || panic!("a panic at the desk")));
     (desk, running)
@@ -334,6 +337,25 @@ async fn a_pause_is_in_force_though_slack_hangs() {
 }
 
 #[tokio::test]
+async fn a_pause_waits_for_no_clicks_that_hang() {
+    let mut room = Room::set().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    room.answer_from(&format!("http://{}", silent.local_addr().unwrap()));
+    let click = payload::interactive(room.click(&acknowledge()).to_string().as_bytes()).unwrap().unwrap();
+    let _waiting: Vec<_> =
+        (0..40).map(|number| room.route.desk.click(click.clone(), format!("click-{number}")).unwrap()).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = tokio::time::Instant::now();
+    let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=+Pause+now";
+    assert_eq!(room.send(COMMANDS, body, None).await.0, StatusCode::OK);
+    // Each of them hangs for 10 s.
+    while !room.bench.handle.pause_flag().is_set() {
+        assert!(began.elapsed() < Duration::from_secs(5), "not in force after {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_pause_that_comes_again_after_a_resume_is_not_in_force() {
     let room = Room::set().await;
     let body = "team_id=T1&user_id=U0ANA0001&api_app_id=A1&command=%2Fnightshift&text=pause";
@@ -352,6 +374,21 @@ async fn what_is_typed_reaches_the_journal_in_bounds() {
     let long = "x".repeat(20_000);
     room.types("U0GIL0001", &long).await;
     assert!(room.bench.rows().await.iter().all(|row| row.body.len() < 5_000));
+}
+
+/// It stops with clicks at the desk that nobody has begun with.
+#[tokio::test]
+async fn a_click_that_nobody_will_deal_with_is_not_answered_as_taken() {
+    let mut room = Room::set().await;
+    let (desk, work) = Desk::open(answers_at(&room.bench, &room.slack.url, room.seal.clone()));
+    room.route.desk = desk;
+    let click = room.click(&acknowledge());
+    let stops = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(work);
+    };
+    let (status, ()) = tokio::join!(room.clicks(&click), stops);
+    assert_eq!((status, room.acknowledged_by().await), (StatusCode::SERVICE_UNAVAILABLE, None));
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use crate::model::{
     id::{Fingerprint, IncidentId, StepId},
-    letter::Posted,
+    letter::{Posted, PublicStatus},
+    public::{ComponentStatus, PublicView},
     reason::Reason,
     time::{Micros, Span},
-    view::{ALERTS_SHOWN, AlertView, ChildView, EvidenceView, IncidentView, StepView},
+    view::{ALERTS_SHOWN, AlertView, ChildView, EvidenceView, IncidentView, PagerDutyView, StepView},
 };
 use std::collections::BTreeMap;
 
@@ -158,6 +159,14 @@ pub fn acting() -> IncidentView {
     view
 }
 
+/// Nobody was woken yet.
+pub fn held() -> IncidentView {
+    let mut view = acting();
+    view.acknowledged_by = None;
+    view.page_held_until = Some(at("02:17:30"));
+    view
+}
+
 pub fn helped() -> IncidentView {
     let helped = StepView { ended_at: Some(at("02:16:00")), ..done(1, "verified", "helped, verified") };
     let mut view = calm(firing("nightshift's step helped", vec![helped]));
@@ -301,6 +310,8 @@ pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
     (view.impact, view.team) = (all(), all());
     view.posted = Some(Posted { channel: text.to_owned(), ts: text.to_owned() });
     view.channel = view.posted.clone();
+    view.pagerduty = vec![PagerDutyView { id: text.to_owned(), number: Some(1), url: text.to_owned() }];
+    view.public = Some(public(text, alerts % 2 == 1));
     view.steps = vec![step; steps];
     view.evidence[0].collector = text.to_owned();
     view.evidence[0].target = text.to_owned();
@@ -308,6 +319,21 @@ pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
     view.evidence = vec![view.evidence[0].clone(); steps];
     (view.firing, view.resolved, view.lost, view.pages) = (u32::MAX, u32::MAX, u32::MAX, u32::MAX);
     view
+}
+
+/// Customers' words, that wait or are out.
+pub fn public(text: &str, waits: bool) -> PublicView {
+    PublicView {
+        component: text.to_owned(),
+        incident: IncidentId(1042),
+        status: PublicStatus::Investigating,
+        shows: ComponentStatus::PartialOutage,
+        waits,
+        published_by: Some(text.to_owned()),
+        told: None,
+        title: text.to_owned(),
+        sentence: text.to_owned(),
+    }
 }
 
 fn at_start(number: usize) -> Micros {
