@@ -78,7 +78,8 @@ pub fn open(
         slack_token::watch(asking, told, stop).await;
         Ok(())
     });
-    let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone()).watched_by(standing);
+    let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone());
+    let notifier = notifier.watched_by(standing).paging_at_least_in(&slack.channel);
     let mut doors = Doors {
         notifier: Arc::new(notifier),
         callers: Callers { bot: Arc::clone(&client), app: None },

@@ -135,6 +135,7 @@ impl State {
                     resolved_at: None,
                     resolved_by: None,
                     acknowledged_by: None,
+                    acknowledged_at: None,
                     lost_contact: false,
                     alerts: BTreeSet::new(),
                     firing: 0,
@@ -176,11 +177,13 @@ impl State {
                 };
                 let changed = self.incident_mut(*incident, event)?;
                 (changed.acknowledged_by, changed.holder) = (Some(by.clone()), holder);
+                changed.acknowledged_at = Some(at);
                 self.end_escalation(*incident);
             }
             Event::AcknowledgeVoided { incident } => {
                 let changed = self.incident_mut(*incident, event)?;
                 (changed.acknowledged_by, changed.holder) = (None, None);
+                changed.acknowledged_at = None;
             }
             Event::IncidentMonitoring { incident, until } => {
                 let changed = self.incident_mut(*incident, event)?;

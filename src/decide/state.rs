@@ -171,6 +171,7 @@ pub(super) struct Incident {
     pub resolved_at: Option<Micros>,
     pub resolved_by: Option<String>,
     pub acknowledged_by: Option<String>,
+    pub acknowledged_at: Option<Micros>,
     pub lost_contact: bool,
     pub alerts: BTreeSet<Fingerprint>,
     pub firing: u32,

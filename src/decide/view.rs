@@ -54,6 +54,7 @@ impl State {
             resolved_at: incident.resolved_at,
             quiet_until: incident.quiet_until,
             acknowledged_by: incident.acknowledged_by.clone(),
+            acknowledged_at: incident.acknowledged_at,
             lost_contact: incident.lost_contact,
             firing: incident.firing,
             resolved: incident.resolved,

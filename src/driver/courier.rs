@@ -295,6 +295,7 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         resolved_at: None,
         quiet_until: None,
         acknowledged_by: None,
+        acknowledged_at: None,
         lost_contact: false,
         firing: 0,
         resolved: 0,

@@ -36,6 +36,8 @@ pub struct IncidentView {
     /// While monitoring: when it will be resolved.
     pub quiet_until: Option<Micros>,
     pub acknowledged_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged_at: Option<Micros>,
     pub lost_contact: bool,
     pub firing: u32,
     pub resolved: u32,

@@ -157,10 +157,13 @@ pub fn card(view: &IncidentView, zone: &TimeZone) -> Message {
     Message { summary: card_summary(view), headline, parts }
 }
 
-/// It is a page, and still one: what could not be told before somebody had it, or before it was over, wakes nobody.
+/// It is a page, and still one: what could not be told before somebody took it, or before it was over, wakes nobody. What
+/// went wrong after that does.
 #[must_use]
 pub fn wakes(view: &IncidentView, note: &Note) -> bool {
-    note.page && view.state != "resolved" && view.acknowledged_by.is_none()
+    let is_late = |over: Option<Micros>| over.is_some_and(|over| note.at < over);
+    let resolved_at = view.resolved_at.filter(|_| view.state == "resolved");
+    note.page && !is_late(view.acknowledged_at) && !is_late(resolved_at)
 }
 
 /// One line in the incident's thread; a page stands for itself in the channel, too.
@@ -195,7 +198,7 @@ pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
         if !mentions.is_empty() {
             parts.push(Part::Lines(vec![mentions]));
         }
-        if wakes(view, note) && view.id != IncidentId::ITSELF {
+        if wakes(view, note) && is_free(view) && view.id != IncidentId::ITSELF {
             small.extend([word(" · to take it: "), value(&format!("nightshift ack {}", view.id))]);
         }
         if view.id != IncidentId::ITSELF {
@@ -208,10 +211,15 @@ pub fn post(view: &IncidentView, note: &Note, zone: &TimeZone) -> Message {
     Message { headline, summary, parts }
 }
 
+/// Somebody is wanted who takes it.
+fn is_free(view: &IncidentView) -> bool {
+    view.state != "resolved" && view.acknowledged_by.is_none()
+}
+
 /// Only those that apply now: to take it, to answer what waits, to undo what was done last, and to ask why.
 fn buttons(view: &IncidentView) -> Vec<Button> {
     let mut buttons = Vec::new();
-    if view.state != "resolved" && view.acknowledged_by.is_none() {
+    if is_free(view) {
         buttons.push(Button::Acknowledge { incident: view.id });
     }
     buttons.extend(step_buttons(&view.steps));

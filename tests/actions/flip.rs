@@ -256,7 +256,13 @@ async fn a_new_colour_that_loses_its_pods_reads_as_broken_and_somebody_elses_fli
     namespace.patch("pod", pod, &json!({"metadata": {"labels": {"test/ready": null}}})).await;
     namespace.patch("deployment", "web-green", &json!({"spec": {"replicas": 1}})).await;
     namespace.until_rolled_out("web-green").await;
-    assert_eq!(until_watched(&hand, &plan, &before).await, "traffic goes to 1 ready pods of green");
+    wait_until("only one is left", Duration::from_secs(30), async || {
+        match until_watched(&hand, &plan, &before).await {
+            says if says == "traffic goes to 1 ready pods of green" => Ok(()),
+            says => Err(says),
+        }
+    })
+    .await;
     namespace.patch("service", "web", &json!({"spec": {"selector": {"version": "blue"}}})).await;
     let TargetReading::NotYet { says } = measured(&hand, &plan, &before).await else { panic!("it is not green's") };
     assert!(says.starts_with("its selector is service=web,version=blue"), "{says}");

@@ -8,7 +8,8 @@
 //! can be looked up (`channels:read`); where it may not, or nothing is found, the letter is posted again. What is in doubt is kept in memory: a crash between Slack's taking
 //! a post and the journal's recording it can leave one message twice, never none. Updates are idempotent.
 //!
-//! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one.
+//! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one. So it
+//! is, in the settings' own channel, where a rule's channel takes nothing and people were paged: nobody would read it there.
 
 pub mod blocks;
 mod channel;
@@ -28,7 +29,7 @@ use crate::{
     },
     peer::slack::{
         client::{Call, Failure, SlackClient},
-        errors::is_set_up_wrong,
+        errors::{is_set_up_wrong, is_wrong_channel},
         seal::Seal,
         standing::Standing,
     },
@@ -67,6 +68,8 @@ pub struct Slack {
     zone: TimeZone,
     seal: Option<Seal>,
     standing: Option<Arc<Standing>>,
+    /// Where a page is told that its own channel refuses.
+    default_channel: Option<String>,
     in_doubt: Mutex<BTreeSet<LetterKey>>,
     /// From a channel's name, as configured, to its id, as Slack answered.
     channel_ids: Mutex<BTreeMap<String, String>>,
@@ -125,6 +128,7 @@ impl Slack {
             zone,
             seal,
             standing: None,
+            default_channel: None,
             in_doubt: Mutex::default(),
             channel_ids: Mutex::default(),
             may_look: AtomicBool::new(true),
@@ -137,9 +141,16 @@ impl Slack {
         Slack { standing: Some(standing), ..self }
     }
 
+    /// `channel`: of the settings.
+    #[must_use]
+    pub fn paging_at_least_in(self, channel: &str) -> Slack {
+        Slack { default_channel: Some(channel.to_owned()), ..self }
+    }
+
     fn stands(&self, letter: &DueLetter, sent: &Result<Option<Posted>, Failure>) {
         let (Some(standing), Receiver::Slack { channel }) = (&self.standing, &letter.key.receiver) else { return };
         match sent {
+            Ok(Some(posted)) if self.is_elsewhere(channel, &posted.channel) => {}
             Ok(_) => standing.takes(Some(channel)),
             Err(Failure::Permanent { reason }) if is_set_up_wrong(reason) => standing.refuses(channel, reason),
             Err(_) => {}
@@ -174,6 +185,7 @@ impl Slack {
         if let Some(card) = known {
             match self.update(&card, &message, deadline).await {
                 Err(Failure::Gone) => {}
+                Err(Failure::Permanent { reason }) if self.elsewhere(letter, view, reason).is_some() => {}
                 Ok(()) => {
                     self.set_in_doubt(&letter.key, false);
                     return Ok(Some(card));
@@ -181,7 +193,37 @@ impl Slack {
                 Err(failure) => return Err(failure),
             }
         }
-        self.post(letter, &place, &message, deadline).await
+        match self.post(letter, &place, &message, deadline).await {
+            Err(Failure::Permanent { reason }) if let Some(other) = self.elsewhere(letter, view, reason) => {
+                if let Some(standing) = &self.standing {
+                    standing.refuses(channel, reason);
+                }
+                let place = Place::in_channel(other);
+                match self.find(letter, &place, view.opened_at, deadline).await? {
+                    Some(found) => {
+                        self.set_in_doubt(&letter.key, false);
+                        Ok(Some(found))
+                    }
+                    None => self.post(letter, &place, &message, deadline).await,
+                }
+            }
+            sent => sent,
+        }
+    }
+
+    /// Where the card of an incident goes that people were paged for, and that is read nowhere yet: its own channel takes
+    /// nothing before somebody sets it right.
+    fn elsewhere(&self, letter: &DueLetter, view: &IncidentView, reason: &str) -> Option<&str> {
+        let Receiver::Slack { channel } = &letter.key.receiver else { return None };
+        let other = self.default_channel.as_deref().filter(|other| other != channel)?;
+        let is_read = view.posted.as_ref().is_some_and(|posted| Some(posted) != card_of(letter));
+        (is_wrong_channel(reason) && view.pages > 0 && !is_read).then_some(other)
+    }
+
+    /// A card that went to the settings' channel, and not to its own.
+    fn is_elsewhere(&self, channel: &str, posted_in: &str) -> bool {
+        let other = self.default_channel.as_deref().filter(|other| *other != channel);
+        other.and_then(|other| self.channel_id(other)).is_some_and(|other| other == posted_in)
     }
 
     async fn send_post(

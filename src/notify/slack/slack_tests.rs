@@ -149,7 +149,22 @@ async fn a_page_that_comes_late_wakes_nobody_once_somebody_has_it_or_it_is_over(
     had.acknowledged_by = Some("ana".to_owned());
     let mut over = views::handed_over();
     over.state = "resolved".to_owned();
-    for (view, wakes) in [(views::handed_over(), true), (had, false), (over, false)] {
+    // The page is of 02:14.
+    let [before, after] = ["02:13:59", "02:14:01"].map(|at| Micros::parse(&format!("2026-03-01T{at}Z")).unwrap());
+    let since = |view: &IncidentView, at| {
+        let mut view = view.clone();
+        let acknowledged = view.acknowledged_by.is_some();
+        *(if acknowledged { &mut view.acknowledged_at } else { &mut view.resolved_at }) = Some(at);
+        view
+    };
+    let views = [
+        (views::handed_over(), true, true),
+        (since(&had, after), false, false),
+        (since(&had, before), true, false),
+        (since(&over, after), false, false),
+        (since(&over, before), true, false),
+    ];
+    for (view, wakes, is_free) in views {
         let (fake, slack) = a_slack().await;
         let card = place(slack.send(&card_letter(None), &view, WITHIN).await);
         let page = letter(1042, Slot::Post(1), note("Page: it did not help.", &["S0123ABC"]), Some(card));
@@ -157,7 +172,7 @@ async fn a_page_that_comes_late_wakes_nobody_once_somebody_has_it_or_it_is_over(
         let sent = fake.kept().messages[1].body.clone();
         let text = sent.to_string();
         assert!(text.contains("it did not help"), "it is still told: {text}");
-        assert_eq!((text.contains("subteam"), text.contains("nightshift ack")), (wakes, wakes), "{text}");
+        assert_eq!((text.contains("subteam"), text.contains("nightshift ack")), (wakes, is_free), "{text}");
         assert_eq!(sent.get("reply_broadcast").is_some(), wakes);
         fake.assert_nothing_wrong();
     }
@@ -367,6 +382,44 @@ async fn a_refusal_leaves_an_earlier_lost_answer_in_doubt() {
     fake.next(Trouble::Error("service_unavailable"));
     transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
     assert!(lock(&slack.in_doubt).contains(&card_letter(None).key));
+}
+
+#[tokio::test]
+async fn what_people_are_paged_for_is_told_in_the_settings_channel_where_its_own_takes_nothing() {
+    let fake = Fake::start().await;
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let standing = Standing::new(move |lines| lock(&told).clone_from(&lines));
+    let slack = notifier(&fake.url).watched_by(Arc::new(standing)).paging_at_least_in("#incidents");
+    let of = |slot, note, card: Option<Posted>| {
+        let mut letter = letter(1042, slot, note, card);
+        letter.key.receiver = Receiver::Slack { channel: "#gone".to_owned() };
+        letter
+    };
+    let mut view = views::handed_over();
+    view.pages = 0;
+    assert_eq!(transient(slack.send(&of(Slot::Card, None, None), &view, WITHIN).await).reason, "channel_not_found");
+    view.pages = 1;
+    // It stands in another channel already.
+    view.posted = Some(Posted { channel: "C0OTHER".to_owned(), ts: "1.1".to_owned() });
+    transient(slack.send(&of(Slot::Card, None, None), &view, WITHIN).await);
+    view.posted = None;
+    let card = place(slack.send(&of(Slot::Card, None, None), &view, WITHIN).await);
+    assert_eq!(card.channel, CHANNEL);
+    view.posted = Some(card.clone());
+    let page = of(Slot::Post(1), note("Page.", &["S0123ABC"]), Some(card.clone()));
+    place(slack.send(&page, &view, WITHIN).await);
+    // Its own channel is archived after all: the card goes on where people read.
+    let old = Posted { channel: "C0GONE".to_owned(), ts: "1.2".to_owned() };
+    view.posted = Some(old.clone());
+    fake.next(Trouble::Error("is_archived"));
+    let moved = place(slack.send(&of(Slot::Card, None, Some(old)), &view, WITHIN).await);
+    assert_eq!((moved.channel.as_str(), moved == card), (CHANNEL, false));
+    let texts: Vec<_> = fake.kept().messages.iter().map(|message| message.body["text"].clone()).collect();
+    assert_eq!(texts.len(), 3);
+    assert!(texts[1].as_str().unwrap().starts_with("<!subteam^S0123ABC>"), "{texts:?}");
+    let said = lock(&said).clone();
+    assert!(said.len() == 1 && said[0].contains("#gone"), "it stays said: {said:?}");
 }
 
 #[tokio::test]

@@ -121,6 +121,12 @@ pub fn is_set_up_wrong(reason: &str) -> bool {
     matches!(kind(reason).0, Kind::Auth | Kind::Target)
 }
 
+/// It is not the token: other channels take what this one does not.
+#[must_use]
+pub fn is_wrong_channel(reason: &str) -> bool {
+    kind(reason).0 == Kind::Target
+}
+
 /// What an error is, and the word of ours for it.
 #[must_use]
 pub fn kind(error: &str) -> (Kind, &'static str) {

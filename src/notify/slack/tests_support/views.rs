@@ -101,6 +101,7 @@ fn firing(ladder: &str, steps: Vec<StepView>) -> IncidentView {
         resolved_at: None,
         quiet_until: None,
         acknowledged_by: None,
+        acknowledged_at: None,
         lost_contact: false,
         firing: 2,
         resolved: 0,
