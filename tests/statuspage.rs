@@ -119,6 +119,7 @@ fn view(public: &PublicView) -> IncidentView {
         resolved_at: None,
         quiet_until: None,
         acknowledged_by: Some(bad.clone()),
+        acknowledged_at: None,
         lost_contact: false,
         firing: 1,
         resolved: 0,
