@@ -3,7 +3,11 @@
 //! What the state wants is compared with what PagerDuty was last told by the notifier, when the letter is sent: so
 //! nothing has to be sent in the order in which it was wished for. When one is wanted is told in [`super::paging`].
 
-use super::{State, apply::illegal, state::Illegal};
+use super::{
+    State,
+    apply::illegal,
+    state::{Illegal, IncidentPhase},
+};
 use crate::model::{
     event::Event,
     id::IncidentId,
@@ -25,6 +29,8 @@ pub(super) struct Page {
     pub ours: bool,
     /// Nothing fired when it was sent: it is over once its incident is resolved.
     pub rests: bool,
+    /// Its incident was over when it was sent: something went wrong since, and that is over when people say so.
+    pub since_the_end: bool,
     pub wants: PageState,
     pub at: Micros,
     pub why: String,
@@ -97,16 +103,22 @@ impl State {
             return;
         };
         self.last_page = self.last_page.max(*number);
+        let since_the_end = self.incidents.get(incident).is_some_and(|it| it.phase == IncidentPhase::Resolved);
         let page = Page {
             service: service.clone(),
             dedup_key: *dedup_key,
             group: *group,
             ours: *ours,
             rests: *rests,
+            since_the_end,
             wants: if *ours { PageState::Triggered } else { PageState::Acknowledged },
             at,
             why: why.clone(),
         };
+        // What PagerDuty has of it from before says nothing of this time: over or not, it is triggered.
+        if let Some(letter) = self.letters.get_mut(&page.letter(*incident, *number)).filter(|_| *ours) {
+            letter.external = None;
+        }
         self.pages.insert((*incident, *number), page);
     }
 

@@ -301,7 +301,7 @@ impl Decider<'_> {
             PageState::Resolved
         } else if self.another_needs(id, page) {
             page.wants
-        } else if incident.resolved_by.is_some() {
+        } else if incident.resolved_by.is_some() && !page.since_the_end {
             PageState::Resolved
         } else if incident.acknowledged_by.is_some() {
             PageState::Acknowledged
@@ -323,6 +323,9 @@ impl Decider<'_> {
 
     /// Something of the page's group fires, or nobody knows whether it does: a lost alert is not over.
     fn still_fires(&self, incident: &Incident, page: &Page) -> bool {
+        if page.since_the_end {
+            return true;
+        }
         // What was sent though nothing fired is not over because nothing fires.
         if page.rests {
             return incident.phase != IncidentPhase::Resolved;

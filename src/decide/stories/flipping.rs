@@ -11,6 +11,7 @@ use crate::{
         firing::{Firing, FiringAnswer},
         id::{Fingerprint, IncidentId, StepId},
         input::{Command, Input},
+        letter::PageState,
         mode::Mode,
         observation::{Reading, TargetReading},
         reason::Reason,
@@ -24,6 +25,7 @@ use crate::{
 /// A ladder of two rungs whose first one has acted and has settled. `if_ineffective` is `keep`.
 fn flipped() -> Story {
     let mut story = Story::with(|spec| {
+        spec.pagerduty.pages = true;
         spec.rules[0] = rule("web-is-slow", "WebIsSlow", &["web", "api"]);
         spec.rules[0].remediate[0].if_ineffective = IfIneffective::Keep;
     });
@@ -217,6 +219,9 @@ fn after_a_person_resolved_it_goes_back_and_they_are_woken() {
     assert_eq!((undos(&story), story.pages()), (1, 1));
     goes_back(&mut story);
     assert_eq!((undos(&story), story.pages(), story.incident_state(1)), (1, 1, "resolved"));
+    // The end came before: PagerDuty is not told that this is over too.
+    let wants: Vec<_> = story.state.letters_due(100).into_iter().filter_map(|letter| letter.page?.wants).collect();
+    assert_eq!(wants, [PageState::Triggered]);
     assert!(story.state.locks.is_empty());
 }
 

@@ -36,6 +36,9 @@ pub struct Pages {
     owed: BTreeMap<String, Micros>,
     /// Incidents that have woken people, and not through PagerDuty.
     elsewhere: BTreeSet<IncidentId>,
+    over: BTreeSet<IncidentId>,
+    /// Keys that were owed a trigger of what is over: people close them.
+    left_to_people: BTreeSet<String>,
 }
 
 impl Pages {
@@ -47,6 +50,17 @@ impl Pages {
             Event::PageOwed { incident, dedup_key, ours: true, .. } if *incident != IncidentId::ITSELF => {
                 self.elsewhere.remove(incident);
                 self.owed.insert(dedup_key.to_string(), at);
+                if self.over.contains(incident) {
+                    self.left_to_people.insert(dedup_key.to_string());
+                } else {
+                    self.left_to_people.remove(&dedup_key.to_string());
+                }
+            }
+            Event::IncidentResolved { incident, .. } => {
+                self.over.insert(*incident);
+            }
+            Event::IncidentReopened { incident } => {
+                self.over.remove(incident);
             }
             _ => {}
         }
@@ -116,6 +130,7 @@ pub fn judge(model: &mut Model) {
     for (key, at) in owed {
         match model.pagerduty.pages.get(&key).copied() {
             Some((false, told_at)) if told_at >= at => {}
+            Some((true, told_at)) if told_at >= at && model.ledger.pages.left_to_people.contains(&key) => {}
             Some((true, _)) => model.breaks("I-42 what is over is closed", format!("{key} is open in PagerDuty")),
             _ => model.breaks("I-30 a page reaches PagerDuty", format!("{key} was never told")),
         }
