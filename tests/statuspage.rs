@@ -351,8 +351,6 @@ async fn a_page_that_never_answers_costs_its_deadline_and_no_more() {
 async fn a_refusal_is_told_at_once_in_its_own_words_of_either_shape() {
     let stage = Stage::set();
     for (behaviour, reason) in [
-        (Behaviour::Error(401, "Could not authenticate"), "not_authorized: Could not authenticate"),
-        (Behaviour::Message(404, "Page not found"), "not_found: Page not found"),
         (Behaviour::Error(422, "name is too long"), "refused: name is too long"),
         (Behaviour::Message(400, "\u{202e}odd\u{1b}[31m"), "refused: odd"),
         (Behaviour::Status(302), "redirect"),
@@ -364,8 +362,6 @@ async fn a_refusal_is_told_at_once_in_its_own_words_of_either_shape() {
             other => panic!("{behaviour:?}: {other:?}"),
         }
     }
-    let told = stage.tells(&public("gone", Investigating, ComponentStatus::MajorOutage), None).await;
-    assert_eq!(told, Ok(Told::Failed { reason: "not_found: no such component".to_owned() }));
     let told = stage.tells(&public("unheard-of", Investigating, ComponentStatus::MajorOutage), None).await;
     assert_eq!(told, Ok(Told::Failed { reason: "no_such_component".to_owned() }));
     let mut bare = claims(Investigating);
@@ -377,6 +373,34 @@ async fn a_refusal_is_told_at_once_in_its_own_words_of_either_shape() {
     let told = stage.tells(&claims(Identified), Some(&first)).await;
     assert_eq!(told, Ok(Told::Failed { reason: "not_found: no such incident".to_owned() }));
     stage.page.assert_nothing_broken();
+}
+
+#[tokio::test]
+async fn what_somebody_must_set_right_waits_for_that_and_is_said_until_then() {
+    let stage = Stage::set();
+    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let notifier = notifier(&stage.page, false).watched_by(move |lines| told.lock().unwrap().push(lines));
+    let within = Duration::from_secs(20);
+    for (behaviour, reason) in [
+        (Behaviour::Error(401, "Could not authenticate"), "not_authorized"),
+        (Behaviour::Error(401, "Could not authenticate"), "not_authorized"),
+        (Behaviour::Message(404, "Page not found"), "not_found"),
+    ] {
+        stage.page.next(behaviour);
+        let told = tells(&notifier, &claims(Investigating), None, within).await;
+        assert_eq!(told, Err(Transient { reason, retry_after: Some(Duration::from_secs(30)) }), "it is not given up");
+    }
+    let gone = public("gone", Investigating, ComponentStatus::MajorOutage);
+    let told = tells(&notifier, &gone, None, within).await;
+    assert!(matches!(told, Err(Transient { reason: "not_found", .. })), "{told:?}");
+    let told = tells(&notifier, &claims(Investigating), None, within).await;
+    assert!(matches!(told, Ok(Told::Sent { external: Some(_) })), "{told:?}");
+    let said = said.lock().unwrap().clone();
+    let key = "Statuspage refuses the API key (Could not authenticate): what customers are to read waits. Put a valid one into \
+               statuspage.api_key_file, and reload";
+    assert_eq!((said.len(), said[0].as_slice(), said[3].len()), (4, [key.to_owned()].as_slice(), 0), "{said:?}");
+    assert!(said[1][0].contains("statuspage.page") && said[2][0].contains("no such component"), "{said:?}");
 }
 
 #[tokio::test]

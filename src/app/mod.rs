@@ -30,6 +30,7 @@ use crate::{
         statuspage::client::StatuspageClient,
     },
     telemetry::{
+        labels,
         metrics::{Metrics, Words},
         notices::Notices,
         observer::{MetricsObserver, keep_gauges},
@@ -168,7 +169,12 @@ impl App {
             let client = Arc::new(client);
             status_page = Some(Arc::clone(&client));
             let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
-            notifiers.add("statuspage", Arc::new(Statuspage::new(client, ids, page.notify_subscribers)));
+            let (shown, counted) = (notices.clone(), metrics.clone());
+            let notifier = Statuspage::new(client, ids, page.notify_subscribers).watched_by(move |lines| {
+                counted.set_receiver_refuses(labels::Receiver::Statuspage, lines.len());
+                shown.set("statuspage", lines);
+            });
+            notifiers.add("statuspage", Arc::new(notifier));
         }
         let (notifier, pagerduty) = pagerduty(&settings, &http);
         notifiers.add("pagerduty", notifier);

@@ -60,7 +60,7 @@ impl Decider<'_> {
         };
         self.emit(due)?;
         if joins && before.is_some() {
-            self.post(id, format!("Status page: {component} is published with incident {incident}."))?;
+            self.post(id, format!("Status page: incident {incident} speaks for {component}."))?;
         }
         if !waits {
             return self.owe_publication(component, incident);

@@ -212,7 +212,7 @@ fn two_incidents_of_a_component_are_one_for_customers() {
         Some((1, Identified, MajorOutage)),
         "the most severe counts, and it never goes back"
     );
-    assert!(story.posts().contains(&"Status page: claims is published with incident 1.".to_owned()));
+    assert!(story.posts().contains(&"Status page: incident 1 speaks for claims.".to_owned()));
     story.after(Span::minutes(1)).resolves("WebIsSlow");
     story.after(Span::minutes(11));
     assert_eq!(story.incident_state(1), "resolved");

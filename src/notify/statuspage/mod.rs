@@ -26,7 +26,11 @@ use crate::{
     },
     telemetry::text::plain,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use steps::{Desired, Step};
 use tokio::{
     sync::Mutex,
@@ -36,12 +40,20 @@ use tokio::{
 /// Three calls, a second apart, and their answers.
 const CALLS_TAKE: Duration = Duration::from_secs(5);
 
+/// Until somebody has set it right, letters wait, and are tried again so often.
+const SET_RIGHT: Duration = Duration::from_secs(30);
+
+type Watcher = Box<dyn Fn(Vec<String>) + Send + Sync>;
+
 pub struct Statuspage {
     client: Arc<StatuspageClient>,
     /// From the settings' name of a component to the service's id.
     components: BTreeMap<String, String>,
     /// Whether the service mails its subscribers when something begins and ends.
     notifies: bool,
+    /// Gets what somebody must set right, in words, and nothing once it is.
+    watcher: Option<Watcher>,
+    wrong: std::sync::Mutex<Option<String>>,
     /// One letter at a time: of many at once, each would get some of its calls in before its time is over, and none all.
     line: Mutex<()>,
 }
@@ -56,7 +68,14 @@ impl Notifier for Statuspage {
         Box::pin(async move {
             let deadline = Instant::now() + within;
             match self.bring(letter, view, deadline).await {
-                Ok(published) => Ok(Told::Sent { external: published.map(External::Published) }),
+                Ok(published) => {
+                    self.stands(None);
+                    Ok(Told::Sent { external: published.map(External::Published) })
+                }
+                Err(Failure::Permanent { reason, said }) if is_set_up_wrong(reason, letter) => {
+                    self.stands(Some(line(reason, said.as_deref())));
+                    Err(Transient { reason, retry_after: Some(SET_RIGHT) })
+                }
                 Err(Failure::Permanent { reason, said: None }) => Ok(Told::Failed { reason: reason.to_owned() }),
                 Err(Failure::Permanent { reason, said: Some(said) }) => {
                     Ok(Told::Failed { reason: format!("{reason}: {}", plain(&said)) })
@@ -70,7 +89,32 @@ impl Notifier for Statuspage {
 impl Statuspage {
     #[must_use]
     pub fn new(client: Arc<StatuspageClient>, components: BTreeMap<String, String>, notifies: bool) -> Statuspage {
-        Statuspage { client, components, notifies, line: Mutex::new(()) }
+        let (watcher, wrong) = (None, std::sync::Mutex::default());
+        Statuspage { client, components, notifies, watcher, wrong, line: Mutex::new(()) }
+    }
+
+    /// Who shows what somebody must set right.
+    #[must_use]
+    pub fn watched_by(self, watcher: impl Fn(Vec<String>) + Send + Sync + 'static) -> Statuspage {
+        Statuspage { watcher: Some(Box::new(watcher)), ..self }
+    }
+
+    /// Says what is wrong, each time that it changes.
+    fn stands(&self, wrong: Option<String>) {
+        {
+            let mut before = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            if *before == wrong {
+                return;
+            }
+            before.clone_from(&wrong);
+        }
+        match &wrong {
+            Some(line) => tracing::error!("{line}"),
+            None => tracing::info!("Statuspage takes what customers are to read again"),
+        }
+        if let Some(watcher) = &self.watcher {
+            watcher(wrong.into_iter().collect());
+        }
     }
 
     /// Makes the page show what it should. None: it is over, and customers never read of it.
@@ -123,4 +167,19 @@ impl Statuspage {
         let (status, component) = (leaves.status, leaves.component);
         Ok(Some(Published { status_incident, status, component, left_alone }))
     }
+}
+
+/// The key, the page or the component: nothing is wrong with what was sent. An incident that is known and gone was taken away
+/// by people.
+fn is_set_up_wrong(reason: &str, letter: &DueLetter) -> bool {
+    reason == "not_authorized" || reason == "not_found" && letter.external.is_none()
+}
+
+fn line(reason: &str, said: Option<&str>) -> String {
+    let said = said.map_or_else(String::new, |said| format!(" ({})", plain(said)));
+    let (what, mend) = match reason {
+        "not_authorized" => ("refuses the API key", "Put a valid one into statuspage.api_key_file, and reload"),
+        _ => ("knows no such page or component", "Set statuspage.page and the components' ids right, and restart"),
+    };
+    format!("Statuspage {what}{said}: what customers are to read waits. {mend}")
 }
