@@ -115,7 +115,7 @@ impl State {
             at,
             why: why.clone(),
         };
-        // What PagerDuty has of it from before says nothing of this time: over or not, it is triggered.
+        // What PagerDuty was told before says nothing of this time.
         if let Some(letter) = self.letters.get_mut(&page.letter(*incident, *number)).filter(|_| *ours) {
             letter.external = None;
         }

@@ -45,7 +45,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 8;
+pub const STATE_VERSION: u32 = 9;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

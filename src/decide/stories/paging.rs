@@ -1,4 +1,5 @@
 use super::harness::{Story, rule};
+use crate::decide::policy::PolicySpec;
 use crate::model::{
     alert::{HOLD_LABEL, Status},
     event::Event,
@@ -285,12 +286,13 @@ fn an_alert_without_a_group_is_paged_under_a_key_of_its_incident() {
     assert_eq!(owed(&story), [(keys[0].0, PageState::Resolved)]);
 }
 
-#[test]
-fn where_somebody_has_the_groups_page_another_incident_of_it_gets_a_page_of_its_own() {
+/// Two incidents of one group: somebody has the page of the first, and the second has woken people.
+fn beside_what_somebody_has(change: impl FnOnce(&mut PolicySpec)) -> Story {
     let mut story = Story::with(|spec| {
         spec.pagerduty.pages = true;
         spec.rules[0].mode = Mode::Ask;
         spec.rules[0].group_by = vec!["pod".into()];
+        change(spec);
     });
     pod(&mut story, "p1", Status::Firing, WEB);
     story.observes();
@@ -301,6 +303,12 @@ fn where_somebody_has_the_groups_page_another_incident_of_it_gets_a_page_of_its_
     pod(&mut story, "p2", Status::Firing, WEB);
     story.observes();
     story.after(Span::minutes(31));
+    story
+}
+
+#[test]
+fn where_somebody_has_the_groups_page_another_incident_of_it_gets_a_page_of_its_own() {
+    let mut story = beside_what_somebody_has(|_| ());
     let fresh = owed(&story);
     assert_eq!((story.pages(), fresh.len(), fresh[0].1), (2, 1, PageState::Triggered));
     assert_ne!(fresh[0].0, dedup_key(WEB), "under an acknowledged key it would wake nobody");
@@ -409,21 +417,7 @@ fn whoever_takes_a_story_takes_the_pages_of_its_children_too() {
 
 #[test]
 fn what_has_a_page_of_its_own_is_paged_again_under_that_one() {
-    let mut story = Story::with(|spec| {
-        spec.pagerduty.pages = true;
-        spec.rules[0].mode = Mode::Ask;
-        spec.rules[0].severity = None;
-        spec.rules[0].group_by = vec!["pod".into()];
-    });
-    pod(&mut story, "p1", Status::Firing, WEB);
-    story.observes();
-    story.after(Span::minutes(31));
-    takes(&mut story);
-    story.command("ann", Command::Acknowledge { incident: IncidentId(1) });
-    takes(&mut story);
-    pod(&mut story, "p2", Status::Firing, WEB);
-    story.observes();
-    story.after(Span::minutes(31));
+    let mut story = beside_what_somebody_has(|spec| spec.rules[0].severity = None);
     let own = owed(&story);
     assert_eq!((own.len(), story.pages()), (1, 2));
     takes(&mut story);
