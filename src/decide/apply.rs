@@ -136,6 +136,7 @@ impl State {
                     resolved_by: None,
                     acknowledged_by: None,
                     acknowledged_at: None,
+                    handed_to: None,
                     lost_contact: false,
                     alerts: BTreeSet::new(),
                     firing: 0,
@@ -177,7 +178,7 @@ impl State {
                 };
                 let changed = self.incident_mut(*incident, event)?;
                 (changed.acknowledged_by, changed.holder) = (Some(by.clone()), holder);
-                changed.acknowledged_at = Some(at);
+                (changed.acknowledged_at, changed.handed_to) = (Some(at), Some(by.clone()));
                 self.end_escalation(*incident);
             }
             Event::AcknowledgeVoided { incident } => {

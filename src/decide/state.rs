@@ -172,6 +172,8 @@ pub(super) struct Incident {
     pub resolved_by: Option<String>,
     pub acknowledged_by: Option<String>,
     pub acknowledged_at: Option<Micros>,
+    /// Whoever acknowledged it last, that acknowledge void or not: they may be at work on it.
+    pub handed_to: Option<String>,
     pub lost_contact: bool,
     pub alerts: BTreeSet<Fingerprint>,
     pub firing: u32,

@@ -386,7 +386,7 @@ impl Reason {
             Reason::Barred { by } => {
                 format!("{by} undid or rejected this rule here; it stays away until the incident is resolved")
             }
-            Reason::Acknowledged { by } => format!("{by} has the incident: a new step needs an approval"),
+            Reason::Acknowledged { by } => format!("{by} took the incident: a new step needs an approval"),
             Reason::NotAnApprover { why } => format!("its approval does not hold: {why}"),
             Reason::Canary { run, of } => {
                 format!("run {run} of a rule whose first {of} need an approval, since it was last changed")

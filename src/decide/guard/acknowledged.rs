@@ -1,16 +1,17 @@
-//! Whoever acknowledged has the wheel: what is new needs an approval.
+//! Whoever acknowledged has the wheel: what is new needs an approval. So it does when nobody has the incident any more,
+//! because it became more severe or they let it run out: who was at work on it may still be.
 
 use super::{Case, Says};
 use crate::model::{reason::Reason, step::Verdict};
 
 pub fn guard(case: &Case) -> Says {
-    match (&case.incident.acknowledged_by, &case.step.approved_by) {
+    match (&case.incident.handed_to, &case.step.approved_by) {
         (Some(by), None) => {
             let verdict = Verdict::Ask { reason: Reason::Acknowledged { by: by.clone() } };
             Says::verdict(format!("acknowledged by {by}"), "an approval", verdict)
         }
         (Some(_), Some(by)) => Says::allow(format!("approved by {by}"), "an approval"),
-        (None, _) => Says::allow("nobody has it", ""),
+        (None, _) => Says::allow("nobody took it", ""),
     }
 }
 
@@ -22,11 +23,11 @@ mod tests {
     proptest! {
         #![proptest_config(cases())]
         #[test]
-        fn whoever_has_it_is_asked(acknowledged_by in prop::option::of("[a-z]{1,6}"), approved_by in approvals()) {
+        fn what_somebody_took_needs_an_approval(handed_to in prop::option::of("[a-z]{1,6}"), approved_by in approvals()) {
             let mut scene = Scene::clear();
-            scene.incident().acknowledged_by = acknowledged_by.clone();
+            scene.incident().handed_to = handed_to.clone();
             scene.step().approved_by = approved_by.clone();
-            let wanted = match (acknowledged_by, approved_by) {
+            let wanted = match (handed_to, approved_by) {
                 (Some(by), None) => asks(Reason::Acknowledged { by }),
                 (Some(_), Some(_)) | (None, _) => Verdict::Allow,
             };

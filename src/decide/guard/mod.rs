@@ -301,7 +301,7 @@ mod tests {
             let view = crate::decide::state::PauseView { by: by.clone(), reason: String::new(), since: scene.now };
             scene.state.paused = paused.then_some(view);
             scene.state.settling_until = settles.then(|| scene.now + super::FACTS_FRESH);
-            scene.incident().acknowledged_by = acknowledged.then(|| by.clone());
+            scene.incident().handed_to = acknowledged.then(|| by.clone());
             scene.facts().owner = owned.then_some(by);
             if old {
                 scene.facts().observed_at = scene.now - super::CONFIRMATION_FRESH;

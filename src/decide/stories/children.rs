@@ -8,7 +8,7 @@ use crate::{
     decide::policy::PolicySpec,
     model::{
         event::{Event, LadderEnd},
-        id::IncidentId,
+        id::{IncidentId, StepId},
         input::{Command, Input},
         letter::{LetterKey, Slot},
         step::Phase,
@@ -155,6 +155,24 @@ fn a_child_that_is_more_severe_raises_the_parent_and_voids_its_acknowledge() {
     assert_eq!(page.mentions, ["U0CTO0001"]);
     story.after(Span::minutes(11));
     assert_eq!(called(&story, raised).pop(), Some((1, "war-room".to_owned(), Span::minutes(10))));
+}
+
+#[test]
+fn where_somebody_has_had_the_wheel_a_new_step_needs_an_approval_though_their_acknowledge_is_void() {
+    let mut story = Story::with(|spec| {
+        one_service(spec);
+        spec.rules[2].severity = Some("P0".into());
+        spec.max_concurrent = 2;
+    });
+    story.after(Span::minutes(2));
+    story.fires("WebIsSlow");
+    acknowledge(&mut story, None);
+    story.fires("ApiIsSlow");
+    assert_eq!(story.state.incidents[&ONE].acknowledged_by, None);
+    story.observes();
+    let [theirs, ours] = [ONE, TWO].map(|incident| StepId { incident, number: 1 });
+    assert_eq!((story.phase(theirs), story.reason(theirs)), (Phase::Asking, "acknowledged"));
+    assert_eq!(story.phase(ours), Phase::Acting, "nobody was at work on this one");
 }
 
 #[test]

@@ -164,6 +164,8 @@ pub struct Model {
     pub pause_asked: bool,
     pub pauses: u32,
     pub last_step_of_clock: Micros,
+    /// A start that waited for its own commit was begun before that.
+    pub last_mend_of_journal: Micros,
     pub violations: Vec<Violation>,
     pub trace: Option<Vec<String>>,
     /// Shows that the oracle sees it.
@@ -224,6 +226,7 @@ impl Model {
             pause_asked: false,
             pauses: 0,
             last_step_of_clock: begin,
+            last_mend_of_journal: begin,
             violations: Vec::new(),
             trace: traces.then(Vec::new),
             without: None,
@@ -350,6 +353,13 @@ impl Model {
             living.journal.set_down(true);
             self.broken.insert(Broken::JournalDown, self.now() + lasts);
             self.later(lasts, Happening::JournalMended);
+        }
+    }
+
+    pub fn journal_up(&mut self) {
+        if let Some(living) = &self.living {
+            living.journal.set_down(false);
+            self.last_mend_of_journal = self.now();
         }
     }
 

@@ -34,11 +34,7 @@ pub fn happens(model: &mut Model, what: Happening) {
                 model.breaks_down(what, lasts);
             }
         }
-        Happening::JournalMended => {
-            if let Some(living) = &model.living {
-                living.journal.set_down(false);
-            }
-        }
+        Happening::JournalMended => model.journal_up(),
         Happening::CommitFails { fault } => model.commit_fails(fault, false),
         Happening::Crashes => model.dies(),
         Happening::ClockSteps { by } => model.clock_steps(by),
@@ -54,12 +50,12 @@ pub fn happens(model: &mut Model, what: Happening) {
 pub fn calms_down(model: &mut Model) {
     model.is_calm = true;
     model.note(|| "the world is calm".to_owned());
+    if model.broken.remove(&Broken::JournalDown).is_some() {
+        model.journal_up();
+    }
     model.broken.clear();
     model.crash_after_fault = false;
     model.ambushes.clear();
-    if let Some(living) = &model.living {
-        living.journal.set_down(false);
-    }
     for thing in model.things.values_mut() {
         thing.calms();
     }

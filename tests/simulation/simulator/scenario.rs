@@ -184,6 +184,8 @@ impl Scenario {
     }
 
     async fn starts(&mut self) {
+        // It may have died in this very moment, where the clock jumped.
+        self.bury().await;
         if self.process.is_some() {
             return;
         }
