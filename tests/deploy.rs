@@ -301,9 +301,10 @@ async fn the_api_server_admits_the_manifests() {
 const APP_LEVEL: (&str, &str) = ("apps.connections.open", "connections:write");
 
 /// The rights that a method needs: its page at <https://docs.slack.dev/reference/methods>.
-const SCOPES: [(&str, &[&str]); 10] = [
+const SCOPES: [(&str, &[&str]); 11] = [
     ("conversations.create", &["channels:manage"]),
     ("conversations.list", &["channels:read"]),
+    ("conversations.info", &["channels:read"]),
     ("chat.postMessage", &["chat:write"]),
     ("chat.update", &["chat:write"]),
     ("chat.postEphemeral", &["chat:write"]),

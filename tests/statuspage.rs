@@ -139,6 +139,9 @@ fn view(public: &PublicView) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
+        calls: Vec::new(),
+        next_call: None,
+        pagerduty_pages: Vec::new(),
         pagerduty: Vec::new(),
         page_keys: Vec::new(),
         page_held_until: None,
@@ -399,8 +402,43 @@ async fn what_somebody_must_set_right_waits_for_that_and_is_said_until_then() {
     let said = said.lock().unwrap().clone();
     let key = "Statuspage refuses the API key (Could not authenticate): what customers are to read waits. Put a valid one into \
                statuspage.api_key_file, and reload";
-    assert_eq!((said.len(), said[0].as_slice(), said[3].len()), (4, [key.to_owned()].as_slice(), 0), "{said:?}");
-    assert!(said[1][0].contains("statuspage.page") && said[2][0].contains("no such component"), "{said:?}");
+    assert_eq!(said[0], [key], "{said:?}");
+    let claims = |lines: &[String]| {
+        lines.len() == 1 && lines[0].contains("(Page not found)") && lines[0].contains("read of claims")
+    };
+    assert!(said[1].is_empty() && claims(&said[2]), "it takes the key: {said:?}");
+    let last = said.last().unwrap();
+    assert!(
+        last.len() == 1 && last[0].contains("no such component") && last[0].contains("components.gone.id"),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_set_up_wrong_is_found_out_by_asking_and_nothing_is_written() {
+    let stage = Stage::set();
+    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let notifier = notifier(&stage.page, false).watched_by(move |lines| *told.lock().unwrap() = lines);
+    let ask = || notifier.ask(tokio::time::Instant::now() + Duration::from_secs(20));
+    for (behaviour, words) in [
+        (Behaviour::Error(401, "Could not authenticate"), "refuses the API key (Could not authenticate)"),
+        (Behaviour::Message(404, "Page not found"), "knows no such page (Page not found)"),
+    ] {
+        stage.page.next_ask(behaviour);
+        assert!(!ask().await);
+        let lines = said.lock().unwrap().clone();
+        assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    }
+    // Nobody answers: that is no word about the key.
+    stage.page.next_ask(Behaviour::Status(503));
+    assert!(!ask().await);
+    assert!(said.lock().unwrap()[0].contains("knows no such page"));
+    assert!(!ask().await, "one component is not there");
+    let lines = said.lock().unwrap().clone();
+    assert!(lines.len() == 1 && lines[0].contains("what customers are to read of gone waits"), "{lines:?}");
+    assert!(stage.page.writes().is_empty());
+    stage.page.assert_nothing_broken();
 }
 
 #[tokio::test]

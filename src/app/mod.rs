@@ -3,20 +3,20 @@
 //! [`App::start`] reads as the story of a start: journal, policy, engine, then what gives it work, then what lets the
 //! world in. [`App::stop`] is the same story backwards.
 
+mod asking;
 pub mod open;
+pub mod pagerduty;
 pub mod pause_file;
 pub mod policy;
 pub mod reload;
 pub mod servers;
 pub mod signals;
 pub mod slack;
-mod slack_token;
 pub mod tasks;
 pub mod world;
 
 use crate::{
     config::Settings,
-    decide::policy::DEFAULT_SERVICE,
     driver::{self, courier},
     engine::{self, Clock, EngineHandle, PauseFlag, RealClock, StartOptions, snapshot},
     http::{
@@ -24,11 +24,8 @@ use crate::{
         client::{Client, ClientSettings, install_crypto},
     },
     model::problem::Problem,
-    notify::{Notifiers, pagerduty::PagerDuty, statuspage::Statuspage},
-    peer::{
-        pagerduty::{events::EventsClient, rest::PagerDutyApi},
-        statuspage::client::StatuspageClient,
-    },
+    notify::{Notifiers, statuspage::Statuspage},
+    peer::statuspage::client::StatuspageClient,
     telemetry::{
         labels,
         metrics::{Metrics, Words},
@@ -111,10 +108,12 @@ impl App {
         let holder = open::holder(&settings);
         let replica = holder.clone();
         let notices = Notices::default();
+        let observer = MetricsObserver::new(metrics.clone(), WORDS, notices.clone());
+        let silence = observer.silence();
         let options = StartOptions {
             journal: Arc::clone(&journal),
             clock: Arc::clone(&clock),
-            observer: MetricsObserver::new(metrics.clone(), WORDS, notices.clone()),
+            observer,
             policy: Arc::clone(&loaded.policy),
             holder: holder.clone(),
             version: VERSION.to_owned(),
@@ -170,20 +169,26 @@ impl App {
             status_page = Some(Arc::clone(&client));
             let ids = page.components.iter().map(|(name, component)| (name.clone(), component.id.clone())).collect();
             let (shown, counted) = (notices.clone(), metrics.clone());
-            let notifier = Statuspage::new(client, ids, page.notify_subscribers).watched_by(move |lines| {
-                counted.set_receiver_refuses(labels::Receiver::Statuspage, lines.len());
-                shown.set("statuspage", lines);
+            let notifier =
+                Statuspage::new(Arc::clone(&client), ids, page.notify_subscribers).watched_by(move |lines| {
+                    counted.set_receiver_refuses(labels::Receiver::Statuspage, lines.len());
+                    shown.set("statuspage", lines);
+                });
+            let (asks, client) = (Arc::new(notifier), Arc::clone(&client));
+            notifiers.add("statuspage", Arc::clone(&asks) as _);
+            tasks.spawn("statuspage key", Stage::Work, OnExit::Stop, |stop| async move {
+                asking::watch(|deadline| asks.ask(deadline), || client.key_replaced(), stop).await;
+                Ok(())
             });
-            notifiers.add("statuspage", Arc::new(notifier));
         }
-        let (notifier, pagerduty) = pagerduty(&settings, &http);
-        notifiers.add("pagerduty", notifier);
+        let pagerduty = pagerduty::open(&settings, &http, &metrics, &notices, &mut tasks);
+        notifiers.add("pagerduty", Arc::clone(&pagerduty.notifier) as _);
         let posting = engine.clone();
         tasks.spawn("courier", Stage::Work, OnExit::Stop, |stop| async move {
             courier::run(posting, notifiers, async move { stop.cancelled().await }).await;
             Ok(())
         });
-        let world = world::build(&settings, &abilities, &http.raw(), pagerduty, &journal);
+        let world = world::build(&settings, &abilities, &http.raw(), pagerduty.api.clone(), &journal);
         let context = driver::Context { engine: engine.clone(), world: Arc::new(world) };
         tasks.spawn("driver", Stage::Work, OnExit::Stop, |stop| async move {
             driver::run(context, async move { stop.cancelled().await }).await;
@@ -198,7 +203,7 @@ impl App {
         }
         let (watched, shown) = (engine.clone(), metrics.clone());
         tasks.spawn("gauges", Stage::Work, OnExit::Stop, |stop| async move {
-            keep_gauges(shown, watched, async move { stop.cancelled().await }).await;
+            keep_gauges(shown, silence, watched, async move { stop.cancelled().await }).await;
             Ok(())
         });
         if let Some(path) = settings.pause_file.clone() {
@@ -209,7 +214,7 @@ impl App {
             });
         }
         let servers = Servers::build(&settings)?;
-        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()), status_page);
+        let secrets = servers.secrets(doors.as_ref().map(|doors| doors.callers.clone()), status_page, pagerduty);
         let reload =
             Reload::new(settings.clone(), abilities, engine.clone(), metrics.clone(), notices.clone(), secrets);
         let (webhooks, admin) = (ports.webhooks(), ports.admin());
@@ -266,20 +271,6 @@ impl App {
         tracing::info!("nightshift has stopped");
         stopped.map_err(|problem| anyhow!(problem))
     }
-}
-
-/// Who pages through PagerDuty, and who asks it, where it is set up.
-fn pagerduty(settings: &Settings, http: &Client) -> (Arc<PagerDuty>, Option<PagerDutyApi>) {
-    let pagerduty = &settings.pagerduty;
-    let api = pagerduty
-        .token
-        .as_ref()
-        .map(|token| PagerDutyApi::new(http.clone(), &pagerduty.api_url, token.token.clone(), token.from.clone()));
-    let own = settings.people.iter().filter_map(|(name, person)| Some((name.clone(), person.routing_key.clone()?)));
-    let default = pagerduty.routing_key.iter().map(|key| (DEFAULT_SERVICE.to_owned(), key.clone()));
-    let keys = default.chain(own).collect();
-    let events = EventsClient::new(http.clone(), &pagerduty.events_url);
-    (Arc::new(PagerDuty::new(events, keys, api.clone(), settings.timezone.clone())), api)
 }
 
 /// Config or rules have problems: exit code 2, all of them shown.

@@ -1,6 +1,7 @@
 //! The two listeners, with their authentication: who may send alerts, who may ask and command.
 
 use super::{
+    pagerduty,
     reload::{Reload, Reread},
     slack::Callers,
     tasks::{OnExit, Stage, Tasks},
@@ -151,15 +152,16 @@ impl Servers {
     }
 
     /// Reads tokens, passwords and certificates anew, and looks what else has changed. What can't be read keeps the old, and is
-    /// a problem. `callers`: who speaks to Slack. `page`: who speaks to Statuspage.
+    /// a problem. `callers`: who speaks to Slack. `page`: who speaks to Statuspage. `pages`: who speaks to PagerDuty.
     pub fn secrets(
         &self,
         callers: Option<Callers>,
         page: Option<Arc<StatuspageClient>>,
+        pages: pagerduty::Callers,
     ) -> impl Fn() -> Reread + Send + Sync + 'static {
         let (webhook_auth, shown) = (Arc::clone(&self.webhook_auth), Arc::clone(&self.api_auth));
         let (tls, settings) = (self.tls.clone(), self.settings.clone());
-        let (slack, pagerduty) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
+        let (slack, signs) = (Arc::clone(&self.slack_keys), Arc::clone(&self.pagerduty_keys));
         move || {
             let (mut problems, mut waiting) = (Vec::new(), None);
             match Settings::load(settings.read_from.as_deref(), process_variables()) {
@@ -172,13 +174,14 @@ impl Servers {
                         }
                     }
                     slack.replace(slack_keys(&fresh));
-                    pagerduty.replace(SigningKeys::new(&fresh.pagerduty_secrets));
+                    signs.replace(SigningKeys::new(&fresh.pagerduty_secrets));
                     if let (Some(page), Some(fresh)) = (&page, &fresh.statuspage) {
                         page.replace_key(fresh.api_key.clone());
                     }
                     if let (Some(callers), Some(slack)) = (&callers, &fresh.slack) {
                         callers.replace_tokens(slack);
                     }
+                    pages.replace_secrets(&fresh);
                     waiting = Some(fresh.waiting_since(&settings));
                     match api_auth(&fresh) {
                         Ok(auth) => shown.replace(auth),

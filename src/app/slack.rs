@@ -1,11 +1,12 @@
 //! Slack, both ways: the notifier that posts, and the desk for what people ask for, over HTTP and Socket Mode.
 
 use super::{
-    servers, slack_token,
+    asking, servers,
     tasks::{OnExit, Stage, Tasks},
 };
 use crate::{
     config::{Settings, settings},
+    decide::{levels::Reach, policy::PolicySpec},
     engine::EngineHandle,
     http::{
         client::{Client, ClientSettings},
@@ -27,7 +28,10 @@ use crate::{
 };
 use anyhow::Context as _;
 use secrecy::SecretString;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Channels that are asked for; the rest is found out by its first message.
+const CHANNELS_ASKED: usize = 50;
 
 /// What there is of Slack.
 pub struct Doors {
@@ -73,19 +77,22 @@ pub fn open(
         counted.set_receiver_refuses(Receiver::Slack, lines.len());
         shown.set("slack", lines);
     }));
-    let (asking, told) = (Arc::clone(&client), Arc::clone(&standing));
+    let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone());
+    let notifier = Arc::new(notifier.watched_by(standing).paging_at_least_in(&slack.channel));
+    let (asks, by, read) = (Arc::clone(&notifier), Arc::clone(&client), engine.clone());
     tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
-        slack_token::watch(asking, told, stop).await;
+        let ask = |deadline| {
+            let (asks, read) = (&asks, &read);
+            async move {
+                let channels = read.read(|seen| channels_of(&seen.policy.spec)).await.unwrap_or_default();
+                asks.ask(&channels, deadline).await
+            }
+        };
+        asking::watch(ask, || by.token_replaced(), stop).await;
         Ok(())
     });
-    let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone());
-    let notifier = notifier.watched_by(standing).paging_at_least_in(&slack.channel);
-    let mut doors = Doors {
-        notifier: Arc::new(notifier),
-        callers: Callers { bot: Arc::clone(&client), app: None },
-        over_http: None,
-        socket: None,
-    };
+    let mut doors =
+        Doors { notifier, callers: Callers { bot: Arc::clone(&client), app: None }, over_http: None, socket: None };
     let Some(seal) = seal else { return Ok(doors) };
     let directory = Arc::new(Directory::new(Arc::clone(&client)));
     let (people, pause_file) = (Arc::clone(&directory), settings.pause_file.clone());
@@ -118,6 +125,17 @@ pub fn open(
         });
     }
     Ok(doors)
+}
+
+/// Every channel that the settings and the rules name, the first of them.
+fn channels_of(spec: &PolicySpec) -> BTreeSet<String> {
+    let people = spec.people.values().filter_map(|person| match person.in_slack() {
+        Reach::Channel(channel) => Some(channel.to_owned()),
+        Reach::Mention(_) | Reach::Nowhere => None,
+    });
+    let settings = spec.slack_channel.iter().chain(&spec.security_channel).cloned();
+    let rules = spec.rules.iter().filter_map(|rule| rule.slack_channel.clone());
+    settings.chain(people).chain(rules).take(CHANNELS_ASKED).collect()
 }
 
 /// What buttons are sealed with: the first; each opens them. So buttons outlive it when one way in is set up beside the

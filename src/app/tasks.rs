@@ -22,6 +22,8 @@ pub const NAMES: &[&str] = &[
     "slack desk",
     "slack socket",
     "slack token",
+    "pagerduty token",
+    "statuspage key",
     "connections",
 ];
 

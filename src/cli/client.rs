@@ -37,8 +37,8 @@ pub struct Daemon {
     /// Authorities to trust besides the system's, in PEM
     #[arg(long, value_name = "FILE", env = "NIGHTSHIFT_CA_FILE", hide_env_values = true)]
     ca_file: Option<PathBuf>,
-    /// Your name in the journal, where the API has no tokens
-    #[arg(long, env = "USER", hide_env = true, hide = true)]
+    /// Your name, where the API has no tokens: others read who has an incident, and who approved [default: $USER]
+    #[arg(long = "as", alias = "user", value_name = "NAME", env = "USER", hide_env = true)]
     user: Option<String>,
 }
 

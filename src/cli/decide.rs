@@ -5,9 +5,12 @@ use super::{
     output::{Exit, Output, Told},
 };
 use crate::{
-    http::api::{
-        shapes::{self, Done},
-        trace,
+    http::{
+        api::{
+            shapes::{self, Done},
+            trace,
+        },
+        api_auth::ANONYMOUS,
     },
     model::{
         id::{IncidentId, StepId},
@@ -32,6 +35,9 @@ fn said(output: &mut Output, what: &str, done: &Done) -> Result<Exit, Told> {
     output.text(&format!("{what}, by {}{seq}\n", plain(&done.by)))?;
     if let Some(note) = &done.note {
         output.text(&format!("{}\n", plain(note)))?;
+    }
+    if done.by == ANONYMOUS {
+        output.text("hint: nobody can tell who that is: say it with --as NAME\n")?;
     }
     Ok(Exit::Fine)
 }

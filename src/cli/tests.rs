@@ -44,7 +44,7 @@ impl Running {
 
     async fn type_in(&self, line: &[&str]) -> Said {
         let mut arguments = line.to_vec();
-        arguments.extend(["--url", &self.url, "--user", "ana"]);
+        arguments.extend(["--url", &self.url, "--as", "ana"]);
         type_in(&arguments).await
     }
 }
@@ -157,6 +157,16 @@ async fn an_approval_shows_the_plan_and_is_journalled_under_the_users_name() {
     let said = running.type_in(&["approve", "1.1", "--yes"]).await;
     assert_eq!(said.exit, Exit::Failed);
     assert_eq!(said.err, "error: local:ana has approved step 1.1 already (it is observing)\n");
+}
+
+#[tokio::test]
+async fn whoever_gives_no_name_is_told_how_to() {
+    let running = Running::start().await;
+    // A name that cannot be sent is none.
+    let said = type_in(&["pause", "odd graphs", "--url", &running.url, "--as", ""]).await;
+    assert!(said.out.contains("by local:anonymous") && said.out.contains("--as NAME"), "{}", said.out);
+    let said = running.type_in(&["resume"]).await;
+    assert!(!said.out.contains("--as"), "{}", said.out);
 }
 
 #[tokio::test]

@@ -309,13 +309,22 @@ const RELOADED: [&str; 7] = [
     "api.tokens",
 ];
 
+/// ... where there was one: what is told through it, and what may act by it, is decided at the start.
+const REPLACED: [&str; 2] = ["pagerduty.api_token_file", "pagerduty.routing_key_file"];
+const PERSONS_KEY: &str = ".pagerduty.routing_key_file";
+
 impl Settings {
     /// The keys that say something else than `before`, and that only a restart takes.
     #[must_use]
     pub fn waiting_since(&self, before: &Settings) -> Vec<String> {
         let keys: BTreeSet<&String> = before.written.keys().chain(self.written.keys()).collect();
         let changed = keys.into_iter().filter(|key| before.written.get(*key) != self.written.get(*key));
-        changed.filter(|key| !RELOADED.iter().any(|taken| key.starts_with(taken))).cloned().collect()
+        let both_have = |key: &str| before.written.contains_key(key) && self.written.contains_key(key);
+        let is_taken = |key: &str| {
+            let is_pagerdutys = REPLACED.contains(&key) || key.starts_with("people.") && key.ends_with(PERSONS_KEY);
+            RELOADED.iter().any(|taken| key.starts_with(taken)) || is_pagerdutys && both_have(key)
+        };
+        changed.filter(|key| !is_taken(key)).cloned().collect()
     }
 
     /// Where the admin listener of these layers is, and whether it speaks TLS, for whoever asks it: as much as can be read, and
@@ -474,6 +483,20 @@ mod tests {
         );
         assert_eq!(after.waiting_since(&before), ["prometheus.url", "slack.channel", "timezone"]);
         assert_eq!(before.waiting_since(&after), ["prometheus.url", "slack.channel", "timezone"]);
+
+        let [key, token] = ["a", "b"].map(|letter| {
+            let path = folder.path().join(letter);
+            std::fs::write(&path, letter.repeat(32)).unwrap();
+            path.display().to_string()
+        });
+        let with = |key: &str| {
+            let people = format!("people: {{team: {{pagerduty: {{routing_key_file: '{key}'}}}}}}");
+            read(&format!("pagerduty: {{routing_key_file: '{key}', api_token_file: '{key}'}}\n{people}\n"))
+        };
+        assert_eq!(with(&key).waiting_since(&with(&token)), Vec::<String>::new(), "they are replaced");
+        let files =
+            ["pagerduty.api_token_file", "pagerduty.routing_key_file", "people.team.pagerduty.routing_key_file"];
+        assert_eq!(with(&key).waiting_since(&read("mode: shadow\n")), files, "nothing to be replaced was there");
     }
 
     #[test]

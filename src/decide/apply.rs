@@ -2,6 +2,7 @@
 
 use super::{
     brake::set_of,
+    escalation::Call,
     packed::Packed,
     records::Disarm,
     state::{
@@ -24,7 +25,7 @@ use crate::model::{
     time::{Micros, Span},
     view::EvidenceView,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Starts older than this count against no limit: rules files may not ask for a longer window.
 pub const LONGEST_LIMIT_WINDOW: Span = Span::hours(31 * 24);
@@ -150,6 +151,7 @@ impl State {
                     steps: 0,
                     evidence: Vec::new(),
                     pages: 0,
+                    calls: VecDeque::new(),
                     woken: Woken::No,
                     asks_to_hold: false,
                     impact: impact.clone(),
@@ -180,6 +182,7 @@ impl State {
                 (changed.acknowledged_by, changed.holder) = (Some(by.clone()), holder);
                 (changed.acknowledged_at, changed.handed_to) = (Some(at), Some(by.clone()));
                 self.end_escalation(*incident);
+                self.peers.has_it(*incident, input);
             }
             Event::AcknowledgeVoided { incident } => {
                 let changed = self.incident_mut(*incident, event)?;
@@ -540,6 +543,7 @@ impl State {
                     let paged = self.incident_mut(*incident, event)?;
                     paged.pages += 1;
                     paged.woken = Woken::Yes;
+                    paged.called(Call { at, level: None });
                     self.clear_timer(&Timer::HoldEnds(*incident));
                 }
             }
@@ -563,12 +567,16 @@ impl State {
                     told: 0,
                     note: None,
                     external: None,
+                    refused: None,
                 });
                 if owed.told == owed.want {
                     owed.wanted_at = at;
                 }
                 owed.want = wish;
                 owed.note.clone_from(note);
+                if note.as_ref().is_some_and(|note| note.takes) {
+                    self.peers.taken(letter.incident);
+                }
                 self.owed.insert(letter.clone());
                 if letter.is_page() || note.as_ref().is_some_and(|note| note.page) {
                     self.pages_owed.insert(letter.clone());
@@ -578,14 +586,20 @@ impl State {
             Event::LetterTold { letter, up_to, external } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
                 owed.told = *up_to;
+                owed.refused = None;
                 if external.is_some() {
                     owed.external.clone_from(external);
                 }
                 self.settle_letter(letter);
                 self.end_publication(letter);
             }
+            Event::LetterWaits { letter, reason } => {
+                let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
+                owed.refused = Some(reason.clone());
+            }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
+                owed.refused = None;
                 // Only what was tried failed: what was wished for meanwhile is another text.
                 owed.told = match input {
                     Input::Told { up_to, .. } => *up_to,

@@ -1,7 +1,7 @@
 //! What the state holds, counted.
 
 use super::{State, state::IncidentPhase};
-use crate::model::{step::Phase, time::Micros};
+use crate::model::{letter::Receiver, step::Phase, time::Micros};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Counts for metrics and status.
@@ -25,6 +25,8 @@ pub struct Counts {
     pub letters_owed: u64,
     /// ... by the word of their receiver.
     pub letters_owed_to: BTreeMap<&'static str, u64>,
+    /// For each receiver how many letters are owed, and when the oldest of them was wanted.
+    pub waiting: BTreeMap<Receiver, (u64, Micros)>,
     /// When the oldest owed letter was wanted.
     pub oldest_letter: Option<Micros>,
 }
@@ -44,17 +46,17 @@ impl State {
             disarmed: self.records.disarmed_count(),
             pages_held: self.held_pages().len() as u64,
             braked: self.fleet.scopes().map(|set| set.map(str::to_owned)).collect(),
-            oldest_letter: self
-                .owed
-                .iter()
-                .filter_map(|key| self.letters.get(key))
-                .map(|letter| letter.wanted_at)
-                .min(),
             ..Counts::default()
         };
-        for letter in &self.owed {
-            *counts.letters_owed_to.entry(letter.receiver.word()).or_default() += 1;
+        for key in &self.owed {
+            *counts.letters_owed_to.entry(key.receiver.word()).or_default() += 1;
+            let Some(wanted) = self.letters.get(key).map(|letter| letter.wanted_at) else { continue };
+            match counts.waiting.get_mut(&key.receiver) {
+                Some((letters, oldest)) => (*letters, *oldest) = (*letters + 1, wanted.min(*oldest)),
+                None => drop(counts.waiting.insert(key.receiver.clone(), (1, wanted))),
+            }
         }
+        counts.oldest_letter = counts.waiting.values().map(|(_, oldest)| *oldest).min();
         let mut incidents: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
         for incident in self.incidents.values() {
             let word = match (incident.phase, &incident.acknowledged_by) {

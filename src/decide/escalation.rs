@@ -17,6 +17,9 @@ use crate::model::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// Calls of one incident that are remembered, for whoever asks; more than there are levels.
+const CALLS_KEPT: usize = 20;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Escalation {
     /// The page that the levels count from, put off by the times that it rested.
@@ -30,6 +33,30 @@ pub(super) struct Escalation {
     pub rests_since: Option<Micros>,
     /// Whatever fires is silenced.
     pub silenced: bool,
+}
+
+/// People were called: by a page, or as a level of the escalation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Call {
+    pub at: Micros,
+    /// None: by a page.
+    pub level: Option<CalledLevel>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CalledLevel {
+    /// The first is called by the page.
+    pub number: u32,
+    pub to: String,
+}
+
+impl Incident {
+    pub(super) fn called(&mut self, call: Call) {
+        if self.calls.len() >= CALLS_KEPT {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(call);
+    }
 }
 
 impl State {
@@ -71,7 +98,9 @@ impl State {
                 self.is_asked_about(fingerprints);
                 self.set_timer(Timer::Escalate(*incident), *until);
             }
-            Event::Escalated { incident, level, next_at, .. } => {
+            Event::Escalated { incident, level, to, next_at } => {
+                let called = Some(CalledLevel { number: level.saturating_add(1), to: to.clone() });
+                self.incident_mut(*incident, event)?.called(Call { at, level: called });
                 let escalation = self.escalation_mut(*incident, event)?;
                 escalation.level = level + 1;
                 escalation.at = *next_at;

@@ -8,6 +8,7 @@
 pub mod alert;
 pub mod apply;
 pub mod brake;
+mod calls;
 pub mod channel;
 pub mod children;
 pub mod command;

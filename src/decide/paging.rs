@@ -133,6 +133,7 @@ impl Decider<'_> {
     /// incident still fires in another group or fires again, and nobody has it, people are woken there anew.
     pub(super) fn owe_pages(&mut self) -> Decided {
         self.acknowledge_joined()?;
+        self.take_there()?;
         let group = match self.input {
             Input::Alert(alert) if !alert.group_key.is_empty() => Some(dedup_key(&alert.group_key)),
             _ => None,
@@ -229,6 +230,24 @@ impl Decider<'_> {
             if told != Some(dedup_key) {
                 self.emit(Event::Tell { letter, note: None })?;
             }
+        }
+        Ok(())
+    }
+
+    /// What PagerDuty opened by itself knows no key of ours: whoever has it here is noted there, and takes it by its id.
+    fn take_there(&mut self) -> Decided {
+        if !self.policy.spec.pagerduty.notes {
+            return Ok(());
+        }
+        let taken = |id: &IncidentId| {
+            let incident = self.state.incidents.get(id).filter(|incident| incident.phase != IncidentPhase::Resolved)?;
+            let by = incident.acknowledged_by.clone().filter(|_| self.state.peers.rings_for(*id))?;
+            Some((*id, by, self.noted_at(*id)?))
+        };
+        let owed: Vec<(IncidentId, String, String)> = self.touched.iter().filter_map(taken).collect();
+        for (id, by, service) in owed {
+            let note = Note { takes: true, ..Note::plain(self.now, format!("{by} has it.")) };
+            self.owe_note(Receiver::PagerDuty { service }, id, note)?;
         }
         Ok(())
     }
@@ -350,19 +369,23 @@ impl Decider<'_> {
             })
     }
 
-    /// PagerDuty will never take this page as it is: people are woken where they still can be.
-    pub(super) fn page_was_refused(&mut self, letter: &LetterKey, reason: &str) -> Decided {
+    /// PagerDuty does not take this page as it is: people are woken where they still can be.
+    pub(super) fn page_was_refused(&mut self, letter: &LetterKey, reason: &str, and_then: &str) -> Decided {
         let Slot::Page(number) = letter.slot else { return Ok(()) };
         let wants = self.state.pages.get(&(letter.incident, number)).map(|page| page.wants);
         let lost = match wants {
             None | Some(PageState::Triggered) => {
-                let text = format!("PagerDuty did not take the page ({reason}): nobody was woken through it.");
+                let text =
+                    format!("PagerDuty did not take the page ({reason}): nobody was woken through it.{and_then}");
                 return self.page_in_slack(letter.incident, text);
             }
             Some(PageState::Acknowledged) => "that somebody has it",
             Some(PageState::Resolved) => "that it is over",
         };
-        self.post(letter.incident, format!("PagerDuty did not take {lost} ({reason}): it goes on paging there."))
+        self.post(
+            letter.incident,
+            format!("PagerDuty did not take {lost} ({reason}): it goes on paging there.{and_then}"),
+        )
     }
 }
 

@@ -64,6 +64,8 @@ struct Joined {
     key: Option<DedupKey>,
     number: Option<u64>,
     url: String,
+    /// Whoever has our incident has it there: PagerDuty said so, or is to be told.
+    taken: bool,
 }
 
 /// Which of our incidents one of PagerDuty's belongs to.
@@ -135,6 +137,23 @@ impl Peers {
         self.joined.values().any(|joined| joined.incident == id)
     }
 
+    /// Somebody has it from here on: where that was not said in PagerDuty, it is to be told.
+    pub fn has_it(&mut self, id: IncidentId, input: &Input) {
+        for (peer, joined) in self.joined.iter_mut().filter(|(_, joined)| joined.incident == id) {
+            joined.taken = was_taken_there(input, peer);
+        }
+    }
+
+    /// PagerDuty is to be told of it.
+    pub fn taken(&mut self, id: IncidentId) {
+        self.joined.values_mut().filter(|joined| joined.incident == id).for_each(|joined| joined.taken = true);
+    }
+
+    /// An incident that PagerDuty opened by itself belongs to it, and is not taken there.
+    pub fn rings_for(&self, id: IncidentId) -> bool {
+        self.joined.values().any(|joined| joined.incident == id && joined.key.is_none() && !joined.taken)
+    }
+
     /// By which PagerDuty's incident was joined.
     pub fn key_of(&self, peer: &str) -> Option<DedupKey> {
         self.joined.get(peer).and_then(|joined| joined.key)
@@ -185,7 +204,9 @@ impl State {
                 self.work_version += 1;
             }
             Event::PeerJoined { incident, peer, key, number, url } => {
-                let joined = Joined { incident: *incident, key: *key, number: *number, url: url.clone() };
+                let known = self.peers.joined.get(peer).filter(|known| known.incident == *incident);
+                let taken = known.is_some_and(|known| known.taken) || was_taken_there(input, peer);
+                let joined = Joined { incident: *incident, key: *key, number: *number, url: url.clone(), taken };
                 self.peers.joined.insert(peer.clone(), joined);
             }
             Event::PageSeen { incident, page, state } => {
@@ -507,6 +528,12 @@ impl Decider<'_> {
         }
         Ok(())
     }
+}
+
+/// These news say that somebody has it in PagerDuty.
+fn was_taken_there(input: &Input, peer: &str) -> bool {
+    let Input::Peer(news) = input else { return false };
+    news.incident.id == peer && (news.event == PeerEvent::Acknowledged || news.incident.acknowledged)
 }
 
 fn has_key_of_a_group(news: &PeerNews) -> bool {

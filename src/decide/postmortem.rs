@@ -42,7 +42,7 @@ impl Decider<'_> {
     fn remind_in_thread(&mut self, id: IncidentId, text: String, mentions: Vec<String>) -> Decided {
         let receiver = self.state.incidents.get(&id).and_then(|incident| incident.receiver.clone());
         let Some(receiver) = receiver else { return Ok(()) };
-        self.owe_post(receiver, id, Note { at: self.now, text, mentions, page: false })
+        self.owe_post(receiver, id, Note { at: self.now, text, mentions, page: false, takes: false })
     }
 
     /// What concerns security is told there too: that it began, that people were woken, that it is over.

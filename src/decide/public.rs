@@ -144,6 +144,7 @@ impl Decider<'_> {
                 self.emit(Event::LetterFailed { letter: letter.clone(), reason: reason.clone() })?;
                 Some(format!("customers were not told: {reason}. A person has to look there"))
             }
+            Told::Waits { .. } => None,
         };
         match says {
             Some(says) => self.post(letter.incident, format!("Status page, {component}: {says}.")),

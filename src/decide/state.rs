@@ -4,7 +4,7 @@
 
 use super::{
     Policy,
-    escalation::Escalation,
+    escalation::{Call, Escalation},
     fleet::Fleet,
     packed::Packed,
     pages::Page,
@@ -45,7 +45,7 @@ pub struct Illegal {
 }
 
 /// Bumped when the shape changes: a snapshot of another version is not read, the journal is folded anew.
-pub const STATE_VERSION: u32 = 9;
+pub const STATE_VERSION: u32 = 10;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -191,6 +191,8 @@ pub(super) struct Incident {
     pub steps: u32,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    /// Who was called, the last of them.
+    pub calls: VecDeque<Call>,
     pub woken: Woken,
     /// An alert that joined it asks to hold its page.
     pub asks_to_hold: bool,
@@ -302,6 +304,8 @@ pub(super) struct Letter {
     pub told: u64,
     pub note: Option<Note>,
     pub external: Option<External>,
+    /// Why its receiver does not take it before somebody sets that right.
+    pub refused: Option<String>,
 }
 
 /// One incident on the status page, of one component.

@@ -166,9 +166,21 @@ impl Decider<'_> {
                 if let Some(name) = channel {
                     return self.channel_was_refused(letter.incident, &name, reason);
                 }
-                self.page_was_refused(letter, reason)
+                self.page_was_refused(letter, reason, "")
             }
+            Told::Waits { reason } => self.waits_to_be_set_right(letter, reason),
         }
+    }
+
+    /// People hear of it once, and through what else there is; whoever asks, for as long as it is so.
+    fn waits_to_be_set_right(&mut self, letter: &LetterKey, reason: &str) -> Decided {
+        let known =
+            self.state.letters.get(letter).is_none_or(|known| known.refused.is_some() || known.told >= known.want);
+        if known {
+            return Ok(());
+        }
+        self.emit(Event::LetterWaits { letter: letter.clone(), reason: reason.to_owned() })?;
+        self.page_was_refused(letter, reason, " It is sent once that is set right.")
     }
 
     pub(super) fn poisoned(&mut self, digest: &str, message: &str) -> Decided {

@@ -89,7 +89,7 @@ impl Decider<'_> {
 
     /// As [`Decider::tell_all`], and wakes people.
     pub(super) fn page_all(&mut self, text: String, mentions: Vec<String>) -> Decided {
-        let note = Note { at: self.now, text: text.clone(), mentions: mentions.clone(), page: true };
+        let note = Note { at: self.now, text: text.clone(), mentions: mentions.clone(), page: true, takes: false };
         self.page_itself_in_pagerduty(&note)?;
         self.owe_page(self.default_receiver(), IncidentId::ITSELF, text, mentions)
     }
@@ -113,10 +113,15 @@ impl Decider<'_> {
 
     pub(super) fn post_to(&mut self, receiver: Option<Receiver>, incident: IncidentId, text: String) -> Decided {
         let Some(receiver) = receiver else { return Ok(()) };
+        self.owe_note(receiver, incident, Note::plain(self.now, text))
+    }
+
+    /// Left out where too much is owed there already.
+    pub(super) fn owe_note(&mut self, receiver: Receiver, incident: IncidentId, note: Note) -> Decided {
         if self.posts_owed(&receiver, incident) >= POSTS_OWED {
             return Ok(());
         }
-        self.owe_post(receiver, incident, Note { at: self.now, text, mentions: Vec::new(), page: false })
+        self.owe_post(receiver, incident, note)
     }
 
     /// Not left out, however many posts are owed.
@@ -132,7 +137,7 @@ impl Decider<'_> {
         if owed.take(PAGES_OWED).count() == PAGES_OWED {
             return Ok(());
         }
-        self.owe_post(receiver, incident, Note { at: self.now, text, mentions, page: true })
+        self.owe_post(receiver, incident, Note { at: self.now, text, mentions, page: true, takes: false })
     }
 
     pub(super) fn owe_post(&mut self, receiver: Receiver, incident: IncidentId, note: Note) -> Decided {

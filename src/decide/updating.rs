@@ -66,7 +66,7 @@ impl Decider<'_> {
         text: String,
         mentions: Vec<String>,
     ) -> Decided {
-        let note = Note { at: self.now, text, mentions, page: false };
+        let note = Note { at: self.now, text, mentions, page: false, takes: false };
         self.emit(Event::Tell { letter: LetterKey { receiver, incident, slot: Slot::Update }, note: Some(note) })
     }
 

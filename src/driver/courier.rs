@@ -36,6 +36,8 @@ const BACK_OFF_FIRST: Span = Span::seconds(1);
 const BACK_OFF_LAST: Span = Span::seconds(60);
 /// A receiver that asks for more is asked again after this all the same.
 const RETRY_AFTER_MOST: Span = Span::minutes(10);
+/// What waits for somebody to set its receiver right is tried again so often.
+const SET_RIGHT: Duration = Duration::from_secs(30);
 /// After the process was told to stop.
 const FINISH_WITHIN: Span = Span::seconds(5);
 /// Between two looks at what is owed, while changes come fast: the engine has other things to do.
@@ -272,8 +274,10 @@ async fn send_one(engine: &EngineHandle, notifiers: &Notifiers, letter: &DueLett
             notifier.send(letter, &view, SEND_WITHIN).await?
         }
     };
+    let waits = matches!(told, Told::Waits { .. });
     let input = Input::Told { letter: letter.key.clone(), up_to: letter.want, result: told };
     match engine.result(input).await {
+        Ok(_) if waits => Err(Transient { reason: "set_up_wrong", retry_after: Some(SET_RIGHT) }),
         Ok(_) => Ok(()),
         Err(_) => Err(Transient { reason: "engine_busy", retry_after: None }),
     }
@@ -305,6 +309,9 @@ fn of_itself(id: IncidentId, now: Micros) -> IncidentView {
         steps: Vec::new(),
         evidence: Vec::new(),
         pages: 0,
+        calls: Vec::new(),
+        next_call: None,
+        pagerduty_pages: Vec::new(),
         page_held_until: None,
         pagerduty: Vec::new(),
         page_keys: Vec::new(),

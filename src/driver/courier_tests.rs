@@ -107,6 +107,20 @@ async fn while_a_receiver_fails_one_letter_at_a_time_asks_whether_it_is_back() {
     assert_eq!(pagerduty.came().len(), 6, "it delays nobody else");
 }
 
+#[tokio::test]
+async fn what_waits_to_be_set_right_is_tried_again_now_and_then_and_goes_out_in_the_end() {
+    let bench = six_pages().await;
+    let waits = Ok(Told::Waits { reason: "bad_routing_key".to_owned() });
+    let (slack, pagerduty) = (Desk::new(&bench.clock, taken()), Desk::new(&bench.clock, waits));
+    let _tasks = delivers(&bench, &slack, &pagerduty);
+    until(&bench.clock, "it was tried again and again", || pagerduty.came().len() >= 4).await;
+    let came = pagerduty.came();
+    let apart = came.windows(2).all(|two| two[1].0 - two[0].0 >= Span::seconds(30));
+    assert!(apart, "{came:?}");
+    let owed = bench.handle.read(|seen| seen.state.counts().letters_owed_to.get("pagerduty").copied()).await;
+    assert_eq!(owed, Ok(Some(6)), "none is given up");
+}
+
 #[test]
 fn a_receivers_pages_back_off_apart_from_what_else_it_gets() {
     let pagerduty = |incident, slot| {

@@ -79,6 +79,9 @@ pub(super) fn narrate(policy: &Policy, seq: u64, input: &Input, events: &[Event]
             Event::LetterFailed { letter, reason } if letter.is_page() => {
                 error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page for good");
             }
+            Event::LetterWaits { letter, reason } if letter.is_page() => {
+                error!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "PagerDuty refused a page, which waits for that to be set right");
+            }
             Event::LetterFailed { letter, reason } => {
                 warn!(seq, receiver = %letter.receiver, incident = %letter.incident, reason, "a letter was refused for good");
             }

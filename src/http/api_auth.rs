@@ -279,12 +279,15 @@ fn identify_local(method: &Method, headers: &HeaderMap, peer: &Peer) -> Result<W
         return Err(ApiRefused::ContentType);
     }
     let user = match only(headers, axum::http::HeaderName::from_static(USER_HEADER)) {
-        Ok(None) => "anonymous",
+        Ok(None) => return Ok(Who { name: ANONYMOUS.to_owned(), via: "loopback", rights: Rights::all() }),
         Ok(Some(name)) if is_name(name) => name,
         Ok(Some(_)) | Err(_) => return Err(ApiRefused::User),
     };
     Ok(Who { name: format!("local:{user}"), via: "loopback", rights: Rights::all() })
 }
+
+/// Whoever gives no name, on loopback without tokens.
+pub const ANONYMOUS: &str = "local:anonymous";
 
 struct NotOnce;
 

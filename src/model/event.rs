@@ -469,6 +469,11 @@ pub enum Event {
         letter: LetterKey,
         reason: String,
     },
+    /// Refused until somebody sets its receiver right; it is still owed.
+    LetterWaits {
+        letter: LetterKey,
+        reason: String,
+    },
     /// What the status page is to show of a component from now on.
     StatusDue {
         component: String,
@@ -675,9 +680,10 @@ impl Event {
             | Event::StatusPublished { incident, .. }
             | Event::PageSeen { incident, .. }
             | Event::PeerJoined { incident, .. } => Some(*incident),
-            Event::Tell { letter, .. } | Event::LetterTold { letter, .. } | Event::LetterFailed { letter, .. } => {
-                Some(letter.incident)
-            }
+            Event::Tell { letter, .. }
+            | Event::LetterTold { letter, .. }
+            | Event::LetterFailed { letter, .. }
+            | Event::LetterWaits { letter, .. } => Some(letter.incident),
             _ => None,
         }
     }

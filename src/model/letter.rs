@@ -106,6 +106,17 @@ pub struct Note {
     /// It wakes people: it goes before other incidents' news, and is owed however much of them is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub page: bool,
+    /// For PagerDuty's own incidents: somebody has it, and that is so there, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes: bool,
+}
+
+impl Note {
+    /// It wakes nobody, and mentions nobody.
+    #[must_use]
+    pub fn plain(at: Micros, text: String) -> Note {
+        Note { at, text, mentions: Vec::new(), page: false, takes: false }
+    }
 }
 
 /// Where the receiver keeps what it was sent, and what it was last told of it.
@@ -210,6 +221,10 @@ pub enum Told {
     },
     /// It will never succeed as it is. Transient failures are retried by the courier and never get here.
     Failed {
+        reason: String,
+    },
+    /// Refused until somebody sets right what is wrong with the receiver's settings. The courier tries it again all the same.
+    Waits {
         reason: String,
     },
 }

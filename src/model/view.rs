@@ -49,6 +49,15 @@ pub struct IncidentView {
     pub steps: Vec<StepView>,
     pub evidence: Vec<EvidenceView>,
     pub pages: u32,
+    /// Who was called for it and for what belongs to it, the last of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallView>,
+    /// Who is called next, unless somebody takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_call: Option<CallView>,
+    /// Its pages in PagerDuty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pagerduty_pages: Vec<PageView>,
     /// Until when nobody is woken, unless nightshift gives up before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_held_until: Option<Micros>,
@@ -107,6 +116,30 @@ pub struct ChildView {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// People are called: by a page, or as a level of the escalation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallView {
+    pub at: Micros,
+    /// The name under `people`. None: a page, where no escalation says whom it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Counted from 1, which is called by the page.
+    pub level: u32,
+    pub levels: u32,
+    /// `in Slack, #incidents`.
+    pub by: String,
+}
+
+/// One page in PagerDuty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageView {
+    pub at: Micros,
+    /// `default`, or whose it is.
+    pub service: String,
+    /// How it stands there, without a full stop.
+    pub says: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -306,7 +306,15 @@ fn facts(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<Piece>> {
     }
     if view.pages > 0 {
         let paged = format!(" {} {}", view.pages, plural(view.pages as usize, "time", "times"));
-        lines.push(vec![Piece::Strong("Paged"), word(paged)]);
+        let mut says = vec![Piece::Strong("Paged"), word(paged)];
+        // Whom the page itself calls, its own post says.
+        if let Some((last, to)) =
+            view.calls.last().filter(|call| call.level > 1).and_then(|it| Some((it, it.to.as_ref()?)))
+        {
+            says.extend([word(" · then called: "), value(to)]);
+            says.push(word(format!(" (level {} of {})", last.level, last.levels)));
+        }
+        lines.push(says);
     }
     if let Some(until) = view.page_held_until {
         let until = until.time_of_day(zone);

@@ -111,6 +111,7 @@ fn of_call(call: SlackCall) -> &'static [&'static str] {
         | SlackCall::User
         | SlackCall::Group
         | SlackCall::Channels
+        | SlackCall::Info
         | SlackCall::Open => &[],
     }
 }
@@ -126,7 +127,7 @@ fn at() -> Micros {
 
 fn note(text: &str, page: bool, mentions: &[&str]) -> Note {
     let mentions = mentions.iter().map(|id| (*id).to_owned()).collect();
-    Note { at: at(), text: text.to_owned(), page, mentions }
+    Note { at: at(), text: text.to_owned(), page, mentions, takes: false }
 }
 
 fn wish(why: &str) -> PageWish {

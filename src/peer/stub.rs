@@ -12,6 +12,7 @@ pub struct Asked {
     /// As it was on the wire.
     pub query: String,
     pub content_type: String,
+    pub authorization: String,
     pub body: String,
 }
 
@@ -54,12 +55,14 @@ async fn reply(
 ) -> Result<Response<Full<bytes::Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let asked = Asked {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         content_type: content_type.unwrap_or_default().to_owned(),
+        authorization: authorization.unwrap_or_default().to_owned(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     let (status, text) = answer(&asked);

@@ -7,6 +7,7 @@ use super::{
     metrics::{Metrics, Words},
     notices::Notices,
     refusals::Refusals,
+    silence::Silence,
 };
 use crate::{
     decide::counts::Counts,
@@ -42,6 +43,7 @@ pub struct MetricsObserver {
     metrics: Metrics,
     words: Words,
     refusals: Refusals,
+    silence: Silence,
     head: AtomicU64,
     live: Mutex<Live>,
 }
@@ -59,8 +61,15 @@ impl MetricsObserver {
     /// `words`: those that the metrics were made with. `notices`: shows what is refused.
     #[must_use]
     pub fn new(metrics: Metrics, words: Words, notices: Notices) -> Arc<MetricsObserver> {
-        let refusals = Refusals::new(notices);
-        Arc::new(MetricsObserver { metrics, words, refusals, head: AtomicU64::new(0), live: Mutex::default() })
+        let (refusals, silence) = (Refusals::new(notices.clone()), Silence::new(notices));
+        let (head, live) = (AtomicU64::new(0), Mutex::default());
+        Arc::new(MetricsObserver { metrics, words, refusals, silence, head, live })
+    }
+
+    /// Who takes nothing: for [`keep_gauges`].
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        self.silence.clone()
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -134,6 +143,7 @@ impl MetricsObserver {
             }
             Event::LetterTold { letter, .. } => {
                 self.refusals.taken(letter);
+                self.silence.taken(&letter.receiver, at);
                 let wanted = self.live().wanted.remove(letter);
                 self.metrics
                     .letter_sent(Receiver::of(&letter.receiver), wanted.map_or(Span::ZERO, |wanted| at - wanted));
@@ -142,6 +152,9 @@ impl MetricsObserver {
                 self.refusals.refused(letter, reason);
                 self.live().wanted.remove(letter);
                 self.metrics.letter_failed(Receiver::of(&letter.receiver), super::labels::LetterFailure::Refused);
+            }
+            Event::LetterWaits { letter, .. } => {
+                self.metrics.letter_failed(Receiver::of(&letter.receiver), super::labels::LetterFailure::Unauthorized);
             }
             Event::PolicyKept { .. } => self.metrics.rules_refused(),
             // The rest changes gauges, which are read from the state, or nothing that is counted.
@@ -189,11 +202,16 @@ impl EngineObserver for MetricsObserver {
 }
 
 /// Reads the gauges every [`GAUGES_EVERY`] until `stop`.
-pub async fn keep_gauges(metrics: Metrics, engine: EngineHandle, stop: impl Future<Output = ()> + Send) {
+pub async fn keep_gauges(
+    metrics: Metrics,
+    silence: Silence,
+    engine: EngineHandle,
+    stop: impl Future<Output = ()> + Send,
+) {
     let clock = Arc::clone(engine.clock());
     let mut stop = std::pin::pin!(stop);
     loop {
-        refresh_gauges(&metrics, &engine).await;
+        refresh_gauges(&metrics, &silence, &engine).await;
         tokio::select! {
             biased;
             () = &mut stop => return,
@@ -203,10 +221,11 @@ pub async fn keep_gauges(metrics: Metrics, engine: EngineHandle, stop: impl Futu
 }
 
 /// Sets the gauges once. Where the engine does not answer, only what is known without it.
-pub async fn refresh_gauges(metrics: &Metrics, engine: &EngineHandle) {
-    let asked = engine.read(|seen| (seen.now, seen.state.counts(), restraints(seen))).await;
+pub async fn refresh_gauges(metrics: &Metrics, silence: &Silence, engine: &EngineHandle) {
+    let asked = engine.read(|seen| (seen.now, seen.state.counts(), restraints(seen), seen.policy.zone.clone())).await;
     let mut reasons = Vec::new();
-    if let Ok((now, counts, seen)) = asked {
+    if let Ok((now, counts, seen, zone)) = asked {
+        silence.look(&counts.waiting, now, &zone);
         set_counts(metrics, &counts, now);
         metrics.engine_alive(now);
         reasons = seen;
@@ -289,6 +308,7 @@ mod tests {
         journal::memory::Memory,
         model::{
             input::{Command, Via},
+            letter::Told,
             matcher::Matcher,
         },
     };
@@ -301,7 +321,9 @@ mod tests {
         let metrics = Metrics::new("0", MORNING, WORDS);
         let mut only = rule("one", Mode::Shadow, Some("noop"));
         only.matchers = vec![Matcher::parse("alertname=\"A\"").unwrap()];
-        let observer = MetricsObserver::new(metrics.clone(), WORDS, Notices::default());
+        let notices = Notices::default();
+        let observer = MetricsObserver::new(metrics.clone(), WORDS, notices.clone());
+        let silence = observer.silence();
         let options = options(Arc::new(Memory::new()), &clock, policy(vec![only]));
         let (engine, handle) = engine::start(StartOptions { observer, ..options }).await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
@@ -311,7 +333,7 @@ mod tests {
         handle.intake(vec![firing("A", MORNING), resolved("B", MORNING + Span::seconds(9))]).await.unwrap();
         let pause = Command::Pause { reason: "why not".to_owned() };
         handle.command(Input::Command { by: "ana".to_owned(), via: Via::Api, command: pause }).await.unwrap();
-        refresh_gauges(&metrics, &handle).await;
+        refresh_gauges(&metrics, &silence, &handle).await;
         let text = metrics.encode();
         for line in [
             "nightshift_alerts_total{outcome=\"new\"} 1",
@@ -325,5 +347,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        // Nobody delivers anything here.
+        clock.advance(Span::minutes(4));
+        refresh_gauges(&metrics, &silence, &handle).await;
+        let shown = notices.lines();
+        assert!(shown.len() == 1 && shown[0].starts_with("slack:#incidents has taken nothing since "), "{shown:?}");
+        let owed = handle.read(|seen| seen.state.letters_due(1)).await.unwrap().remove(0);
+        let result = Told::Sent { external: None };
+        handle.result(Input::Told { letter: owed.key, up_to: owed.want, result }).await.unwrap();
+        refresh_gauges(&metrics, &silence, &handle).await;
+        assert_eq!(notices.lines(), Vec::<String>::new(), "something was taken");
     }
 }

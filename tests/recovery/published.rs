@@ -65,7 +65,7 @@ async fn killed_between_a_write_and_its_record_it_opens_no_second_incident_and_r
     let mut daemon = home.start().await;
     // It looks for its own and finds it; then it reads it, and moves it on.
     wait_until("it has found its own", SOON, async || {
-        let looked = page.calls().len();
+        let looked = page.about_incidents().len();
         if looked >= 4 { Ok(()) } else { Err(looked.to_string()) }
     })
     .await;

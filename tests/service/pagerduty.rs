@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::night::Nightshift;
-use crate::stage::{Rules, SOON, Stage};
+use crate::stage::{Rules, SOON, Stage, write_secret};
 use crate::story::story;
-use crate::support::pagerduty::{Behaviour, Incident, PagerDuty, ROUTING_KEY, user};
+use crate::support::pagerduty::{API_TOKEN, Behaviour, Incident, PagerDuty, ROUTING_KEY, user};
 use crate::support::wait_until;
+use crate::switches::reload;
 
 /// The courier tries again after at most a minute.
 const DELIVERED: Duration = Duration::from_secs(80);
@@ -236,8 +237,14 @@ fn what_ended_while_pagerduty_was_away_wakes_nobody_afterwards() {
 }
 
 #[test]
-fn a_page_that_pagerduty_refuses_for_good_is_loud_at_once() {
-    let loud = ["page: a person is needed", "it did not help", "PagerDuty refused a page for good"];
+fn a_page_whose_key_is_refused_is_loud_at_once_and_goes_out_once_the_key_is_right() {
+    let loud = [
+        "page: a person is needed",
+        "it did not help",
+        "a letter was not taken",
+        "PagerDuty refused a page, which waits",
+        "PagerDuty refuses the routing key of default",
+    ];
     story(&loud, async || {
         let pagerduty = PagerDuty::start();
         let stage = set("refused", &pagerduty).await;
@@ -245,11 +252,73 @@ fn a_page_that_pagerduty_refuses_for_good_is_loud_at_once() {
         stage.takes_pages(&pagerduty, "ffffffffffffffffffffffffffffffff");
         let night = stage.nightshift(&HELPLESS).await;
         stage.load_rises();
-        stage.until_paged("PagerDuty did not take the page (rejected: Event object is invalid").await;
-        let failed = "nightshift_letters_failed_total{receiver=\"pagerduty\",reason=\"refused\"} 1";
+        stage.until_paged("PagerDuty did not take the page (bad_routing_key: Event object is invalid").await;
+        let failed = "nightshift_letters_failed_total{receiver=\"pagerduty\",reason=\"unauthorized\"} 1";
         assert!(night.app.metrics.encode().contains(failed), "no {failed}");
-        night.stop().await;
+        let status = night.does("ana", &["status"]).await;
+        assert!(status.contains("ATTENTION") && status.contains("pagerduty.routing_key_file, and reload"), "{status}");
+        let why = night.does("ana", &["why", "1"]).await;
+        assert!(why.contains("PagerDuty refuses it until that is set right"), "{why}");
         assert!(pagerduty.incidents().is_empty());
+
+        stage.takes_pages(&pagerduty, ROUTING_KEY);
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        until_incident(&pagerduty, "the page, at last", |incident| incident.triggers == 1).await;
+        let status = night.does("ana", &["status"]).await;
+        assert!(!status.contains("ATTENTION"), "{status}");
+        night.stop().await;
+        pagerduty.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn whoever_takes_here_what_pagerduty_opened_by_itself_has_it_there() {
+    story(&[], async || {
+        let pagerduty = PagerDuty::start();
+        let stage = set("taken_here", &pagerduty).await;
+        let night = stage.nightshift(&HELPLESS).await;
+        let id = pagerduty.opens("the web is slow");
+        until_joined(&night).await;
+        night.does("ana", &["ack", "1"]).await;
+        let taken = until_incident(&pagerduty, "it is noted there", |incident| !incident.notes.is_empty()).await;
+        assert_eq!((taken.id.as_str(), taken.status), (id.as_str(), "acknowledged"));
+        assert!(taken.notes[0].ends_with("local:ana has it."), "{:?}", taken.notes);
+        // Its word about that comes back, and is not somebody else's.
+        wait_until("it comes back", SOON, async || match pagerduty.delivered().len() {
+            2 => Ok(()),
+            other => Err(other.to_string()),
+        })
+        .await;
+        assert_eq!(night.incidents().await[0].acknowledged_by.as_deref(), Some("local:ana"));
+        night.stop().await;
+        pagerduty.assert_nothing_broken();
+    });
+}
+
+async fn until_status_says(night: &Nightshift, wanted: bool) {
+    wait_until("the status says so", SOON, async || {
+        let status = night.does("ana", &["status"]).await;
+        if status.contains("pagerduty.api_token_file, and reload") == wanted { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
+#[test]
+fn a_token_that_pagerduty_refuses_is_said_at_the_start_and_taken_back_once_it_is_right() {
+    story(&["PagerDuty refuses the API token (not_authorized: Invalid Authentication)"], async || {
+        let pagerduty = PagerDuty::start();
+        let stage = set("wrong_api_token", &pagerduty).await;
+        write_secret(&stage.file("api-token"), "u+of-somebody-else");
+        let night = stage.nightshift(&Rules::default()).await;
+        until_status_says(&night, true).await;
+        write_secret(&stage.file("api-token"), API_TOKEN);
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        until_status_says(&night, false).await;
+        night.stop().await;
+        pagerduty.assert_nothing_broken();
+        assert!(pagerduty.events_taken().is_empty(), "nobody is paged to find out");
     });
 }
 

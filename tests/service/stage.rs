@@ -27,6 +27,7 @@ const APPROVERS: &str = "approvers";
 /// ... and whose incidents have a channel of their own, where some have.
 const INCIDENT_CHANNELS: &str = "incident-channels";
 const PAGERDUTY: &str = "pagerduty";
+const SECURITY: &str = "security";
 /// ... and what the settings say of the status page.
 const STATUSPAGE: &str = "statuspage";
 pub const SENTENCES: &str = "title: Claims are slow\ninvestigating: We look for the cause.\nidentified: We repair it.\n\
@@ -227,12 +228,13 @@ impl Stage {
         let channels = std::fs::read_to_string(self.file(INCIDENT_CHANNELS)).unwrap_or_default();
         let pagerduty = std::fs::read_to_string(self.file(PAGERDUTY)).unwrap_or_default();
         let statuspage = std::fs::read_to_string(self.file(STATUSPAGE)).unwrap_or_default();
+        let security = std::fs::read_to_string(self.file(SECURITY)).unwrap_or_default();
         format!(
             "mode: auto\njournal: 'sqlite:{}'\nrules: {}\npause_file: {}\n\
              listen: {{webhooks: '127.0.0.1:{webhooks}', admin: '127.0.0.1:{admin}'}}\n\
              kubernetes: {{kubeconfig: {}}}\nsmoke_hosts: ['127.0.0.1']\n\
              slack: {{channel: '#incidents', bot_token_file: {}, api_url: '{}'{doors}{channels}}}\n\
-             {approvers}{pagerduty}{statuspage}\
+             {approvers}{security}{pagerduty}{statuspage}\
              alertmanager: {{urls: ['{}']}}\nprometheus: {{url: '{}'}}\n\
              people: {{platform: {{slack: {PEOPLE}}}, lead: {{slack: {LEAD}}}, war-room: {{slack: {WAR_ROOM}}}}}\n",
             file("nightshift.db"),
@@ -255,6 +257,11 @@ impl Stage {
     /// Incidents of these severities get a channel of their own. Before nightshift starts.
     pub fn makes_channels(&self, severities: &str) {
         std::fs::write(self.file(INCIDENT_CHANNELS), format!(", incident_channels: {severities}")).expect("written");
+    }
+
+    /// What concerns security is told there. Before nightshift starts.
+    pub fn tells_security(&self, channel: &str) {
+        std::fs::write(self.file(SECURITY), format!("security: {{slack: '{channel}'}}\n")).expect("written");
     }
 
     /// The same by Socket Mode.

@@ -132,7 +132,7 @@ fn a_draft_goes_out_by_one_tap_in_slack() {
             }
         })
         .await;
-        assert!(page.calls().is_empty(), "{:#?}", page.calls());
+        assert!(page.writes().is_empty(), "{:#?}", page.calls());
         assert_eq!(stage.slack.press(&door, "U0ANA0001", &card, "Publish").await, 200);
         until_status(&page, "investigating").await;
         stage.until_reply(&["Ana (U0ANA0001) publishes it on the status page (claims)"]).await;
@@ -169,6 +169,25 @@ fn a_draft_goes_out_by_one_command_and_is_refused_where_nothing_waits() {
         night.stop().await;
         let said = said(&page);
         assert_eq!((said.first().unwrap().as_str(), said.last().unwrap().as_str()), ("We repair it.", "It works."));
+        page.assert_nothing_broken();
+    });
+}
+
+#[test]
+fn what_is_set_up_wrong_is_known_before_customers_have_to_read_of_anything() {
+    story(&["Statuspage knows no such page or component"], async || {
+        let stage = Stage::set("public_wrong").await;
+        let page = Statuspage::start(&["anotherid0001"]);
+        stage.publishes(&page.url(), CLAIMS, "auto");
+        let night = stage.nightshift_by(&rules(&stage, &Rules::default())).await;
+        wait_until("the status says so", SOON, async || {
+            let status = night.does("ana", &["status"]).await;
+            let says = status.contains("ATTENTION") && status.contains("statuspage.components.claims.id right");
+            if says { Ok(()) } else { Err(status) }
+        })
+        .await;
+        night.stop().await;
+        assert!(page.writes().is_empty(), "nothing is written to find out");
         page.assert_nothing_broken();
     });
 }

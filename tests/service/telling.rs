@@ -92,3 +92,29 @@ fn a_token_that_slack_refuses_is_said_at_the_start_and_loses_no_letter() {
         assert!(broken.iter().all(|one| one.error == "invalid_auth"), "{broken:#?}");
     });
 }
+
+#[test]
+fn a_channel_that_slack_does_not_have_is_said_at_the_start_and_taken_back_once_it_is_there() {
+    story(&["Slack lists no public channel #secruity"], async || {
+        let stage = Stage::set("wrong_channel").await;
+        stage.tells_security("#secruity");
+        let night = stage.nightshift(&Rules::default()).await;
+        wait_until("the status says so", SOON, async || {
+            let status = night.does("ana", &["status"]).await;
+            let says = status.contains("ATTENTION") && status.contains("no public channel #secruity");
+            if says && !status.contains("#incidents:") { Ok(()) } else { Err(status) }
+        })
+        .await;
+        stage.slack.has_channel("secruity", "C0SECRUITY1");
+        let (status, said) = reload(&night).await;
+        assert_eq!(status, 200, "{said}");
+        wait_until("the status says nothing", SOON, async || {
+            let status = night.does("ana", &["status"]).await;
+            if status.contains("ATTENTION") { Err(status) } else { Ok(()) }
+        })
+        .await;
+        night.stop().await;
+        assert!(stage.slack.messages().is_empty(), "nothing is written to find out");
+        stage.slack.assert_nothing_broken();
+    });
+}

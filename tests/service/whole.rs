@@ -158,10 +158,11 @@ fn in_slack(stage: &Stage) {
     let updates: Vec<&Call> = calls.iter().filter(|call| call.method == "chat.update").collect();
     assert!(updates.iter().all(|update| update.body["ts"] == *cards[0].ts), "{updates:#?}");
     assert!(updates.windows(2).all(|two| two[0].body != two[1].body), "the same card twice: {updates:#?}");
-    // What a click asks of Slack's directory, once.
+    // The token and both channels at the start, and what a click asks of Slack's directory, once.
     let asked: Vec<&str> =
         calls.iter().map(|call| call.method.as_str()).filter(|it| !it.starts_with("chat.")).collect();
-    assert_eq!(asked, ["auth.test", "auth.test", "bots.info", "users.info"]);
+    let at_the_start = ["auth.test", "conversations.list", "conversations.info"];
+    assert_eq!(asked, [at_the_start.as_slice(), &["auth.test", "bots.info", "users.info"]].concat());
     stage.slack.assert_nothing_broken();
 }
 
@@ -181,6 +182,8 @@ fn in_pagerduty(pagerduty: &PagerDuty) {
     let asked: Vec<&str> = asked.iter().map(|call| call.what.as_str()).collect();
     let of = "/incidents/P000001";
     let wanted = [
+        // At the start: whether the token is good.
+        "GET /incidents?limit=1",
         &format!("GET {of}"),
         &format!("GET {of}/alerts?limit=100"),
         &format!("GET {of}/notes"),
@@ -217,6 +220,8 @@ fn on_the_page(page: &Statuspage) {
         .map(|call| format!("{} {}", call.method, call.path.replace("inc000000001", "ID")))
         .collect();
     let wanted = [
+        // At the start: whether the key, the page and the component are there.
+        "GET components?per_page=100",
         "GET incidents/unresolved?page=1&per_page=100",
         "GET components/claimsid0001",
         "POST incidents",

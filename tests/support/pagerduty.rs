@@ -366,8 +366,12 @@ impl State {
         match parts.as_slice() {
             ["GET", "", "incidents"] => {
                 let pairs: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-                let key = pairs.get("incident_key").cloned().unwrap_or_default();
-                let found: Vec<Value> = kept.incidents.iter().rev().filter(|it| it.key == key).map(shown).collect();
+                let known = ["incident_key", "limit", "sort_by"];
+                let odd = pairs.keys().find(|name| !known.contains(&name.as_str())).cloned();
+                kept.broken.extend(odd.map(|name| format!("{what}: unknown `{name}`")));
+                let is_asked = |it: &&Incident| pairs.get("incident_key").is_none_or(|key| it.key == *key);
+                let limit = pairs.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(25);
+                let found: Vec<Value> = kept.incidents.iter().rev().filter(is_asked).take(limit).map(shown).collect();
                 (200, json!({"incidents": found, "limit": 25, "offset": 0, "more": false}))
             }
             ["GET", "", "incidents", id] => match index(&kept, id) {
@@ -405,8 +409,26 @@ impl State {
                     None => (404, error(2100, "Not Found")),
                 }
             }
+            ["PUT", "", "incidents", id] => {
+                if header("from") != FROM {
+                    kept.broken.push(format!("a status from {:?}", header("from")));
+                    return (400, error(1008, "Requester User Not Found"));
+                }
+                if *body != json!({"incident": {"type": "incident_reference", "status": "acknowledged"}}) {
+                    kept.broken.push(format!("{what}: {body}"));
+                    return (400, error(2001, "Invalid Input Provided"));
+                }
+                let Some(at) = index(&kept, id) else { return (404, error(2100, "Not Found")) };
+                if kept.incidents[at].status == "resolved" {
+                    kept.broken.push(format!("{what} would reopen what is resolved"));
+                }
+                kept.incidents[at].status = "acknowledged";
+                let said = json!({"incident": shown(&kept.incidents[at])});
+                drop(kept);
+                self.tell("acknowledged", id, user("nightshift"));
+                (200, said)
+            }
             _ => {
-                // Above all: setting a status, which reopens what is resolved.
                 kept.broken.push(format!("nothing of ours asks {what}"));
                 (405, error(2100, "Not Found"))
             }

@@ -28,13 +28,14 @@ pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 pub const TEAM: &str = "T0TESTS";
 pub const APP: &str = "A0TESTS";
 
-const READ: [&str; 6] = [
+const READ: [&str; 7] = [
     "users.info",
     "bots.info",
     "usergroups.users.list",
     "conversations.history",
     "conversations.replies",
     "conversations.list",
+    "conversations.info",
 ];
 
 #[derive(Clone, Debug)]
@@ -307,6 +308,11 @@ fn channel_of(name: &str, id: &str, creator: &str) -> Channel {
     Channel { name: name.to_owned(), id: id.to_owned(), creator: creator.to_owned() }
 }
 
+/// The bot is in every channel that a test gives it.
+fn shown(it: &Channel) -> Value {
+    json!({"id": it.id, "name": it.name, "creator": it.creator, "is_archived": false, "is_member": true})
+}
+
 /// What Slack sends for a button that was pressed.
 pub fn pressed(user: &str, message: &Message, button: &Value) -> Value {
     json!({
@@ -506,7 +512,16 @@ impl State {
                 Err(error) => one(error, body["name"].as_str().unwrap_or_default()),
             },
             "conversations.list" => Ok(self.list(body)),
+            "conversations.info" => {
+                let channels = self.channels.lock().unwrap();
+                match channels.iter().find(|it| body["channel"] == it.id) {
+                    Some(it) => Ok(json!({"ok": true, "channel": shown(it)})),
+                    // Nobody can know beforehand.
+                    None => return json!({"ok": false, "error": "channel_not_found"}),
+                }
+            }
             "apps.connections.open" => Ok(json!({"ok": true, "url": self.sockets.address()})),
+            "conversations.history" if !self.has(body) => return json!({"ok": false, "error": "channel_not_found"}),
             "conversations.history" | "conversations.replies" => Ok(history(&kept, body)),
             "chat.postMessage" => self.post(&mut kept, body),
             "chat.update" => self.update(&mut kept, body),
@@ -546,11 +561,14 @@ impl State {
         Ok(json!({"ok": true, "channel": {"id": made.id, "name": made.name, "creator": made.creator}}))
     }
 
+    fn has(&self, asked: &Value) -> bool {
+        self.channels.lock().unwrap().iter().any(|it| asked["channel"] == it.id)
+    }
+
     /// Two on a page.
     fn list(&self, body: &Value) -> Value {
         let channels = self.channels.lock().unwrap();
         let from: usize = body["cursor"].as_str().unwrap_or_default().parse().unwrap_or(0);
-        let shown = |it: &Channel| json!({"id": it.id, "name": it.name, "creator": it.creator, "is_archived": false});
         let page: Vec<Value> = channels.iter().skip(from).take(2).map(shown).collect();
         let next = if from + 2 < channels.len() { (from + 2).to_string() } else { String::new() };
         json!({"ok": true, "channels": page, "response_metadata": {"next_cursor": next}})

@@ -20,6 +20,8 @@ use super::background::Background;
 /// The one key it takes, and the one page it has.
 pub const KEY: &str = "sp-key-of-the-tests-1234567890";
 pub const PAGE: &str = "8kbf7d35c070";
+/// A look at what there is, without an incident.
+const ASK: &str = "components?per_page=100";
 const STATUSES: [&str; 4] = ["investigating", "identified", "monitoring", "resolved"];
 const IMPACTS: [&str; 5] = ["none", "maintenance", "minor", "major", "critical"];
 const COMPONENTS: [&str; 5] =
@@ -90,6 +92,7 @@ struct State {
 #[derive(Default)]
 struct Kept {
     next: VecDeque<Behaviour>,
+    next_asks: VecDeque<Behaviour>,
     calls: Vec<Call>,
     incidents: Vec<Incident>,
     components: BTreeMap<String, String>,
@@ -141,6 +144,16 @@ impl Statuspage {
     /// For the next request only; several are taken in order.
     pub fn next(&self, behaviour: Behaviour) {
         self.kept().next.push_back(behaviour);
+    }
+
+    /// For the next look whether all is set up right only: nothing else is kept waiting by one.
+    pub fn next_ask(&self, behaviour: Behaviour) {
+        self.kept().next_asks.push_back(behaviour);
+    }
+
+    /// Requests for the sake of an incident.
+    pub fn about_incidents(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(|call| call.path != ASK).collect()
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -245,7 +258,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         }
         kept.calls.len() - 1
     };
-    let once = state.kept.lock().unwrap().next.pop_front();
+    let once = {
+        let mut kept = state.kept.lock().unwrap();
+        let asks = kept.calls[number].path == ASK;
+        if asks { kept.next_asks.pop_front() } else { kept.next.pop_front() }
+    };
     let mut behaviour = once.unwrap_or_else(|| *state.behaviour.borrow());
     if behaviour == Behaviour::Hang {
         let mut changes = state.behaviour.subscribe();
@@ -325,6 +342,10 @@ impl State {
                 Some(at) => Ok((200, kept.shown(&kept.incidents[at]))),
                 None => Err((404, "no such incident".to_owned())),
             },
+            ("GET", ["components"]) if ASK.ends_with(query) => {
+                let known = kept.components.iter().map(|(id, status)| json!({"id": id, "status": status}));
+                Ok((200, known.collect()))
+            }
             ("GET", ["components", id]) => match kept.components.get(*id) {
                 Some(status) => Ok((200, json!({"id": id, "status": status}))),
                 None => Err((404, "no such component".to_owned())),

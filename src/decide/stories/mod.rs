@@ -8,6 +8,7 @@ mod aftermath;
 mod again;
 mod alerts;
 mod braking;
+mod calling;
 mod channels;
 mod children;
 mod clicking;

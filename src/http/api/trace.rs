@@ -11,7 +11,7 @@ use crate::{
         public::PublicView,
         step::{GuardLine, Verdict},
         time::Micros,
-        view::{AlertView, IncidentView, StepView},
+        view::{AlertView, CallView, IncidentView, StepView},
     },
     telemetry::text::{plain, shortened},
 };
@@ -90,7 +90,18 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
     }
     row("opened", view.opened_at.in_zone(zone));
     if let Some(by) = &view.acknowledged_by {
-        row("acknowledged", format!("by {}", plain(by)));
+        let at = view.acknowledged_at.map(|at| format!(" at {}", at.in_zone(zone))).unwrap_or_default();
+        row("acknowledged", format!("by {}{at}", plain(by)));
+    }
+    for call in &view.calls {
+        row("called", format!("{} at {}", called(call), call.at.in_zone(zone)));
+    }
+    for page in &view.pagerduty_pages {
+        let (service, says) = (plain(&page.service), plain(&page.says));
+        row("PagerDuty", format!("{service}, paged at {}: {says}", page.at.in_zone(zone)));
+    }
+    if let Some(next) = &view.next_call {
+        row("next", format!("{} at {}, unless somebody has it", called(next), next.at.in_zone(zone)));
     }
     if let Some(until) = view.page_held_until {
         row("page", format!("held until {}", until.in_zone(zone)));
@@ -105,6 +116,12 @@ fn facts_of(view: &IncidentView, zone: &TimeZone) -> Vec<Vec<String>> {
         }
     }
     rows
+}
+
+fn called(call: &CallView) -> String {
+    let level = if call.levels > 1 { format!(" (level {} of {})", call.level, call.levels) } else { String::new() };
+    let to = call.to.as_ref().map_or_else(|| "people by a page".to_owned(), |to| plain(to));
+    format!("{to}{level}, {}", plain(&call.by))
 }
 
 fn status_page(public: &PublicView) -> String {

@@ -10,28 +10,38 @@ pub(super) mod render;
 use super::{Notifier, Transient, plain::line};
 use crate::{
     action::Boxed,
-    decide::{pages::PageWish, state::DueLetter},
+    decide::{pages::PageWish, policy::DEFAULT_SERVICE, state::DueLetter},
     model::{
         letter::{External, LetterKey, Note, PageState, Paged, Receiver, Slot, Told},
         peer::NOTE_MARK,
         view::IncidentView,
     },
-    peer::pagerduty::{Failure, events::EventsClient, rest::PagerDutyApi},
+    peer::pagerduty::{
+        Failure,
+        events::{BAD_KEY, EventsClient},
+        rest::PagerDutyApi,
+    },
+    telemetry::amiss::Amiss,
 };
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::time::Instant;
 
 /// PagerDuty incidents that one note is written on.
 const NOTED_ON: usize = 3;
-/// Characters of a note.
+/// Characters of a note, and of a service's name.
 const NOTE: usize = 2000;
+const NAME: usize = 80;
+/// PagerDuty's refusals that say nothing of what was sent: the key or the token is no good.
+const NOT_AUTHORIZED: &str = "not_authorized";
+/// Until somebody has set the token right, notes wait, and one is tried again so often.
+const SET_RIGHT: Duration = Duration::from_secs(30);
 /// How often it is looked whether PagerDuty has made an incident of a page yet.
 const LOOKS: u32 = 4;
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -67,9 +77,11 @@ pub fn next(wants: PageState, ours: bool, last: Option<PageState>) -> Option<Cal
 pub struct PagerDuty {
     events: EventsClient,
     /// Integration keys by the service's name.
-    keys: BTreeMap<String, SecretString>,
+    keys: RwLock<BTreeMap<String, SecretString>>,
     api: Option<PagerDutyApi>,
     zone: TimeZone,
+    /// Who shows what somebody must set right.
+    amiss: Option<Arc<Amiss>>,
     /// Letters of which a first call was taken and a second is still due: the wish, and how PagerDuty has it.
     half: Mutex<BTreeMap<LetterKey, (u64, PageState)>>,
     /// Notes for which there was no incident yet.
@@ -94,8 +106,15 @@ impl Notifier for PagerDuty {
                     Err(Failure::Permanent { reason: "not_for_pagerduty", says: None })
                 }
             };
+            self.stands(letter, sent.as_ref().err());
             match sent {
                 Ok(external) => Ok(Told::Sent { external }),
+                Err(failure) if letter.key.is_page() && is_set_up_wrong(&failure) => {
+                    Ok(Told::Waits { reason: line(&failure.words(), NOTE) })
+                }
+                Err(failure) if is_set_up_wrong(&failure) => {
+                    Err(Transient { reason: NOT_AUTHORIZED, retry_after: Some(SET_RIGHT) })
+                }
                 Err(failure @ Failure::Permanent { .. }) => Ok(Told::Failed { reason: line(&failure.words(), NOTE) }),
                 Err(Failure::Transient { reason, retry_after }) => Err(Transient { reason, retry_after }),
             }
@@ -112,7 +131,45 @@ impl PagerDuty {
         api: Option<PagerDutyApi>,
         zone: TimeZone,
     ) -> PagerDuty {
-        PagerDuty { events, keys, api, zone, half: Mutex::default(), looked: Mutex::default() }
+        let keys = RwLock::new(keys);
+        PagerDuty { events, keys, api, zone, amiss: None, half: Mutex::default(), looked: Mutex::default() }
+    }
+
+    /// Who shows what somebody must set right.
+    #[must_use]
+    pub fn watched_by(self, amiss: Arc<Amiss>) -> PagerDuty {
+        PagerDuty { amiss: Some(amiss), ..self }
+    }
+
+    /// Keys that were read anew, of the services that there are.
+    pub fn replace_keys(&self, fresh: impl IntoIterator<Item = (String, SecretString)>) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for (service, key) in fresh {
+            if let Some(known) = keys.get_mut(&service) {
+                *known = key;
+            }
+        }
+    }
+
+    fn key_of(&self, service: &str) -> Option<SecretString> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
+    }
+
+    /// A page shows how its service's key stands, everything else how the API token does.
+    fn stands(&self, letter: &DueLetter, failure: Option<&Failure>) {
+        let (Some(amiss), Ok(service)) = (&self.amiss, service_of(letter)) else { return };
+        match (letter.key.is_page(), failure) {
+            // Nothing was asked where nothing had to be told.
+            (true, None) if letter.page.as_ref().is_some_and(|page| page.wants.is_some()) => {
+                amiss.set(&key_words(service), None);
+            }
+            (true, Some(failure)) if is_set_up_wrong(failure) => {
+                amiss.set(&key_words(service), Some(key_line(service, failure)));
+            }
+            (false, Some(failure)) if is_set_up_wrong(failure) => amiss.set(TOKEN_WORDS, Some(token_line(failure))),
+            (false, None) if self.api.is_some() => amiss.set(TOKEN_WORDS, None),
+            _ => {}
+        }
     }
 
     async fn send_page(
@@ -124,7 +181,7 @@ impl PagerDuty {
     ) -> Result<Option<External>, Failure> {
         let Some(wants) = page.wants else { return Ok(None) };
         let service = service_of(letter)?;
-        let Some(key) = self.keys.get(service) else {
+        let Some(key) = self.key_of(service) else {
             let says = Some(format!("nobody's routing_key_file is known for {service}"));
             return Err(Failure::Permanent { reason: "no_routing_key", says });
         };
@@ -137,7 +194,7 @@ impl PagerDuty {
             last = Some(*state);
         }
         while let Some(call) = next(wants, page.ours, last) {
-            self.events.enqueue(service, key, self.event(call, page, view), deadline).await?;
+            self.events.enqueue(service, &key, self.event(call, page, view), deadline).await?;
             last = Some(state_after(call));
             self.set_half(&letter.key, Some((letter.want, state_after(call))));
         }
@@ -175,6 +232,15 @@ impl PagerDuty {
         if incidents.is_empty() {
             return self.look_again(&letter.key);
         }
+        if note.takes {
+            // It may be over by now, or nobody's any more.
+            if view.acknowledged_by.is_none() || view.state == "resolved" {
+                return Ok(None);
+            }
+            for known in &view.pagerduty {
+                api.acknowledge(&known.id, deadline).await?;
+            }
+        }
         let mark = mark_of(&letter.key);
         let content = content_of(&mark, note);
         for incident in incidents {
@@ -208,6 +274,42 @@ impl PagerDuty {
             None => drop(half.remove(key)),
         }
     }
+}
+
+/// Nothing is wrong with what was sent: it will be taken once somebody has set the key or the token right.
+#[must_use]
+pub fn is_set_up_wrong(failure: &Failure) -> bool {
+    matches!(failure, Failure::Permanent { reason: BAD_KEY | NOT_AUTHORIZED, .. })
+}
+
+/// What is shown to be wrong, and no more.
+pub const TOKEN_WORDS: &str = "PagerDuty's API token";
+
+fn key_words(service: &str) -> String {
+    format!("PagerDuty's routing key of {}", line(service, NAME))
+}
+
+fn key_line(service: &str, failure: &Failure) -> String {
+    let setting = match service {
+        DEFAULT_SERVICE => "pagerduty.routing_key_file".to_owned(),
+        name => format!("people.{}.pagerduty.routing_key_file", line(name, NAME)),
+    };
+    let says = line(&failure.words(), NOTE);
+    format!(
+        "PagerDuty refuses the routing key of {} ({says}): its pages wait, and nobody is woken through it. Put a valid one into \
+         {setting}, and reload",
+        line(service, NAME)
+    )
+}
+
+/// What a refused API token means for people.
+#[must_use]
+pub fn token_line(failure: &Failure) -> String {
+    let says = line(&failure.words(), NOTE);
+    format!(
+        "PagerDuty refuses the API token ({says}): nothing is noted there, and it cannot be asked what fires. Put a valid one \
+         into pagerduty.api_token_file, and reload"
+    )
 }
 
 /// What a note says.

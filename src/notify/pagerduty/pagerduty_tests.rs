@@ -240,7 +240,7 @@ async fn with_notes() -> (Stub, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
 }
 
 fn note() -> DueLetter {
-    let note = Note { at: Micros(0), text: "Step 1042.1: helped.".to_owned(), mentions: Vec::new(), page: false };
+    let note = Note::plain(Micros(0), "Step 1042.1: helped.".to_owned());
     DueLetter { note: Some(note), ..letter(Slot::Post(17), None, None) }
 }
 
@@ -273,4 +273,59 @@ async fn a_note_waits_a_while_for_pagerdutys_incident_and_not_for_ever() {
     let told = pagerduty.send(&note(), &view, WITHIN).await.unwrap();
     assert!(matches!(told, Told::Failed { reason } if reason.starts_with("no_incident")));
     assert!(lock(&notes).is_empty());
+}
+
+#[tokio::test]
+async fn a_page_whose_key_is_refused_waits_and_goes_out_with_the_next_key() {
+    let refused = r#"{"status":"invalid event","message":"Event object is invalid","errors":["Invalid routing key"]}"#;
+    let stub = Stub::start(move |asked| {
+        let is_right = asked.body.contains(&"b".repeat(32));
+        if is_right { accepted(asked) } else { (400, refused.to_owned()) }
+    })
+    .await;
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&said);
+    let amiss = Arc::new(Amiss::new(move |lines| *lock(&heard) = lines));
+    let pagerduty = notifier(&stub.url, false).watched_by(amiss);
+    let letter = page(PageState::Triggered, None);
+    let reason = "bad_routing_key: Event object is invalid, Invalid routing key".to_owned();
+    for _ in 0..2 {
+        let told = pagerduty.send(&letter, &views::handed_over(), WITHIN).await;
+        assert_eq!(told, Ok(Told::Waits { reason: reason.clone() }));
+    }
+    let line = lock(&said).clone();
+    assert_eq!(line.len(), 1, "{line:?}");
+    assert!(line[0].ends_with("Put a valid one into pagerduty.routing_key_file, and reload"), "{line:?}");
+    let keys = [("default", "b"), ("nobodys", "c")].map(|(name, key)| (name.to_owned(), key.repeat(32).into()));
+    pagerduty.replace_keys(keys);
+    let told = pagerduty.send(&letter, &views::handed_over(), WITHIN).await;
+    assert!(matches!(told, Ok(Told::Sent { external: Some(_) })), "{told:?}");
+    assert_eq!(*lock(&said), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_somebody_has_here_is_set_so_there_and_not_once_it_is_over_or_nobodys() {
+    let set: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&set);
+    let stub = Stub::start(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", "/incidents/PGR0VU2") => {
+            (200, json!({"incident": {"id": "PGR0VU2", "status": "triggered"}}).to_string())
+        }
+        ("GET", _) => (200, json!({"notes": []}).to_string()),
+        (method, path) => {
+            lock(&kept).push(format!("{method} {path}"));
+            (200, "{}".to_owned())
+        }
+    })
+    .await;
+    let note = Note { takes: true, ..Note::plain(Micros(0), "ann has it.".to_owned()) };
+    let letter = DueLetter { note: Some(note), ..letter(Slot::Post(17), None, None) };
+    let taken = IncidentView { acknowledged_by: Some("ann".to_owned()), state: "open".to_owned(), ..known() };
+    let over = IncidentView { state: "resolved".to_owned(), ..taken.clone() };
+    let nobodys = IncidentView { acknowledged_by: None, ..taken.clone() };
+    for (view, calls) in [(&over, 0), (&nobodys, 0), (&taken, 2)] {
+        let told = notifier(&stub.url, true).send(&letter, view, WITHIN).await;
+        assert_eq!((told, lock(&set).len()), (Ok(Told::Sent { external: None }), calls));
+    }
+    assert_eq!(*lock(&set), ["PUT /incidents/PGR0VU2", "POST /incidents/PGR0VU2/notes"]);
 }

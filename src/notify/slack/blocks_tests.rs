@@ -32,6 +32,7 @@ fn note(text: &str, mentions: &[&str]) -> Note {
         text: text.to_owned(),
         page: !mentions.is_empty(),
         mentions,
+        takes: false,
     }
 }
 

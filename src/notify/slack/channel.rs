@@ -13,6 +13,9 @@ const NAMES_TRIED: u32 = 9;
 /// Pages of a thousand channels that are looked through.
 const PAGES: usize = 20;
 
+/// There are more channels than are looked through.
+const TOO_MANY: &str = "too_many_channels";
+
 /// Words about the token itself: once it is another one, the channel can be made.
 const OF_THE_TOKEN: [&str; 6] =
     ["not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired", "org_login_required"];
@@ -76,6 +79,15 @@ impl Slack {
 
     /// The public channel of this name that is not archived, where the token may look.
     async fn listed(&self, name: &str, deadline: Instant) -> Result<Option<Value>, Failure> {
+        match self.search(name, deadline).await {
+            // It may not look.
+            Err(failure) if !matches!(failure, Failure::Transient { .. }) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// The same, with why it could not be looked for.
+    pub(super) async fn search(&self, name: &str, deadline: Instant) -> Result<Option<Value>, Failure> {
         let mut cursor = String::new();
         for _ in 0..PAGES {
             let query = [
@@ -84,12 +96,7 @@ impl Slack {
                 ("limit", "1000"),
                 ("cursor", cursor.as_str()),
             ];
-            let answer = match self.client.read(Call::Channels, "", &query, deadline).await {
-                Ok(answer) => answer,
-                Err(failure @ Failure::Transient { .. }) => return Err(failure),
-                // It may not look.
-                Err(_) => return Ok(None),
-            };
+            let answer = self.client.read(Call::Channels, "", &query, deadline).await?;
             let channels = answer.get("channels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             if let Some(found) = channels.iter().find(|channel| channel.get("name").is_some_and(|it| it == name)) {
                 return Ok(Some(found.clone()));
@@ -99,7 +106,7 @@ impl Slack {
                 _ => return Ok(None),
             }
         }
-        Ok(None)
+        Err(Failure::Permanent { reason: TOO_MANY })
     }
 }
 

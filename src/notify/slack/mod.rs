@@ -11,6 +11,7 @@
 //! Deleted by hand, or no longer ours to edit: the card is posted anew, once, and its thread goes on below the new one. So it
 //! is, in the settings' own channel, where a rule's channel takes nothing and people were paged: nobody would read it there.
 
+mod asking;
 pub mod blocks;
 mod channel;
 

@@ -45,6 +45,7 @@ pub(super) fn note(text: &str, mentions: &[&str]) -> Option<Note> {
         text: text.to_owned(),
         page: !mentions.is_empty(),
         mentions,
+        takes: false,
     })
 }
 

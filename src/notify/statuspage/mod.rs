@@ -24,13 +24,9 @@ use crate::{
         client::{Failure, StatuspageClient},
         shapes::{Key, Seen},
     },
-    telemetry::text::plain,
+    telemetry::{amiss::Amiss, text::plain},
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use steps::{Desired, Step};
 use tokio::{
     sync::Mutex,
@@ -43,17 +39,14 @@ const CALLS_TAKE: Duration = Duration::from_secs(5);
 /// Until somebody has set it right, letters wait, and are tried again so often.
 const SET_RIGHT: Duration = Duration::from_secs(30);
 
-type Watcher = Box<dyn Fn(Vec<String>) + Send + Sync>;
-
 pub struct Statuspage {
     client: Arc<StatuspageClient>,
     /// From the settings' name of a component to the service's id.
     components: BTreeMap<String, String>,
     /// Whether the service mails its subscribers when something begins and ends.
     notifies: bool,
-    /// Gets what somebody must set right, in words, and nothing once it is.
-    watcher: Option<Watcher>,
-    wrong: std::sync::Mutex<Option<String>>,
+    /// Who shows what somebody must set right.
+    amiss: Option<Amiss>,
     /// One letter at a time: of many at once, each would get some of its calls in before its time is over, and none all.
     line: Mutex<()>,
 }
@@ -69,11 +62,11 @@ impl Notifier for Statuspage {
             let deadline = Instant::now() + within;
             match self.bring(letter, view, deadline).await {
                 Ok(published) => {
-                    self.stands(None);
+                    self.stands(&letter.key.receiver, None);
                     Ok(Told::Sent { external: published.map(External::Published) })
                 }
                 Err(Failure::Permanent { reason, said }) if is_set_up_wrong(reason, letter) => {
-                    self.stands(Some(line(reason, said.as_deref())));
+                    self.stands(&letter.key.receiver, Some((reason, said.as_deref())));
                     Err(Transient { reason, retry_after: Some(SET_RIGHT) })
                 }
                 Err(Failure::Permanent { reason, said: None }) => Ok(Told::Failed { reason: reason.to_owned() }),
@@ -89,32 +82,60 @@ impl Notifier for Statuspage {
 impl Statuspage {
     #[must_use]
     pub fn new(client: Arc<StatuspageClient>, components: BTreeMap<String, String>, notifies: bool) -> Statuspage {
-        let (watcher, wrong) = (None, std::sync::Mutex::default());
-        Statuspage { client, components, notifies, watcher, wrong, line: Mutex::new(()) }
+        Statuspage { client, components, notifies, amiss: None, line: Mutex::new(()) }
     }
 
     /// Who shows what somebody must set right.
     #[must_use]
     pub fn watched_by(self, watcher: impl Fn(Vec<String>) + Send + Sync + 'static) -> Statuspage {
-        Statuspage { watcher: Some(Box::new(watcher)), ..self }
+        Statuspage { amiss: Some(Amiss::new(watcher)), ..self }
     }
 
-    /// Says what is wrong, each time that it changes.
-    fn stands(&self, wrong: Option<String>) {
-        {
-            let mut before = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-            if *before == wrong {
-                return;
+    /// What a refusal, or that something was taken, says of the key and the page, and of the component.
+    fn stands(&self, receiver: &Receiver, refused: Option<(&str, Option<&str>)>) {
+        let (Some(amiss), Receiver::Statuspage { component }) = (&self.amiss, receiver) else { return };
+        match refused {
+            None => {
+                amiss.set(KEY, None);
+                amiss.set(&of(component), None);
             }
-            before.clone_from(&wrong);
+            Some(("not_authorized", said)) => amiss.set(KEY, Some(key_line(said))),
+            Some((_, said)) => {
+                amiss.set(KEY, None);
+                amiss.set(&of(component), Some(component_line(component, said)));
+            }
         }
-        match &wrong {
-            Some(line) => tracing::error!("{line}"),
-            None => tracing::info!("Statuspage takes what customers are to read again"),
+    }
+
+    /// Asks, without changing anything, whether the key, the page and the components are what the settings say. `false`: not
+    /// all is well, or nobody answered.
+    pub async fn ask(&self, deadline: Instant) -> bool {
+        let Some(amiss) = &self.amiss else { return true };
+        let known = match self.client.components(deadline).await {
+            Ok(known) => known,
+            Err(Failure::Permanent { reason: "not_authorized", said }) => {
+                amiss.set(KEY, Some(key_line(said.as_deref())));
+                return false;
+            }
+            Err(Failure::Permanent { reason: "not_found", said }) => {
+                amiss.set(KEY, Some(page_line(said.as_deref())));
+                return false;
+            }
+            // It is not there: that is no word about the key, and letters say it too.
+            Err(failure) => {
+                tracing::debug!(?failure, "Statuspage was not asked about its key");
+                return false;
+            }
+        };
+        amiss.set(KEY, None);
+        let Some(known) = known else { return true };
+        let mut all = true;
+        for (component, id) in &self.components {
+            let is_there = known.contains(id);
+            all &= is_there;
+            amiss.set(&of(component), (!is_there).then(|| component_line(component, None)));
         }
-        if let Some(watcher) = &self.watcher {
-            watcher(wrong.into_iter().collect());
-        }
+        all
     }
 
     /// Makes the page show what it should. None: it is over, and customers never read of it.
@@ -175,11 +196,36 @@ fn is_set_up_wrong(reason: &str, letter: &DueLetter) -> bool {
     reason == "not_authorized" || reason == "not_found" && letter.external.is_none()
 }
 
-fn line(reason: &str, said: Option<&str>) -> String {
-    let said = said.map_or_else(String::new, |said| format!(" ({})", plain(said)));
-    let (what, mend) = match reason {
-        "not_authorized" => ("refuses the API key", "Put a valid one into statuspage.api_key_file, and reload"),
-        _ => ("knows no such page or component", "Set statuspage.page and the components' ids right, and restart"),
-    };
-    format!("Statuspage {what}{said}: what customers are to read waits. {mend}")
+/// What [`Amiss`] has of the key and the page, for one cannot be told from the other.
+const KEY: &str = "Statuspage's key";
+
+fn of(component: &str) -> String {
+    format!("Statuspage's component {}", plain(component))
+}
+
+fn in_brackets(said: Option<&str>) -> String {
+    said.map_or_else(String::new, |said| format!(" ({})", plain(said)))
+}
+
+fn key_line(said: Option<&str>) -> String {
+    let said = in_brackets(said);
+    format!(
+        "Statuspage refuses the API key{said}: what customers are to read waits. Put a valid one into \
+         statuspage.api_key_file, and reload"
+    )
+}
+
+fn page_line(said: Option<&str>) -> String {
+    let said = in_brackets(said);
+    format!(
+        "Statuspage knows no such page{said}: what customers are to read waits. Set statuspage.page right, and restart"
+    )
+}
+
+fn component_line(component: &str, said: Option<&str>) -> String {
+    let (component, said) = (plain(component), in_brackets(said));
+    format!(
+        "Statuspage knows no such page or component{said}: what customers are to read of {component} waits. Set statuspage.page \
+         and statuspage.components.{component}.id right, and restart"
+    )
 }

@@ -11,6 +11,8 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// The reason of a refusal that is about the key, and not about the event.
+pub const BAD_KEY: &str = "bad_routing_key";
 const MAX_ANSWER: usize = 64 * 1024;
 /// A call that begins with less time than this would only be cut off.
 const LEAST: Duration = Duration::from_millis(500);
@@ -56,10 +58,42 @@ impl EventsClient {
         if let Err(Failure::Transient { reason: "rate_limited", retry_after: Some(wait) }) = &judged {
             self.pace().stop(service, Instant::now() + *wait);
         }
-        judged.map(|_| ())
+        judged.map(|_| ()).map_err(of_the_key)
     }
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `'routing_key' …` or `Invalid routing key`: PagerDuty knows no integration by it.
+fn of_the_key(failure: Failure) -> Failure {
+    match failure {
+        Failure::Permanent { reason: "rejected", says: Some(says) } if speaks_of_the_key(&says) => {
+            Failure::Permanent { reason: BAD_KEY, says: Some(says) }
+        }
+        other => other,
+    }
+}
+
+fn speaks_of_the_key(says: &str) -> bool {
+    let says = says.to_ascii_lowercase();
+    ["routing_key", "routing key", "integration key"].iter().any(|words| says.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_key_is_told_from_a_refused_event() {
+        let refused = |says: &str| {
+            let says = Some(says.to_owned());
+            of_the_key(Failure::Permanent { reason: "rejected", says }).words()
+        };
+        let key = "Event object is invalid, Length of 'routing_key' is incorrect (should be 32 characters)";
+        assert_eq!(refused(key), format!("bad_routing_key: {key}"));
+        assert!(refused("Invalid Routing Key").starts_with(BAD_KEY));
+        assert!(refused("Event object is invalid, 'payload.summary' is missing").starts_with("rejected"));
     }
 }

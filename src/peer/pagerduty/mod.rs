@@ -1,8 +1,8 @@
 //! PagerDuty: the Events API takes pages, the REST API is asked and takes notes.
 //!
 //! - [`events`] triggers, acknowledges and resolves by key, at its `pace`; the same call again is the same page.
-//! - [`rest`] asks how incidents stand, and notes on them what was done. It never sets an incident's status: on one that
-//!   is resolved that would reopen it.
+//! - [`rest`] asks how incidents stand, notes on them what was done, and acknowledges one that PagerDuty opened by itself:
+//!   never without having looked, for a status set on what is resolved would reopen it.
 
 pub mod events;
 mod pace;

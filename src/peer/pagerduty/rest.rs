@@ -1,4 +1,4 @@
-//! REST API v2: how incidents stand, which keys they have, and notes on them.
+//! REST API v2: how incidents stand, which keys they have, notes on them, and that somebody has one.
 
 use super::{Failure, judge};
 use crate::{
@@ -19,10 +19,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::Instant,
+};
 
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 const VERSION: &str = "application/vnd.pagerduty+json;version=2";
@@ -38,7 +42,8 @@ pub struct PagerDutyApi(Arc<Api>);
 struct Api {
     http: Client,
     base: String,
-    token: SecretString,
+    token: RwLock<SecretString>,
+    replaced: Notify,
     from: Option<String>,
     turns: Arc<Semaphore>,
 }
@@ -48,6 +53,8 @@ struct Api {
 pub struct PeerState {
     pub id: String,
     pub is_open: bool,
+    /// Open, and nobody has it.
+    pub is_triggered: bool,
     pub key: Option<String>,
 }
 
@@ -56,7 +63,24 @@ impl PagerDutyApi {
     #[must_use]
     pub fn new(http: Client, api_url: &str, token: SecretString, from: Option<String>) -> PagerDutyApi {
         let base = api_url.trim_end_matches('/').to_owned();
-        PagerDutyApi(Arc::new(Api { http, base, token, from, turns: Arc::new(Semaphore::new(AT_ONCE)) }))
+        let (token, replaced, turns) = (RwLock::new(token), Notify::new(), Arc::new(Semaphore::new(AT_ONCE)));
+        PagerDutyApi(Arc::new(Api { http, base, token, replaced, from, turns }))
+    }
+
+    /// The token, read anew. Calls that have begun keep the one that they have.
+    pub fn replace_token(&self, token: SecretString) {
+        *self.0.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+        self.0.replaced.notify_one();
+    }
+
+    /// Ends once the token was replaced.
+    pub async fn token_replaced(&self) {
+        self.0.replaced.notified().await;
+    }
+
+    /// Whether PagerDuty takes the token, by a question that changes nothing.
+    pub async fn may_ask(&self, deadline: Instant) -> Result<(), Failure> {
+        self.get("/incidents?limit=1", deadline).await.map(|_| ())
     }
 
     /// Whether incidents fire: triggered or acknowledged there. One that could not be asked about is not known.
@@ -125,9 +149,7 @@ impl PagerDutyApi {
 
     /// Writes a note. Not idempotent: look at [`PagerDutyApi::notes`] before writing one again.
     pub async fn add_note(&self, incident: &str, content: &str, deadline: Instant) -> Result<(), Failure> {
-        let Some(from) = &self.0.from else {
-            return Err(Failure::Permanent { reason: "no_from", says: Some("pagerduty.from is not set".to_owned()) });
-        };
+        let from = self.from()?;
         let path = format!("{}/incidents/{}/notes", self.0.base, url::encode(incident));
         let request = self
             .0
@@ -137,6 +159,34 @@ impl PagerDutyApi {
             .header(CONTENT_TYPE, "application/json")
             .body(json!({"note": {"content": content}}).to_string());
         self.exchange(request, &[StatusCode::OK, StatusCode::CREATED], deadline).await.map(|_| ())
+    }
+
+    /// Somebody has it. Only of one that nobody has: a status set on what is resolved would reopen it.
+    pub async fn acknowledge(&self, incident: &str, deadline: Instant) -> Result<(), Failure> {
+        if !self.is_triggered(incident, deadline).await? {
+            return Ok(());
+        }
+        let path = format!("{}/incidents/{}", self.0.base, url::encode(incident));
+        let body = json!({"incident": {"type": "incident_reference", "status": "acknowledged"}});
+        let request = self.0.http.request(Method::PUT, &path);
+        let request =
+            request.header("From", self.from()?).header(CONTENT_TYPE, "application/json").body(body.to_string());
+        match self.exchange(request, &[StatusCode::OK], deadline).await {
+            // Somebody took it, or closed it, just now.
+            Err(Failure::Permanent { reason: "rejected", .. }) if !self.is_triggered(incident, deadline).await? => {
+                Ok(())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+
+    async fn is_triggered(&self, incident: &str, deadline: Instant) -> Result<bool, Failure> {
+        Ok(self.incident(incident, deadline).await?.is_some_and(|state| state.is_triggered))
+    }
+
+    fn from(&self) -> Result<&str, Failure> {
+        let says = || Some("pagerduty.from is not set".to_owned());
+        self.0.from.as_deref().ok_or_else(|| Failure::Permanent { reason: "no_from", says: says() })
     }
 
     async fn incident(&self, id: &str, deadline: Instant) -> Result<Option<PeerState>, Failure> {
@@ -165,10 +215,15 @@ impl PagerDutyApi {
         let turn = tokio::time::timeout_at(deadline, self.0.turns.acquire()).await.map_err(late)?;
         let Ok(_turn) = turn else { return Err(Failure::transient("stopping")) };
         let request = request
-            .header(AUTHORIZATION, format!("Token token={}", self.0.token.expose_secret()))
+            .header(AUTHORIZATION, self.authorization())
             .header(ACCEPT, VERSION)
             .timeout(deadline.saturating_duration_since(Instant::now()));
         judge(&self.0.http.exchange(request, MAX_ANSWER).await?, accepted)
+    }
+
+    fn authorization(&self) -> String {
+        let token = self.0.token.read().unwrap_or_else(PoisonError::into_inner);
+        format!("Token token={}", token.expose_secret())
     }
 }
 
@@ -177,6 +232,7 @@ fn state(incident: &Value) -> Option<PeerState> {
     Some(PeerState {
         id: text(incident, "id")?,
         is_open: matches!(status.as_str(), "triggered" | "acknowledged"),
+        is_triggered: status == "triggered",
         key: text(incident, "incident_key"),
     })
 }

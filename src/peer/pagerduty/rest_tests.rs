@@ -88,7 +88,7 @@ async fn of_several_with_a_key_the_open_one_is_found() {
 }
 
 #[tokio::test]
-async fn a_note_is_written_in_a_users_name_and_no_status_ever_is() {
+async fn a_note_is_written_in_a_users_name() {
     let stub = Stub::start(answer).await;
     let until = Instant::now() + WITHIN;
     let known = api(&stub.url, Some("ana@example.com"));
@@ -98,4 +98,47 @@ async fn a_note_is_written_in_a_users_name_and_no_status_ever_is() {
     let written: Vec<String> =
         stub.asked().iter().filter(|asked| asked.method != "GET").map(|asked| asked.body.clone()).collect();
     assert_eq!(written, [r#"{"note":{"content":"three"}}"#]);
+}
+
+#[tokio::test]
+async fn somebody_has_only_what_nobody_had() {
+    let closed = std::sync::atomic::AtomicBool::new(false);
+    let stub = Stub::start(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
+        // Closed between the look and the call.
+        ("PUT", "/incidents/PLATE") => {
+            closed.store(true, std::sync::atomic::Ordering::SeqCst);
+            (400, json!({"error": {"message": "Incident Already Resolved", "code": 1001}}).to_string())
+        }
+        ("GET", "/incidents/PLATE") => {
+            let status = if closed.load(std::sync::atomic::Ordering::SeqCst) { "resolved" } else { "triggered" };
+            (200, json!({"incident": {"id": "PLATE", "status": status}}).to_string())
+        }
+        ("PUT", _) => (200, "{}".to_owned()),
+        _ => answer(asked),
+    })
+    .await;
+    let until = Instant::now() + WITHIN;
+    let known = api(&stub.url, Some("ana@example.com"));
+    for id in ["PTRIG", "PACK", "PRES", "PGONE", "PLATE"] {
+        known.acknowledge(id, until).await.unwrap();
+    }
+    let set: Vec<(String, String)> =
+        stub.asked().iter().filter(|it| it.method != "GET").map(|it| (it.path.clone(), it.body.clone())).collect();
+    let body = r#"{"incident":{"status":"acknowledged","type":"incident_reference"}}"#;
+    let both = ["/incidents/PTRIG", "/incidents/PLATE"].map(|path| (path.to_owned(), body.to_owned()));
+    assert_eq!(set, both, "what is resolved would be reopened");
+    assert!(matches!(known.acknowledge("PODD", until).await, Err(Failure::Transient { .. })), "not known: not set");
+    let nobody = api(&stub.url, None).acknowledge("PTRIG", until).await;
+    assert!(matches!(nobody, Err(Failure::Permanent { reason: "no_from", .. })));
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_is_used_from_then_on() {
+    let stub = Stub::start(answer).await;
+    let known = api(&stub.url, None);
+    known.replace_token("u+new".into());
+    known.token_replaced().await;
+    known.may_ask(Instant::now() + WITHIN).await.unwrap();
+    let asked = stub.asked().pop().unwrap();
+    assert_eq!(asked.authorization, "Token token=u+new");
 }

@@ -43,6 +43,8 @@ pub enum Call {
     /// Makes a channel.
     Create,
     Channels,
+    /// One channel.
+    Info,
     /// Where the next web socket of Socket Mode begins; with the app's own token.
     Open,
 }
@@ -61,6 +63,7 @@ impl Call {
             Call::Group => "usergroups.users.list",
             Call::Create => "conversations.create",
             Call::Channels => "conversations.list",
+            Call::Info => "conversations.info",
             Call::Open => "apps.connections.open",
         }
     }

@@ -17,7 +17,9 @@ struct Rate {
 fn rate(call: Call) -> Rate {
     match call {
         Call::Post => Rate { every: Duration::from_secs(1), ahead: 3 },
-        Call::Update | Call::History | Call::Replies => Rate { every: Duration::from_millis(1200), ahead: 5 },
+        Call::Update | Call::History | Call::Replies | Call::Info => {
+            Rate { every: Duration::from_millis(1200), ahead: 5 }
+        }
         Call::Ephemeral | Call::Test | Call::Bot | Call::User => Rate { every: Duration::from_millis(600), ahead: 20 },
         Call::Group | Call::Create | Call::Channels => Rate { every: Duration::from_secs(3), ahead: 10 },
         // One a minute is the least that Slack's pages and libraries agree on.

@@ -5,15 +5,22 @@
 
 use super::errors::{self, Kind};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
+
+/// A channel's name that is no public channel's.
+pub const NOT_LISTED: &str = "not_listed";
+/// Channels that are known to take messages; more than any policy names.
+const TAKING: usize = 1024;
 
 /// What is refused: the token (None), or a channel.
 type Refused = Option<String>;
 
 pub struct Standing {
     refused: Mutex<BTreeMap<Refused, &'static str>>,
+    /// Channels where a message was taken.
+    taking: Mutex<BTreeSet<String>>,
     /// Gets what is wrong now, in words, each time that it changes.
     changed: Box<dyn Fn(Vec<String>) + Send + Sync>,
 }
@@ -21,15 +28,17 @@ pub struct Standing {
 impl Standing {
     #[must_use]
     pub fn new(changed: impl Fn(Vec<String>) + Send + Sync + 'static) -> Standing {
-        Standing { refused: Mutex::default(), changed: Box::new(changed) }
+        Standing { refused: Mutex::default(), taking: Mutex::default(), changed: Box::new(changed) }
     }
 
     /// `channel`: where the letter was to go; what the reason says of the token concerns them all.
     pub fn refuses(&self, channel: &str, reason: &'static str) {
         let refused = match errors::kind(reason).0 {
             Kind::Target => Some(channel.to_owned()),
+            _ if reason == NOT_LISTED => Some(channel.to_owned()),
             _ => None,
         };
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
         let words = {
             let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             if all.insert(refused.clone(), reason) == Some(reason) {
@@ -43,6 +52,27 @@ impl Standing {
 
     /// Something was taken: there the token is good, and the channel is, where one is named.
     pub fn takes(&self, channel: Option<&str>) {
+        if let Some(channel) = channel {
+            let mut taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+            if taking.len() < TAKING {
+                taking.insert(channel.to_owned());
+            }
+        }
+        self.is_good(channel);
+    }
+
+    /// A channel was asked for, and nothing is wrong with it.
+    pub fn finds(&self, channel: &str) {
+        self.is_good(Some(channel));
+    }
+
+    /// A message was taken there, the last time.
+    #[must_use]
+    pub fn has_taken(&self, channel: &str) -> bool {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+    }
+
+    fn is_good(&self, channel: Option<&str>) {
         let words = {
             let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             let had = all.len();
@@ -55,7 +85,7 @@ impl Standing {
             }
             words(&all)
         };
-        tracing::info!("Slack takes messages again");
+        tracing::info!("what Slack refused is set right");
         (self.changed)(words);
     }
 }
@@ -69,6 +99,10 @@ fn line(refused: &Refused, reason: &'static str) -> String {
         (Some(channel), "is_archived") => {
             format!("Slack's channel {channel} is archived: its messages wait until it is not, or another is named")
         }
+        (Some(channel), NOT_LISTED) => format!(
+            "Slack lists no public channel {channel}: where it is not a private one that the app is in, nothing will be read there. \
+             Set the name right, or name the channel by its id (C0123ABC), which can be asked for"
+        ),
         (Some(channel), _) => format!(
             "Slack refuses channel {channel} ({reason}): its messages wait. Invite the app there, or name another channel"
         ),

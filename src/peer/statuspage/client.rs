@@ -12,11 +12,12 @@ use reqwest::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     sync::{PoisonError, RwLock},
     time::Duration,
 };
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, Notify},
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -56,6 +57,7 @@ pub struct StatuspageClient {
     /// `https://api.statuspage.io/v1/pages/PAGE`
     base: String,
     key: RwLock<SecretString>,
+    replaced: Notify,
     /// When the next request may begin; held while one is under way.
     turn: Mutex<Instant>,
 }
@@ -66,12 +68,27 @@ impl StatuspageClient {
     pub fn new(http: Client, api_url: &str, page: &str, key: SecretString) -> StatuspageClient {
         let base = format!("{}/pages/{page}", api_url.trim_end_matches('/'));
         // A process before this one may just have asked.
-        StatuspageClient { http, base, key: RwLock::new(key), turn: Mutex::new(Instant::now() + EVERY) }
+        let (key, turn) = (RwLock::new(key), Mutex::new(Instant::now() + EVERY));
+        StatuspageClient { http, base, key, replaced: Notify::new(), turn }
     }
 
     /// The key was replaced.
     pub fn replace_key(&self, key: SecretString) {
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        self.replaced.notify_one();
+    }
+
+    /// Ends once the key was replaced.
+    pub async fn key_replaced(&self) {
+        self.replaced.notified().await;
+    }
+
+    /// The ids of the page's components. None: there are more than one answer has.
+    pub async fn components(&self, deadline: Instant) -> Result<Option<BTreeSet<String>>, Failure> {
+        let answer = self.exchange(Method::GET, &format!("components?per_page={PER_PAGE}"), None, deadline).await?;
+        let Some(listed) = answer.as_array() else { return Err(Failure::transient("bad_answer")) };
+        let ids = listed.iter().filter_map(|component| component.get("id")?.as_str().map(str::to_owned));
+        Ok((listed.len() < PER_PAGE).then(|| ids.collect()))
     }
 
     /// One incident.
