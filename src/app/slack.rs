@@ -73,8 +73,8 @@ pub fn open(
     let keys = sealing_keys(slack);
     let seal = (!keys.is_empty()).then(|| Seal::new(keys));
     let (shown, counted) = (notices.clone(), metrics.clone());
-    let standing = Arc::new(Standing::new(move |lines| {
-        counted.set_receiver_refuses(Receiver::Slack, lines.len());
+    let standing = Arc::new(Standing::new(move |lines, refused| {
+        counted.set_receiver_refuses(Receiver::Slack, refused);
         shown.set("slack", lines);
     }));
     let notifier = Slack::new(Arc::clone(&client), settings.timezone.clone(), seal.clone());

@@ -188,7 +188,7 @@ impl Metrics {
             ),
             receiver_refuses: make.closed(
                 "receiver_refuses",
-                "What a receiver refuses until somebody sets it right: a token, channels",
+                "What a receiver refuses until somebody sets it right: a token, keys, channels",
                 [("receiver", Receiver::WORDS.to_vec())],
             ),
             settings_waiting: make

@@ -236,7 +236,7 @@ async fn no_letter_is_given_up_for_the_tokens_or_the_channels_sake() {
         let (fake, slack) = a_slack().await;
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = Arc::clone(&said);
-        let slack = slack.watched_by(Arc::new(Standing::new(move |lines| *heard.lock().unwrap() = lines)));
+        let slack = slack.watched_by(Arc::new(Standing::new(move |lines, _| *heard.lock().unwrap() = lines)));
         fake.next(Trouble::Error(word));
         let told = transient(slack.send(&card_letter(None), &views::acting(), WITHIN).await);
         assert_eq!((told.reason, told.retry_after), (errors::kind(word).1, Some(SET_RIGHT)), "{word}");
@@ -390,7 +390,7 @@ async fn what_people_are_paged_for_is_told_in_the_settings_channel_where_its_own
     let fake = Fake::start().await;
     let said = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&said);
-    let standing = Standing::new(move |lines| lock(&told).clone_from(&lines));
+    let standing = Standing::new(move |lines, _| lock(&told).clone_from(&lines));
     let slack = notifier(&fake.url).watched_by(Arc::new(standing)).paging_at_least_in("#incidents");
     let of = |slot, note, card: Option<Posted>| {
         let mut letter = letter(1042, slot, note, card);

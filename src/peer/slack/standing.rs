@@ -21,13 +21,13 @@ pub struct Standing {
     refused: Mutex<BTreeMap<Refused, &'static str>>,
     /// Channels where a message was taken.
     taking: Mutex<BTreeSet<String>>,
-    /// Gets what is wrong now, in words, each time that it changes.
-    changed: Box<dyn Fn(Vec<String>) + Send + Sync>,
+    /// Gets what is wrong now, in words, and how much of it Slack has refused, each time that it changes.
+    changed: Box<dyn Fn(Vec<String>, usize) + Send + Sync>,
 }
 
 impl Standing {
     #[must_use]
-    pub fn new(changed: impl Fn(Vec<String>) + Send + Sync + 'static) -> Standing {
+    pub fn new(changed: impl Fn(Vec<String>, usize) + Send + Sync + 'static) -> Standing {
         Standing { refused: Mutex::default(), taking: Mutex::default(), changed: Box::new(changed) }
     }
 
@@ -39,15 +39,18 @@ impl Standing {
             _ => None,
         };
         self.taking.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
-        let words = {
+        let (words, count) = {
             let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             if all.insert(refused.clone(), reason) == Some(reason) {
                 return;
             }
             words(&all)
         };
-        tracing::error!("{}", line(&refused, reason));
-        (self.changed)(words);
+        match reason {
+            NOT_LISTED => tracing::warn!("{}", line(&refused, reason)),
+            _ => tracing::error!("{}", line(&refused, reason)),
+        }
+        (self.changed)(words, count);
     }
 
     /// Something was taken: there the token is good, and the channel is, where one is named.
@@ -73,7 +76,7 @@ impl Standing {
     }
 
     fn is_good(&self, channel: Option<&str>) {
-        let words = {
+        let (words, count) = {
             let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             let had = all.len();
             all.remove(&None);
@@ -86,12 +89,14 @@ impl Standing {
             words(&all)
         };
         tracing::info!("what Slack refused is set right");
-        (self.changed)(words);
+        (self.changed)(words, count);
     }
 }
 
-fn words(all: &BTreeMap<Refused, &'static str>) -> Vec<String> {
-    all.iter().map(|(refused, reason)| line(refused, reason)).collect()
+/// A name that is not listed may be a private channel's: that is shown, and not counted.
+fn words(all: &BTreeMap<Refused, &'static str>) -> (Vec<String>, usize) {
+    let count = all.values().filter(|reason| **reason != NOT_LISTED).count();
+    (all.iter().map(|(refused, reason)| line(refused, reason)).collect(), count)
 }
 
 fn line(refused: &Refused, reason: &'static str) -> String {
@@ -124,7 +129,10 @@ mod tests {
     fn what_is_refused_is_said_once_and_taken_back_when_it_is_mended() {
         let said: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
         let heard = Arc::clone(&said);
-        let standing = Standing::new(move |lines| heard.lock().unwrap().push(lines));
+        let standing = Standing::new(move |lines, count| {
+            assert_eq!(lines.len(), count);
+            heard.lock().unwrap().push(lines);
+        });
         let last = || said.lock().unwrap().last().cloned().unwrap_or_default();
         standing.takes(Some("#a"));
         standing.refuses("#a", "invalid_auth");
@@ -142,5 +150,17 @@ mod tests {
         standing.takes(Some("#a"));
         assert!(last().is_empty());
         assert_eq!(said.lock().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_private_channels_is_shown_and_not_counted() {
+        let said: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        let standing = Standing::new(move |lines, count| heard.lock().unwrap().push((lines.len(), count)));
+        standing.refuses("#private", NOT_LISTED);
+        standing.refuses("#gone", "channel_not_found");
+        standing.takes(Some("#private"));
+        assert_eq!(*said.lock().unwrap(), [(1, 0), (2, 1), (1, 1)]);
+        assert!(standing.has_taken("#private") && !standing.has_taken("#gone"));
     }
 }
