@@ -36,6 +36,9 @@ use tokio::{
 /// Three calls, a second apart, and their answers.
 const CALLS_TAKE: Duration = Duration::from_secs(5);
 
+/// A look at what there is: of a page that does not answer it takes no letter's time.
+const ASK_TAKES: Duration = Duration::from_secs(3);
+
 /// Until somebody has set it right, letters wait, and are tried again so often.
 const SET_RIGHT: Duration = Duration::from_secs(30);
 
@@ -111,6 +114,11 @@ impl Statuspage {
     /// all is well, or nobody answered.
     pub async fn ask(&self, deadline: Instant) -> bool {
         let Some(amiss) = &self.amiss else { return true };
+        // A letter goes first, and says the same.
+        if self.line.try_lock().is_err() {
+            return false;
+        }
+        let deadline = deadline.min(Instant::now() + ASK_TAKES);
         let known = match self.client.components(deadline).await {
             Ok(known) => known,
             Err(Failure::Permanent { reason: "not_authorized", said }) => {
