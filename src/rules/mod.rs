@@ -55,7 +55,7 @@ impl From<RulesFrom> for RulesSource {
     fn from(settings: RulesFrom) -> RulesSource {
         match settings {
             RulesFrom::Path(path) => RulesSource::Path(path),
-            RulesFrom::Starter => RulesSource::Starter,
+            RulesFrom::Starter(_) => RulesSource::Starter,
         }
     }
 }
