@@ -38,7 +38,7 @@ pub struct Check {
 impl Check {
     pub fn run(&self, output: &mut Output) -> Result<Exit, Told> {
         let Found { mut problems, settings, loaded } = found(&self.config);
-        let routes = self.alertmanager.as_ref().map(|file| routes(file, loaded.as_ref()));
+        let routes = self.alertmanager.as_ref().map(|file| routes(file, settings.as_ref(), loaded.as_ref()));
         problems.extend(routes.iter().flat_map(|routes| &routes.problems).cloned());
         let is_fine = problems.iter().all(|problem| problem.warning);
         if self.json {
@@ -68,9 +68,9 @@ impl Check {
     }
 }
 
-fn routes(file: &Path, loaded: Option<&LoadedPolicy>) -> Checked {
+fn routes(file: &Path, settings: Option<&Settings>, loaded: Option<&LoadedPolicy>) -> Checked {
     match yaml::text_of(file) {
-        Ok(text) => routing::check(&file.display().to_string(), &text, loaded.map(|loaded| &*loaded.policy)),
+        Ok(text) => routing::check(&file.display().to_string(), &text, settings, loaded.map(|loaded| &*loaded.policy)),
         Err(problems) => Checked { problems, found: Vec::new() },
     }
 }
