@@ -55,7 +55,7 @@ impl State {
                         incident.last_end = incident.last_end.max(alert.ends_at);
                     }
                 }
-                self.confirming.remove(&print);
+                self.is_asked_about_no_more(&print);
                 self.clear_timer(&Timer::Confirm(print.clone()));
                 self.set_timer(Timer::ForgetAlert(print), *forget_at);
             }
@@ -68,10 +68,10 @@ impl State {
             Event::ClockStepped { by } => self.clock_stepped(*by),
             Event::ConfirmAsked { fingerprint } => {
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
-                self.confirming.insert(fingerprint.clone());
+                self.is_asked_about(std::slice::from_ref(fingerprint));
             }
             Event::AlertConfirmed { fingerprint, confirm_at, silenced } => {
-                self.confirming.remove(fingerprint);
+                self.is_asked_about_no_more(fingerprint);
                 self.set_timer(Timer::Confirm(fingerprint.clone()), *confirm_at);
                 let alert = self.alerts.get_mut(fingerprint);
                 if let (Some(alert), Some(silenced)) = (alert, silenced) {
@@ -84,7 +84,7 @@ impl State {
             }
             Event::AlertLost { fingerprint, forget_at } => {
                 self.set_held(at, fingerprint, Held::Lost, event)?;
-                self.confirming.remove(fingerprint);
+                self.is_asked_about_no_more(fingerprint);
                 self.clear_timer(&Timer::Confirm(fingerprint.clone()));
                 self.set_timer(Timer::ForgetAlert(fingerprint.clone()), *forget_at);
             }
@@ -788,13 +788,13 @@ impl State {
         if came {
             self.work_version += 1;
         }
-        let was_asked_about = self.confirming.remove(&print);
+        self.is_asked_about_no_more(&print);
         if before.is_some() {
             self.clear_timer(&Timer::ForgetAlert(print.clone()));
         }
         self.set_timer(Timer::Confirm(print), confirm_at);
         // Else nobody is asked about any alert, and in a storm nobody need be woken to see that.
-        if was_asked_about || self.live.values().any(|steps| !steps.is_empty()) {
+        if self.live.values().any(|steps| !steps.is_empty()) {
             self.work_version += 1;
         }
     }
@@ -829,6 +829,17 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn is_asked_about(&mut self, prints: &[Fingerprint]) {
+        self.confirming.extend(prints.iter().cloned());
+        self.work_version += 1;
+    }
+
+    fn is_asked_about_no_more(&mut self, print: &Fingerprint) {
+        if self.confirming.remove(print) {
+            self.work_version += 1;
+        }
+    }
+
     fn alert_forgotten(&mut self, print: &Fingerprint) {
         if let Some(alert) = self.alerts.remove(print)
             && let Some(incident) = alert.incident.and_then(|incident| self.incidents.get_mut(&incident))
@@ -838,7 +849,7 @@ impl State {
         }
         self.clear_timer(&Timer::ForgetAlert(print.clone()));
         self.clear_timer(&Timer::Confirm(print.clone()));
-        self.confirming.remove(print);
+        self.is_asked_about_no_more(print);
     }
 
     fn incident_resolved(

@@ -68,8 +68,7 @@ impl State {
             }
             Event::EscalationAsked { incident, fingerprints, until } => {
                 self.escalation_mut(*incident, event)?.asked = fingerprints.iter().cloned().collect();
-                self.confirming.extend(fingerprints.iter().cloned());
-                self.work_version += 1;
+                self.is_asked_about(fingerprints);
                 self.set_timer(Timer::Escalate(*incident), *until);
             }
             Event::Escalated { incident, level, next_at, .. } => {

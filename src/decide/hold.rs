@@ -186,9 +186,6 @@ impl Decider<'_> {
         if severity.and_then(|severity| severity.respond_within).is_none_or(|within| within.at_least() < hold) {
             return Err(not_held(format!("a page of {} waits no {hold}", incident.severity)));
         }
-        if incident.firing == 0 && incident.lost > 0 {
-            return Err(Reason::LostContact);
-        }
         if self.state.held_alerts(incident).any(|alert| alert.doubtful) {
             return Err(Reason::Doubtful);
         }

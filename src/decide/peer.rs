@@ -194,6 +194,7 @@ impl State {
                 let seen = External::Paged(Paged { dedup_key: held.dedup_key.to_string(), page: *state });
                 if let Some(letter) = self.letters.get_mut(&key) {
                     letter.external = Some(seen);
+                    self.letters_version += 1;
                 }
             }
             _ => {}

@@ -46,6 +46,8 @@ pub struct Story {
     pub runs: Option<String>,
 }
 
+/// Letters of a receiver, in a story.
+const EVERY: usize = 1_000;
 /// Five in the afternoon of a day.
 const BEGIN: Micros = Micros(1_770_000_000_000_000);
 
@@ -177,7 +179,13 @@ impl Story {
         if self.state.knows(&self.policy, &input) {
             return Vec::new();
         }
+        let (work, letters) = (self.state.work(), self.state.letters_due(EVERY));
+        let (work_version, letters_version) = (self.state.work_version(), self.state.letters_version());
         let events = decide(&self.policy, &mut self.state, &input, self.now).unwrap();
+        let is_told = self.state.work_version() != work_version || self.state.work() == work;
+        assert!(is_told, "the driver does not hear what there is to do since {input:?}: {events:?}");
+        let is_told = self.state.letters_version() != letters_version || self.state.letters_due(EVERY) == letters;
+        assert!(is_told, "the courier does not hear what is owed since {input:?}: {events:?}");
         self.entries.push((self.now, self.policy.hash.clone(), input, events.clone()));
         events
     }

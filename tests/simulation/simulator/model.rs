@@ -155,6 +155,8 @@ pub struct Model {
     pub ledger: Ledger,
     pub living: Option<Living>,
     pub processes: u64,
+    /// How often Alertmanager was asked what fires.
+    pub asks: u64,
     /// The journal as any process sees it.
     pub journal: Memory,
     pub has_crashed: bool,
@@ -219,6 +221,7 @@ impl Model {
             ledger: Ledger::default(),
             living: None,
             processes: 0,
+            asks: 0,
             journal: Memory::new(),
             has_crashed: false,
             crash_after_fault: false,

@@ -30,6 +30,8 @@ const CALM: Span = Span::hours(9);
 const MOMENTS: u32 = 30_000;
 /// Timers that one scenario may handle.
 const WAKES: u64 = 3_000;
+/// How often Alertmanager may be asked in one.
+const ASKS: u64 = 1_000;
 /// What a scenario came to.
 pub struct Outcome {
     pub violations: Vec<Violation>,
@@ -273,15 +275,23 @@ impl Scenario {
         let Some(process) = &self.process else {
             return self.model().breaks("it comes back", "no process lives at the end".to_owned());
         };
-        let asked = process.handle.read(|seen| (seen.state.counts(), seen.state.digest()));
+        let asked = process.handle.read(|seen| (seen.state.counts(), seen.state.digest(), seen.state.work()));
+        let published = process.handle.published().work().borrow().clone();
         let read = tokio::join!(asked, settle()).0;
         let health = process.handle.health();
         let journal = self.model().journal.clone();
         let replayed = replay::replay(&journal).await;
         let mut model = self.model();
-        let Ok((counts, digest)) = read else {
+        let Ok((counts, digest, work)) = read else {
             return model.breaks("it answers", format!("{health:?}"));
         };
+        if work != *published {
+            model.breaks("the driver hears what there is to do", format!("{published:?} is now {work:?}"));
+        }
+        if model.asks > ASKS {
+            let asks = model.asks;
+            model.breaks("nobody is asked in vain", format!("Alertmanager was asked {asks} times"));
+        }
         if counts.acting + counts.asking + counts.holding + counts.leases > 0 {
             model.breaks("nothing is left at the end", format!("{counts:?}"));
         }

@@ -192,6 +192,7 @@ impl World for ModelWorld {
         Box::pin(async move {
             let (answer, lasts) = {
                 let mut model = locked(&self.shared);
+                model.asks += 1;
                 if !model.spec.asks_alertmanager {
                     return FiringAnswer::NotAsked;
                 }
