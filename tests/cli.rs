@@ -23,7 +23,11 @@ fn text(bytes: &[u8]) -> String {
 fn check_with_nothing_configured_finds_the_starter_rules_fine() {
     let folder = tempfile::tempdir().unwrap();
     let ended = nightshift(folder.path(), &["check"]).assert().code(0);
-    assert_eq!(text(&ended.get_output().stdout), "ok: 4 rules from starter rules, mode shadow\n");
+    assert_eq!(
+        text(&ended.get_output().stdout),
+        "ok: 4 rules from starter rules, mode shadow\n\
+         note: there is no rules/: the starter rules inside nightshift are used\n"
+    );
 }
 
 #[test]
@@ -140,14 +144,22 @@ fn a_wrong_command_line_is_64_and_a_missing_journal_is_1() {
         "error: there is no journal at nightshift.db\n\
          hint: no settings were read: name the file that says where the journal is with -c/--config\n"
     );
+    fs::write(folder.path().join("n.yaml"), "mode: shadow\n").unwrap();
+    let ended = nightshift(folder.path(), &["journal", "verify", "--config", "n.yaml"]).assert().code(1);
+    let said = text(&ended.get_output().stderr);
+    assert!(
+        said.contains("hint: look at `journal` in the settings; without it, it lies where `serve` was started"),
+        "{said}"
+    );
     assert!(!folder.path().join("nightshift.db").exists(), "looking makes nothing");
     nightshift(folder.path(), &["serve", "--config", "missing.yaml"]).assert().code(2);
 }
 
 /// Runs the daemon in `folder` on ports of its own choice, until its journal can be read; then stops it by SIGTERM.
-fn serve_once(folder: &Path) -> std::process::ExitStatus {
+fn serve_once(folder: &Path, more: &[&str]) -> std::process::ExitStatus {
     let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_nightshift"))
         .args(["serve", "--webhooks", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(more)
         .current_dir(folder)
         .env_clear()
         .stderr(std::process::Stdio::piped())
@@ -165,8 +177,8 @@ fn serve_once(folder: &Path) -> std::process::ExitStatus {
 #[test]
 fn a_journal_is_verified_decided_anew_and_exported() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(serve_once(folder.path()).success());
-    assert!(serve_once(folder.path()).success(), "a restart on the same journal");
+    assert!(serve_once(folder.path(), &[]).success());
+    assert!(serve_once(folder.path(), &[]).success(), "a restart on the same journal");
     let ended = nightshift(folder.path(), &["journal", "verify", "--replay"]).assert().code(0);
     let said = text(&ended.get_output().stdout);
     assert!(said.starts_with("whole: 4 entries, 1 to 4\n"), "{said}");
@@ -183,6 +195,44 @@ fn a_journal_is_verified_decided_anew_and_exported() {
     assert_ne!(kept, forged);
     fs::write(folder.path().join("forged.jsonl"), forged).unwrap();
     nightshift(folder.path(), &["journal", "verify", "forged.jsonl"]).assert().code(1);
+}
+
+#[test]
+fn what_nightshift_yaml_names_is_beside_it_wherever_nightshift_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let settings = "journal: sqlite:mine.db\nsources: {alertmanager: {bearer_token_file: secrets/token}}\nstatuspage: {api_key_file: \
+                    secrets/token, page: abc123, components: {claims: {id: c1, sentences_file: claims.yaml}}}\n";
+    put("etc/nightshift.yaml", settings);
+    put("etc/rules/a.yaml", "rules: [{name: rest, match: []}]\n");
+    put("etc/secrets/token", "the-token");
+    let sentences = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/statuspage/claims.yaml");
+    put("etc/claims.yaml", &fs::read_to_string(sentences).unwrap());
+    let said = |line: &[&str], code| {
+        let ended = nightshift(folder.path(), line).assert().code(code);
+        (text(&ended.get_output().stdout), text(&ended.get_output().stderr))
+    };
+    let check = ["check", "--config", "etc/nightshift.yaml"];
+    let (ok, problems) = said(&check, 0);
+    assert_eq!(ok, "ok: 1 rule from etc/rules/a.yaml, mode shadow\n", "{problems}");
+    assert!(serve_once(folder.path(), &check[1..]).success());
+    assert!(folder.path().join("etc/mine.db").exists() && !folder.path().join("mine.db").exists());
+
+    // What lies elsewhere is not taken, and not passed over in silence.
+    fs::rename(folder.path().join("etc/rules"), folder.path().join("rules")).unwrap();
+    fs::rename(folder.path().join("etc/mine.db"), folder.path().join("mine.db")).unwrap();
+    let (ok, problems) = said(&check, 0);
+    assert!(ok.contains("from starter rules") && ok.contains("note: there is no etc/rules/: "), "{ok}");
+    assert!(problems.contains("`rules/` of the working directory is not"), "{problems}");
+    assert!(problems.contains("there is no journal at etc/mine.db, and one at mine.db"), "{problems}");
+    fs::rename(folder.path().join("etc/secrets"), folder.path().join("secrets")).unwrap();
+    let (_, problems) = said(&check, 2);
+    let hint = "hint: a relative path is taken from the folder of the file that says it";
+    assert!(problems.contains("`etc/secrets/token` cannot be read: ") && problems.contains(hint), "{problems}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::world::Abilities;
 use crate::{
     config::{
         Settings,
-        settings::{self, RulesFrom},
+        settings::{self, RulesFrom, Slack},
         statuspage::sentences,
     },
     decide::{
@@ -37,6 +37,7 @@ pub fn problems_without_settings(rules: RulesFrom) -> Vec<Problem> {
         alertmanager: true,
         prometheus: true,
         slack_channel: Some("#any"),
+        slack_buttons: false,
         incident_channels: None,
         security_channel: Some("#any"),
         statuspage: Statuspages::NotKnown,
@@ -80,6 +81,7 @@ pub fn load(settings: &Settings, abilities: &Abilities) -> Result<LoadedPolicy, 
             alertmanager: !settings.alertmanager.urls.is_empty(),
             prometheus: settings.prometheus_url.is_some(),
             slack_channel: settings.slack.as_ref().map(|slack| slack.channel.as_str()),
+            slack_buttons: settings.slack.as_ref().is_some_and(Slack::takes_clicks),
             incident_channels: settings.slack.as_ref().and_then(|slack| slack.incident_channels.as_ref()),
             security_channel: settings.security_channel.as_deref(),
             statuspage,

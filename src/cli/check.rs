@@ -10,7 +10,7 @@ use crate::{
         policy::{self, LoadedPolicy},
         world::Abilities,
     },
-    config::{RefusedSettings, Settings, process_variables, show::counted, yaml},
+    config::{RefusedSettings, Settings, process_variables, settings::RulesFrom, show::counted, yaml},
     decide::{Policy, policy::Rule},
     model::{mode::Mode, problem::Problem},
     routing::{self, Checked},
@@ -37,8 +37,8 @@ pub struct Check {
 
 impl Check {
     pub fn run(&self, output: &mut Output) -> Result<Exit, Told> {
-        let (mut problems, loaded) = found(&self.config);
-        let routes = self.alertmanager.as_ref().map(|file| routes(file, loaded.as_ref()));
+        let Found { mut problems, settings, loaded } = found(&self.config);
+        let routes = self.alertmanager.as_ref().map(|file| routes(file, settings.as_ref(), loaded.as_ref()));
         problems.extend(routes.iter().flat_map(|routes| &routes.problems).cloned());
         let is_fine = problems.iter().all(|problem| problem.warning);
         if self.json {
@@ -49,6 +49,11 @@ impl Check {
                 let rules = counted(loaded.policy.spec.rules.len(), "rule");
                 let mode = loaded.policy.spec.mode.word();
                 output.text(&format!("ok: {rules} from {}, mode {mode}\n", loaded.files.join(", ")))?;
+                if let Some(RulesFrom::Starter(folder)) = settings.as_ref().map(|settings| &settings.rules) {
+                    let folder = folder.display();
+                    output
+                        .text(&format!("note: there is no {folder}: the starter rules inside nightshift are used\n"))?;
+                }
                 if let Some(note) = lowered(&loaded.policy) {
                     output.text(&format!("note: {note}\n"))?;
                 }
@@ -63,9 +68,9 @@ impl Check {
     }
 }
 
-fn routes(file: &Path, loaded: Option<&LoadedPolicy>) -> Checked {
+fn routes(file: &Path, settings: Option<&Settings>, loaded: Option<&LoadedPolicy>) -> Checked {
     match yaml::text_of(file) {
-        Ok(text) => routing::check(&file.display().to_string(), &text, loaded.map(|loaded| &*loaded.policy)),
+        Ok(text) => routing::check(&file.display().to_string(), &text, settings, loaded.map(|loaded| &*loaded.policy)),
         Err(problems) => Checked { problems, found: Vec::new() },
     }
 }
@@ -94,27 +99,35 @@ fn lowered(policy: &Policy) -> Option<String> {
     })
 }
 
-fn found(config: &ConfigArgs) -> (Vec<Problem>, Option<LoadedPolicy>) {
+struct Found {
+    problems: Vec<Problem>,
+    /// None: they are refused.
+    settings: Option<Settings>,
+    loaded: Option<LoadedPolicy>,
+}
+
+fn found(config: &ConfigArgs) -> Found {
     let loaded = Settings::load_below(config.config.as_deref(), process_variables(), &[]);
     let (settings, mut problems) = match loaded {
         Ok(loaded) => loaded,
         Err(RefusedSettings { mut problems, rules }) => {
             // Judged by wrong settings, right rules would look wrong.
             problems.extend(rules.map(policy::problems_without_settings).unwrap_or_default());
-            return (problems, None);
+            return Found { problems, settings: None, loaded: None };
         }
     };
     if let Err(problem) = auth_of(&settings.alertmanager_source) {
         problems.push(Problem::error("sources.alertmanager", 0, 0, problem.to_string()));
     }
-    match policy::load(&settings, &Abilities::unconnected(&settings)) {
+    let loaded = match policy::load(&settings, &Abilities::unconnected(&settings)) {
         Ok(loaded) => {
             problems.extend(loaded.warnings.iter().cloned());
-            (problems, Some(loaded))
+            Some(loaded)
         }
         Err(more) => {
             problems.extend(more);
-            (problems, None)
+            None
         }
-    }
+    };
+    Found { problems, settings: Some(settings), loaded }
 }

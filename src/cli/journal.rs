@@ -186,6 +186,10 @@ async fn open(config: &ConfigArgs) -> Result<(Sql, Options), Told> {
             let hint = "no settings were read: name the file that says where the journal is with -c/--config";
             Err(Told::new(what).hint(hint))
         }
+        Err(journal::Error::Refused { what, .. }) if is_missing => {
+            let hint = "look at `journal` in the settings; without it, it lies where `serve` was started";
+            Err(Told::new(what).hint(hint))
+        }
         Err(error) => Err(told(error)),
     }
 }

@@ -6,9 +6,10 @@
 use super::{
     file::{self, File},
     node::Place,
+    paths,
     settings::{
-        Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Journal, Kubernetes, Listen,
-        Log, LogFormat, Mode, RefusedSettings, RulesFrom, Settings, Slack, Tls, Token,
+        Alertmanager, AlertmanagerSource, Approvers, BasicAuth, DEFAULTS_NAME, Itself, Kubernetes, Listen, Log,
+        LogFormat, Mode, RefusedSettings, Settings, Slack, Tls, Token,
     },
     suggest,
     values::{is_name, is_slack_id, no_log_filter},
@@ -20,7 +21,6 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::PathBuf,
 };
 
 /// While a token is being replaced, the old and the new one are valid.
@@ -31,9 +31,13 @@ const SHORTEST_LOST_AFTER: Span = Span::minutes(10);
 /// The settings with warnings, or every problem (warnings among them). `found` is what reading has found wrong
 /// already: what it left out must not look like something that was never given, so then single values are checked
 /// and what needs several of them is not.
-pub(super) fn checked(file: File, found: Vec<Problem>) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
-    let mut check = Check { complete: found.is_empty(), problems: found };
-    let rules = file.rules.as_ref().and_then(rules_of);
+pub(super) fn checked(
+    file: File,
+    written_in: Place,
+    found: Vec<Problem>,
+) -> Result<(Settings, Vec<Problem>), RefusedSettings> {
+    let mut check = Check { complete: found.is_empty(), problems: found, written_in };
+    let rules = file.rules.as_ref().and_then(|written| paths::rules_of(written, &check.written_in).ok());
     let settings = check.settings(file);
     // Stable: what was found in the same place keeps its order.
     check
@@ -51,6 +55,8 @@ pub(super) struct Check {
     pub(super) problems: Vec<Problem>,
     /// Nothing was left out while reading.
     pub(super) complete: bool,
+    /// nightshift.yaml, or what stands for it.
+    pub(super) written_in: Place,
 }
 
 /// Where the values stand that are checked together, kept while the values themselves are used up.
@@ -107,6 +113,7 @@ impl Check {
             self.pagerduty_is_asked(place, &pagerduty_secrets, &pagerduty);
         }
         let has_slack = file.slack.as_ref().is_some_and(|slack| slack.channel.is_some());
+        let calls = has_slack || pagerduty.routing_key.is_some();
         if self.complete {
             self.slack_is_whole(file.slack.as_ref(), file.approvers.as_ref());
         }
@@ -121,7 +128,7 @@ impl Check {
             rules: self.rules(file.rules),
             timezone,
             timezone_name,
-            pause_file: file.pause_file.and_then(|path| self.filled(path)).map(PathBuf::from),
+            pause_file: self.pause_file(file.pause_file),
             unclean_starts: file.safe_mode.and_then(|it| it.unclean_starts).map_or(0, |given| given.value),
             listen,
             alertmanager_source,
@@ -136,7 +143,7 @@ impl Check {
             tokens,
             smoke_hosts: self.smoke_hosts(file.smoke_hosts.map(|OneOrMany(hosts)| hosts).unwrap_or_default()),
             security_channel: self.security(file.security.unwrap_or_default(), has_slack),
-            people: self.people(file.people.unwrap_or_default()),
+            people: self.people(file.people.unwrap_or_default(), calls),
             approvers: self.approvers(file.approvers.unwrap_or_default()),
             log: self.log(file.log.unwrap_or_default()),
         }
@@ -268,7 +275,7 @@ impl Check {
     }
 
     fn slack(&mut self, written: file::Slack) -> Option<Slack> {
-        let api_url = written.api_url.and_then(|url| self.url(&url));
+        let api_url = written.api_url.and_then(|url| self.secret_url(&url));
         let channel = written.channel.and_then(|channel| {
             let place = channel.place.clone();
             Some((self.channel(channel, "'#incidents' (in quotes) or C0123ABC")?, place))
@@ -429,26 +436,6 @@ impl Check {
         approvers
     }
 
-    fn journal(&mut self, written: Option<Located<file::Journal>>) -> Journal {
-        match written.map(|journal| journal.value) {
-            Some(file::Journal::Sqlite(path)) => Journal::Sqlite(PathBuf::from(path)),
-            Some(file::Journal::Postgres { url_file }) => {
-                Journal::Postgres(self.postgres_url(&url_file).unwrap_or_default())
-            }
-            None => Journal::Sqlite(PathBuf::new()),
-        }
-    }
-
-    fn rules(&mut self, written: Option<Located<String>>) -> RulesFrom {
-        let Some(written) = written else { return RulesFrom::Starter };
-        rules_of(&written).unwrap_or_else(|| {
-            let what = format!("`{}` does not exist", written.value);
-            self.problems
-                .push(written.error(what).hint("without `rules` the starter rules inside the binary are used"));
-            RulesFrom::Starter
-        })
-    }
-
     fn timezone(&mut self, written: Option<Located<String>>) -> (TimeZone, String) {
         let Some(written) = written else { return (TimeZone::UTC, "UTC".to_owned()) };
         match TimeZone::get(&written.value) {
@@ -481,15 +468,6 @@ impl Check {
         );
         Log { format: written.format.map_or(LogFormat::Human, |format| format.value), level }
     }
-}
-
-/// None: the path was given, and nothing is there.
-fn rules_of(written: &Located<String>) -> Option<RulesFrom> {
-    let path = PathBuf::from(&written.value);
-    if path.exists() {
-        return Some(RulesFrom::Path(path));
-    }
-    (&*written.place.file == DEFAULTS_NAME).then_some(RulesFrom::Starter)
 }
 
 #[cfg(test)]
@@ -525,6 +503,42 @@ mod tests {
     }
 
     #[test]
+    fn people_whom_nothing_can_call_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let people = "people: {team: {slack: S0123ABC}}\n".to_owned();
+        assert_eq!(warnings(&people), ["neither Slack nor PagerDuty is set up: none of these people can be called"]);
+        let pagerduty = format!("pagerduty: {{routing_key_file: {}}}", key.display());
+        let own_service = format!("people: {{team: {{slack: S0123ABC}}, jo: {{{pagerduty}}}}}\n");
+        for fine in [people + &pagerduty, own_service] {
+            assert_eq!(warnings(&fine), Vec::<String>::new(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_sent_secrets_in_the_clear_is_told() {
+        let clear = |url: &str| format!("`{url}` is beyond loopback and not https: secrets travel in the clear");
+        for (key, url) in [
+            ("slack: {api_url", "http://slack.example/api"),
+            ("pagerduty: {events_url", "http://10.0.0.1:8080"),
+            ("pagerduty: {api_url", "http://pagerduty.example"),
+            ("statuspage: {api_url", "http://[2001:db8::1]/v1"),
+        ] {
+            assert_eq!(warnings(&format!("{key}: '{url}'}}\n")), [clear(url)]);
+        }
+        for url in ["https://slack.example", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost"] {
+            assert_eq!(warnings(&format!("slack: {{api_url: '{url}'}}\n")), Vec::<String>::new());
+        }
+        assert_eq!(
+            warnings("prometheus: {url: 'http://prometheus:9090'}\n"),
+            Vec::<String>::new(),
+            "it is sent no secret"
+        );
+    }
+
+    #[test]
     fn a_whole_file_is_taken_as_it_is_meant() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| {
@@ -553,7 +567,7 @@ mod tests {
             token = file("token"),
         );
         let (settings, _) = Settings::from_layers(Some(("n.yaml", &text)), std::iter::empty()).unwrap();
-        assert!(matches!(settings.journal, super::Journal::Postgres(_)));
+        assert!(matches!(settings.journal, super::super::settings::Journal::Postgres(_)));
         assert_eq!(settings.timezone_name, "America/New_York");
         assert_eq!(settings.alertmanager.urls, ["http://a:9093", "http://b:9093/am"]);
         assert_eq!(settings.prometheus_url.as_deref(), Some("https://prometheus"));

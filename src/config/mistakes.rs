@@ -6,9 +6,9 @@
 use super::node::{Kind, Node, Place};
 use crate::model::problem::Problem;
 
-const IN_QUOTES: &str = "a `#` after a blank begins a comment: put the name in quotes, such as '#incidents'";
-/// Keys whose values people write with `#`.
-const OF_CHANNELS: [&str; 2] = ["slack", "channel"];
+const IN_QUOTES: &str = "a `#` after a blank begins a comment: put the value in quotes, such as '#incidents'";
+/// Keys whose values people write with `#`, and which are never left empty.
+const OF_TEXTS: [&str; 6] = ["slack", "channel", "impact", "service", "title", "runbook"];
 
 /// The `#name` that a line holds where a value could stand: not a comment with a blank after its `#`.
 fn hashed(line: &str) -> Option<(usize, &str)> {
@@ -37,12 +37,12 @@ fn column_of(line: &str, at: usize) -> u32 {
 }
 
 /// Keys that are left empty because their value is taken for a comment.
-pub(super) fn channels_lost(text: &str, node: &Node, problems: &mut Vec<Problem>) {
+pub(super) fn texts_lost(text: &str, node: &Node, problems: &mut Vec<Problem>) {
     match &node.kind {
         Kind::Map(entries) => {
             for (key, value) in entries {
-                let of_channel = value.kind == Kind::Null && OF_CHANNELS.contains(&key.text.as_str());
-                let row = usize::try_from(key.place.line).unwrap_or(0).checked_sub(1).filter(|_| of_channel);
+                let is_lost = value.kind == Kind::Null && OF_TEXTS.contains(&key.text.as_str());
+                let row = usize::try_from(key.place.line).unwrap_or(0).checked_sub(1).filter(|_| is_lost);
                 let line = row.and_then(|row| text.lines().nth(row)).unwrap_or_default();
                 match hashed(line) {
                     Some((at, name)) => {
@@ -50,11 +50,11 @@ pub(super) fn channels_lost(text: &str, node: &Node, problems: &mut Vec<Problem>
                         let what = format!("`{name}` is a comment here, and `{}` is empty", key.text);
                         problems.push(place.error(what).hint(IN_QUOTES));
                     }
-                    None => channels_lost(text, value, problems),
+                    None => texts_lost(text, value, problems),
                 }
             }
         }
-        Kind::List(items) => items.iter().for_each(|item| channels_lost(text, item, problems)),
+        Kind::List(items) => items.iter().for_each(|item| texts_lost(text, item, problems)),
         Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
     }
 }
@@ -126,6 +126,10 @@ mod tests {
         let lost = "`#incidents` is a comment here, and `channel` is empty";
         assert_eq!(told("slack:\n  channel: #incidents\n"), [format!("2:12 {lost}")]);
         assert_eq!(told("slack: #night\n"), ["1:8 `#night` is a comment here, and `slack` is empty"]);
+        assert_eq!(
+            told("rules:\n  - impact: #portal is slow\n    service:\n"),
+            ["2:13 `#portal` is a comment here, and `impact` is empty"]
+        );
         let hidden = "is a comment here, which hides the end of the bracket before it";
         assert_eq!(told("slack: {channel: #incidents, a: b}\n"), [format!("1:18 `#incidents` {hidden}")]);
         for fine in ["slack: {channel: '#incidents'}\n", "slack: # as follows\n  channel: a\n", "channel: a #b\n"] {

@@ -12,6 +12,7 @@ pub mod layers;
 mod mistakes;
 pub mod node;
 mod pagerduty;
+mod paths;
 mod people;
 mod refusal;
 pub mod settings;
@@ -24,3 +25,4 @@ pub mod yaml;
 
 pub use layers::{Flag, no_color, process_variables};
 pub use settings::{RefusedSettings, Settings};
+pub use values::is_loopback;

@@ -6,7 +6,12 @@
 use crate::model::problem::Problem;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where a value was written. `line` and `column` count from 1; 0 means unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,6 +41,13 @@ impl Place {
     #[must_use]
     pub fn warning(&self, what: impl Into<String>) -> Problem {
         Problem::warning(&*self.file, self.line, self.column, self.named(what.into()))
+    }
+
+    /// A path that is written here: a relative one begins at the folder of the file that says it, and in a variable or a flag
+    /// at the working directory.
+    #[must_use]
+    pub fn path(&self, written: &str) -> PathBuf {
+        Path::new(&*self.file).parent().unwrap_or(Path::new("")).join(written)
     }
 
     fn named(&self, what: String) -> String {

@@ -29,8 +29,9 @@ impl Check {
             let what = "pagerduty.from needs pagerduty.api_token_file";
             self.problems.push(place.error(what).hint("notes are written by the REST API"));
         }
-        let url =
-            |check: &mut Check, url: Option<Located<String>>| url.and_then(|url| check.url(&url)).unwrap_or_default();
+        let url = |check: &mut Check, url: Option<Located<String>>| {
+            url.and_then(|url| check.secret_url(&url)).unwrap_or_default()
+        };
         PagerDuty {
             routing_key,
             token: token.map(|token| PagerDutyToken { token, from: from.map(|(from, _)| from) }),

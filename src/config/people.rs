@@ -15,8 +15,14 @@ const MOST_PEOPLE: usize = 200;
 const DEFAULT_SERVICE: &str = "default";
 
 impl Check {
-    pub(super) fn people(&mut self, written: BTreeMap<String, Located<file::Person>>) -> BTreeMap<String, Person> {
-        let mut people = BTreeMap::new();
+    /// `calls`: Slack is set up, or PagerDuty.
+    pub(super) fn people(
+        &mut self,
+        written: BTreeMap<String, Located<file::Person>>,
+        calls: bool,
+    ) -> BTreeMap<String, Person> {
+        let mut people: BTreeMap<String, Person> = BTreeMap::new();
+        let first = written.values().next().map(|first| first.place.clone());
         if let Some(last) = written.values().nth(MOST_PEOPLE) {
             self.problems.push(last.place.error(format!("more than {MOST_PEOPLE} people")));
         }
@@ -47,6 +53,13 @@ impl Check {
                 self.routing_key(&file)
             });
             people.insert(name, Person { slack: value.slack.map(|slack| slack.value), routing_key });
+        }
+        if let (Some(first), false, true) = (first, calls, self.complete)
+            && people.values().all(|person| person.routing_key.is_none())
+        {
+            let what = "neither Slack nor PagerDuty is set up: none of these people can be called";
+            let hint = "set slack.channel and slack.bot_token_file, or pagerduty.routing_key_file";
+            self.problems.push(first.warning(what).hint(hint));
         }
         people
     }

@@ -97,8 +97,8 @@ pub struct RefusedSettings {
 pub enum RulesFrom {
     /// A file or a folder that exists.
     Path(PathBuf),
-    /// The default folder does not exist: the rules inside the binary.
-    Starter,
+    /// The default folder, which does not exist: the rules inside the binary.
+    Starter(PathBuf),
 }
 
 #[derive(Debug, Clone)]
@@ -167,6 +167,14 @@ pub struct Slack {
     pub app_token: Option<SecretString>,
     /// Without a slash at its end.
     pub api_url: String,
+}
+
+impl Slack {
+    /// Whether buttons and commands are taken, over HTTP or by Socket Mode.
+    #[must_use]
+    pub fn takes_clicks(&self) -> bool {
+        !self.signing_secrets.is_empty() || self.app_token.is_some()
+    }
 }
 
 /// Without any of it nobody is paged there, and it is asked nothing.
@@ -379,7 +387,8 @@ fn layered(
     if problems.is_empty() {
         problems = more;
     }
-    check::checked(file.unwrap_or_default(), problems)
+    let written_in = Place::of(written.map_or(DEFAULT_FILE, |(name, _)| name));
+    check::checked(file.unwrap_or_default(), written_in, problems)
         .map(|(settings, warnings)| (Settings { written: by_key, ..settings }, warnings))
         .map_err(|refused| RefusedSettings { rules: refused.rules.filter(|_| all_read), ..refused })
 }

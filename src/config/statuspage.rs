@@ -29,7 +29,8 @@ const BRACES: [&str; 5] = ["{{", "}}", "{%", "%}", "${"];
 impl Check {
     /// `None`: it is not set up, and customers are told nothing.
     pub(super) fn statuspage(&mut self, written: file::Statuspage) -> Option<Statuspage> {
-        let api_url = written.api_url.and_then(|url| self.url(&url));
+        let api_url = written.api_url.and_then(|url| self.secret_url(&url));
+        let is_empty = written.components.as_ref().is_none_or(BTreeMap::is_empty);
         let components = self.components(written.components.unwrap_or_default());
         if let Some(page) = &written.page {
             self.is_id(page, "a page");
@@ -43,10 +44,10 @@ impl Check {
                 (None, None, Some(place)) => {
                     Some((place, "statuspage.components needs statuspage.page and statuspage.api_key_file"))
                 }
-                (Some(page), Some(_), None) => {
+                (Some(page), Some(_), None) if is_empty => {
                     Some((&page.place, "statuspage has no components: nothing is published"))
                 }
-                (Some(_), Some(_), Some(_)) | (None, None, None) => None,
+                (Some(_), Some(_), _) | (None, None, None) => None,
             };
             self.problems.extend(lacks.map(|(place, what)| place.error(what)));
         }
@@ -164,7 +165,7 @@ fn read(name: &str, text: &str) -> Result<Sentences, Vec<Problem>> {
     let written = written.unwrap_or_default();
     let mut sentence = |key: &str, written: Option<Located<String>>, longest: usize| {
         let Some(written) = written else {
-            problems.push(Place::of(name).error(format!("key `{key}` is missing")));
+            problems.push(tree.place.error(format!("key `{key}` is missing")));
             return String::new();
         };
         let said = written.value.trim().to_owned();
@@ -230,7 +231,7 @@ mod tests {
         );
         let missing = told(&text);
         assert_eq!(missing.len(), 5, "{missing:?}");
-        assert_eq!(missing[0], "s.yaml: error: key `resolved` is missing");
+        assert_eq!(missing[0], "s.yaml:1:1: error: key `resolved` is missing");
         assert_eq!(missing[4], "s.yaml:5:1: error: unknown key `resolvd`\nhint: did you mean `resolved`?");
         let found = told(&text.replace("resolvd", "resolved"));
         assert_eq!(

@@ -20,6 +20,10 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     /// A longer list is read by nobody.
     const LONGEST_LIST: usize = 12;
+    let as_file = format!("{word}_file");
+    if known.clone().into_iter().any(|candidate| candidate == as_file) {
+        return Some(format!("write `{as_file}: PATH`: it stands in a file of its own, and is never written here"));
+    }
     if let Some(candidate) = closest(word, known.clone()) {
         return Some(format!("did you mean `{candidate}`?"));
     }
@@ -85,6 +89,14 @@ mod tests {
         for (from, to, expected) in [("abc", "abc", 0), ("abc", "acb", 1), ("abc", "ab", 1), ("", "abc", 3)] {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn what_stands_in_a_file_is_named_by_it() {
+        let known = ["channel", "bot_token_file", "token", "token_file"];
+        let said = hint("bot_token", known).unwrap();
+        assert!(said.starts_with("write `bot_token_file: PATH`"), "{said}");
+        assert_eq!(hint("tokn", known).unwrap(), "did you mean `token`?");
     }
 
     #[test]

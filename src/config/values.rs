@@ -1,11 +1,11 @@
 //! What single values of the settings may be: durations, addresses, URLs, files, secrets, names, filters of log lines.
 
-use super::{check::Check, node::Place, yaml::Located};
+use super::{check::Check, node::Place, paths, yaml::Located};
 use crate::model::time::Span;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -66,6 +66,17 @@ impl Check {
         Some(url.as_str().trim_end_matches('/').to_owned())
     }
 
+    /// A peer that is sent a secret with every call. Beyond loopback `http://` shows it to whoever is on the way.
+    pub(super) fn secret_url(&mut self, written: &Located<String>) -> Option<String> {
+        let url = self.url(written)?;
+        let parsed = reqwest::Url::parse(&url).ok()?;
+        if parsed.scheme() == "http" && !is_loopback(&parsed) {
+            let what = format!("`{url}` is beyond loopback and not https: secrets travel in the clear");
+            self.problems.push(written.warning(what).hint("write https://"));
+        }
+        Some(url)
+    }
+
     pub(super) fn filled(&mut self, written: Located<String>) -> Option<String> {
         if written.value.trim().is_empty() {
             self.problems.push(written.error("expected a text, found an empty one"));
@@ -82,19 +93,17 @@ impl Check {
     }
 
     pub(super) fn readable(&mut self, written: &Located<String>) -> Option<PathBuf> {
-        let path = Path::new(&written.value);
-        let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+        let path = written.place.path(&written.value);
+        let opened = std::fs::File::open(&path).and_then(|file| file.metadata());
         match opened {
-            Ok(about) if about.is_file() => Some(path.to_path_buf()),
-            Ok(_) => {
-                self.problems.push(written.error(format!("`{}` is not a file", written.value)));
-                None
-            }
+            Ok(about) if about.is_file() => return Some(path),
+            Ok(_) => self.problems.push(written.error(format!("`{}` is not a file", path.display()))),
             Err(error) => {
-                self.problems.push(written.error(format!("`{}` cannot be read: {error}", written.value)));
-                None
+                let problem = written.error(format!("`{}` cannot be read: {error}", path.display()));
+                self.problems.push(paths::explained(problem, written, &path));
             }
         }
+        None
     }
 
     /// Reads a secret: one line; blanks and line ends around it are no part of it.
@@ -103,22 +112,22 @@ impl Check {
         self.kept_private(written);
         let size = std::fs::metadata(&path).map_or(0, |about| about.len());
         if size > LARGEST_SECRET_BYTES {
-            let what = format!("`{}` has {size} bytes, more than a secret has", written.value);
+            let what = format!("`{}` has {size} bytes, more than a secret has", path.display());
             self.problems.push(written.error(what));
             return None;
         }
         let Ok(text) = std::fs::read_to_string(&path).map(SecretString::from) else {
-            self.problems.push(written.error(format!("`{}` is not UTF-8 text", written.value)));
+            self.problems.push(written.error(format!("`{}` is not UTF-8 text", path.display())));
             return None;
         };
         let secret = text.expose_secret().trim();
         if secret.is_empty() {
             let hint = "write the secret into it, or take the key out of the settings";
-            self.problems.push(written.error(format!("`{}` is empty", written.value)).hint(hint));
+            self.problems.push(written.error(format!("`{}` is empty", path.display())).hint(hint));
             return None;
         }
         if secret.chars().any(char::is_control) {
-            let what = format!("`{}` holds more than one line", written.value);
+            let what = format!("`{}` holds more than one line", path.display());
             self.problems.push(written.error(what).hint("one file holds one secret"));
             return None;
         }
@@ -144,12 +153,21 @@ impl Check {
     pub(super) fn kept_private(&mut self, written: &Located<String>) {
         use std::os::unix::fs::PermissionsExt;
         const READ_BY_ALL: u32 = 0o004;
-        let mode = std::fs::metadata(&written.value).map_or(0, |about| about.permissions().mode());
+        let path = written.place.path(&written.value);
+        let mode = std::fs::metadata(&path).map_or(0, |about| about.permissions().mode());
         if mode & READ_BY_ALL != 0 {
-            let what = format!("`{}` can be read by every user of this machine", written.value);
+            let what = format!("`{}` can be read by every user of this machine", path.display());
             self.problems.push(written.warning(what).hint("chmod o-r, or defaultMode: 0440 of a Kubernetes volume"));
         }
     }
+}
+
+/// Whether a URL names this machine as nobody else can reach it.
+#[must_use]
+pub fn is_loopback(url: &reqwest::Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or_else(|_| host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// C, D, G (channels), S (user groups), U, W (users).

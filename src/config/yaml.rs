@@ -124,7 +124,7 @@ fn tree_with(file: &str, text: &str, merge_keys: MergeKeyPolicy) -> Result<(Node
         return Err(vec![whole.error("the file is empty").hint("remove it, or write at least one key")]);
     }
     let mut problems = builder.problems;
-    mistakes::channels_lost(text, &node, &mut problems);
+    mistakes::texts_lost(text, &node, &mut problems);
     Ok((node, problems))
 }
 

@@ -3,7 +3,11 @@
 //! Read as Alertmanager reads it: what a route does not say it has from the one above, `group_by: []` included; numbers and
 //! words such as `yes` are taken where a text or a truth value is meant; `match` and `match_re` beside `matchers`.
 
-use super::tree::{GroupBy, Route, RouteId, Said, Setting, Tree};
+use super::{
+    access::{self, Proof},
+    keys,
+    tree::{GroupBy, Route, RouteId, Said, Setting, Tree},
+};
 use crate::{
     config::{
         node::{Kind, Node, Place},
@@ -15,6 +19,7 @@ use crate::{
         time::Span,
     },
 };
+use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
 
 const GROUP_WAIT: Span = Span::seconds(30);
@@ -50,6 +55,7 @@ pub(super) struct Receiver {
 pub(super) struct Webhook {
     pub place: Place,
     pub url: String,
+    pub proofs: Vec<Proof>,
     /// Where it is switched off.
     pub never_resolved: Option<Place>,
     /// Where it is cut short, and to how many.
@@ -58,6 +64,10 @@ pub(super) struct Webhook {
 
 #[derive(Debug)]
 pub(super) struct Pager {
+    /// Whom it pages, where that is written out.
+    pub key: Option<(Place, SecretString)>,
+    /// Where what has resolved is not sent.
+    pub never_resolved: Option<Place>,
     /// Where it uses the first version of the API.
     pub service_key: Option<Place>,
 }
@@ -84,7 +94,8 @@ pub(super) fn read(name: &str, text: &str) -> (Option<Written>, Vec<Problem>) {
         Ok(read) => read,
         Err(problems) => return (None, problems),
     };
-    let mut reader = Reader { problems, hides_an_address: false };
+    let mut reader =
+        Reader { problems, hides_an_address: false, http: node.get("global").and_then(|it| it.get("http_config")) };
     let Kind::Map(_) = &node.kind else {
         reader.problems.push(node.place.error(format!("expected a mapping, found {}", node.kind.found())));
         return (None, reader.problems);
@@ -106,19 +117,22 @@ pub(super) fn read(name: &str, text: &str) -> (Option<Written>, Vec<Problem>) {
             reader.problems.push(route.place.error(what));
         }
     }
-    let is_sound = reader.problems.is_empty() && !tree.routes.is_empty();
+    reader.problems.extend(keys::unknown(&node));
+    let is_sound = reader.problems.iter().all(|problem| problem.warning) && !tree.routes.is_empty();
     let hides_an_address = reader.hides_an_address;
     let whole = Place::of(name);
     let written = Written { receivers, tree: is_sound.then_some(tree), hides_an_address, whole };
     (Some(written), reader.problems)
 }
 
-struct Reader {
+struct Reader<'f> {
     problems: Vec<Problem>,
     hides_an_address: bool,
+    /// How receivers call that do not say it themselves.
+    http: Option<&'f Node>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn receivers(&mut self, node: Option<&Node>) -> BTreeMap<String, Receiver> {
         let mut receivers = BTreeMap::new();
         for one in self.list(node) {
@@ -137,16 +151,29 @@ impl Reader {
     fn receiver(&mut self, node: &Node) -> Receiver {
         let ours = self.list(node.get("webhook_configs")).iter().filter_map(|one| self.webhook(one)).collect();
         let pagers = self.list(node.get("pagerduty_configs"));
-        let pagers = pagers.iter().map(|one| Pager {
-            service_key: one.get("service_key").or_else(|| one.get("service_key_file")).map(|key| key.place.clone()),
-        });
+        let pagers: Vec<Pager> = pagers.iter().map(|one| self.pager(one)).collect();
         let tells = match &node.kind {
             Kind::Map(entries) => entries.iter().any(|(key, value)| {
                 key.text.ends_with("_configs") && matches!(&value.kind, Kind::List(configs) if !configs.is_empty())
             }),
             _ => false,
         };
-        Receiver { place: node.place.clone(), ours, pagers: pagers.collect(), tells }
+        Receiver { place: node.place.clone(), ours, pagers, tells }
+    }
+
+    fn pager(&mut self, node: &Node) -> Pager {
+        let key = node.get("routing_key").or_else(|| node.get("service_key"));
+        let key = key.and_then(|key| Some((key.place.clone(), access::secret(Some(&self.text(key)?))?)));
+        Pager {
+            key,
+            never_resolved: self.never_resolved(node),
+            service_key: node.get("service_key").or_else(|| node.get("service_key_file")).map(|key| key.place.clone()),
+        }
+    }
+
+    fn never_resolved(&mut self, node: &Node) -> Option<Place> {
+        let says = node.get("send_resolved")?;
+        (self.flag(says) == Some(false)).then(|| says.place.clone())
     }
 
     /// A webhook that leads to us.
@@ -157,11 +184,11 @@ impl Reader {
         if !path.ends_with(OUR_PATH) {
             return None;
         }
-        let sends_resolved = node.get("send_resolved");
         let cut = node.get("max_alerts");
         Some(Webhook {
             place: node.place.clone(),
-            never_resolved: sends_resolved.filter(|says| self.flag(says) == Some(false)).map(|says| says.place.clone()),
+            proofs: access::proofs(node.get("http_config").filter(|http| http.kind != Kind::Null).or(self.http), &url),
+            never_resolved: self.never_resolved(node),
             cut_to: cut.and_then(|cut| {
                 let most = self.text(cut)?.parse().ok().filter(|most| *most > 0)?;
                 Some((cut.place.clone(), most))
@@ -176,7 +203,7 @@ impl Reader {
             return None;
         };
         let above = parent.and_then(|parent| tree.get(parent)).cloned();
-        let setting = |reader: &mut Reader, key: &str, above: Option<&Setting>, absent: Span| {
+        let setting = |reader: &mut Reader<'_>, key: &str, above: Option<&Setting>, absent: Span| {
             let span = node.get(key).and_then(|node| Some((reader.span(node)?, node.place.clone())));
             match (span, above) {
                 (Some((span, place)), _) => Setting { span, said: Said::Here(place) },

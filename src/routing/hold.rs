@@ -11,12 +11,14 @@ use super::{
     tree::{GroupBy, Route, RouteId, Tree},
 };
 use crate::{
+    config::{Settings, node::Place},
     decide::{Policy, policy::Rule},
     model::{
         alert::{HOLD_LABEL, Labels, asks_to_hold},
         time::Span,
     },
 };
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeSet;
 
 /// The fuse burns so much longer than the longest hold: for clocks that differ, and a page under way.
@@ -26,7 +28,14 @@ const LONGEST_GROUP_WAIT: Span = Span::seconds(10);
 const LONGEST_REPEAT_INTERVAL: Span = Span::minutes(5);
 const LIKE_THIS: &str = "see the two routes for nightshift_hold in deploy/alertmanager/alertmanager.yml";
 
-pub(super) fn alerts(check: &mut Check, written: &Written, tree: &Tree, policy: &Policy, examples: &[Labels]) {
+pub(super) fn alerts(
+    check: &mut Check,
+    written: &Written,
+    tree: &Tree,
+    settings: Option<&Settings>,
+    policy: &Policy,
+    examples: &[Labels],
+) {
     let mut tried: BTreeSet<&str> = BTreeSet::new();
     let mut fuses: BTreeSet<RouteId> = BTreeSet::new();
     for labels in examples {
@@ -39,7 +48,8 @@ pub(super) fn alerts(check: &mut Check, written: &Written, tree: &Tree, policy: 
         }
         if let (true, Some(hold), Some(us)) = (asks_to_hold(labels), rule.hold_page, ours.first()) {
             tried.insert(&rule.name);
-            let held = Held { written, tree, rule, hold, labels, us: *us };
+            let own_key = settings.and_then(|settings| own_key(settings, policy, rule));
+            let held = Held { written, tree, rule, hold, labels, us: *us, own_key };
             fuses.extend(held.check(check, &taken, &ours));
         }
     }
@@ -89,6 +99,15 @@ struct Held<'a> {
     hold: Span,
     labels: &'a Labels,
     us: RouteId,
+    /// Whom nightshift would page.
+    own_key: Option<&'a SecretString>,
+}
+
+/// The service that nightshift pages for a rule's incidents. None: none, or that can't be told.
+fn own_key<'s>(settings: &'s Settings, policy: &Policy, rule: &Rule) -> Option<&'s SecretString> {
+    let person = policy.spec.pagerduty.pages_to.get(rule.severity.as_ref()?);
+    let person = person.and_then(|name| settings.people.get(name)?.routing_key.as_ref());
+    person.or(settings.pagerduty.routing_key.as_ref())
 }
 
 impl Held<'_> {
@@ -219,8 +238,19 @@ impl Held<'_> {
                 check.error(place, "coarse", &self.rule.name, what, "write `group_by: ['...']` in both routes");
             }
         }
-        let keys = self.written.receivers.get(&fuse.receiver).into_iter().flat_map(|receiver| &receiver.pagers);
-        for place in keys.filter_map(|pager| pager.service_key.as_ref()) {
+        let pagers = self.written.receivers.get(&fuse.receiver).into_iter().flat_map(|receiver| &receiver.pagers);
+        let is_other =
+            |key: &&(Place, SecretString)| self.own_key.is_some_and(|own| own.expose_secret() != key.1.expose_secret());
+        for (place, _) in pagers.clone().filter_map(|pager| pager.key.as_ref()).filter(is_other) {
+            let what = format!(
+                "`{}` pages another PagerDuty service than nightshift does for `{}`: a page that nightshift sends early would be \
+                 another than this one",
+                fuse.receiver, self.rule.name
+            );
+            let hint = "name one integration key here and in nightshift.yaml: pagerduty.routing_key_file, or that of the first level's people";
+            check.error(place, "other service", "", what, hint);
+        }
+        for place in pagers.filter_map(|pager| pager.service_key.as_ref()) {
             let what = format!(
                 "`{}` pages by the first version of PagerDuty's events, and nightshift by the second: whether they are one page \
                  is not sure",

@@ -2,13 +2,16 @@
 //!
 //! [`mod@file`] reads what an alertmanager.yml says of routes and receivers, and leaves the rest to Alertmanager; [`tree`] walks
 //! it. A fault is shown by an alert that it happens to: [`examples`] makes alerts out of everything that routes and rules
-//! match by, [`reach`] follows each to those who hear of it, [`hold`] looks at those whose page waits for a verdict. So what
+//! match by, [`reach`] follows each to those who hear of it, [`hold`] looks at those whose page waits for a verdict. [`access`]
+//! looks at whether the webhooks would be let in, [`keys`] for misspelt ones. So what
 //! is told is true of a running Alertmanager (`amtool config routes test` agrees); that nothing is told proves nothing for
 //! an alert that is unlike all examples.
 
+mod access;
 mod examples;
 mod file;
 mod hold;
+mod keys;
 mod reach;
 mod tree;
 
@@ -16,7 +19,7 @@ mod tree;
 mod tests;
 
 use crate::{
-    config::node::Place,
+    config::{Settings, node::Place},
     decide::Policy,
     model::{alert::Labels, problem::Problem},
     telemetry::text::shortened,
@@ -36,20 +39,23 @@ pub struct Checked {
     pub found: Vec<String>,
 }
 
-/// All that is wrong in an alertmanager.yml of this name and text, for these rules. Without rules (they were refused) only what
-/// holds for any is looked at.
+/// All that is wrong in an alertmanager.yml of this name and text, for these settings and rules. Without them (they were refused)
+/// only what holds for any is looked at.
 #[must_use]
-pub fn check(name: &str, text: &str, policy: Option<&Policy>) -> Checked {
+pub fn check(name: &str, text: &str, settings: Option<&Settings>, policy: Option<&Policy>) -> Checked {
     let (written, problems) = file::read(name, text);
     let mut check = Check { problems, told: BTreeMap::new(), found: Vec::new() };
     if let Some(written) = written {
         reach::receivers(&mut check, &written);
+        if let Some(settings) = settings {
+            access::webhooks(&mut check, &written, settings);
+        }
         if let Some(tree) = &written.tree {
             let examples = examples::of(tree, policy);
             reach::routes(&mut check, &written, tree, policy);
             reach::alerts(&mut check, &written, tree, &examples);
             if let Some(policy) = policy {
-                hold::alerts(&mut check, &written, tree, policy, &examples);
+                hold::alerts(&mut check, &written, tree, settings, policy, &examples);
             }
         }
     }

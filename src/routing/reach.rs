@@ -20,6 +20,13 @@ const LONGEST_URL: usize = 120;
 pub(super) fn receivers(check: &mut Check, written: &Written) {
     let mut none = true;
     for (name, receiver) in &written.receivers {
+        for place in receiver.pagers.iter().filter_map(|pager| pager.never_resolved.as_ref()) {
+            let what = format!(
+                "`{name}` does not tell PagerDuty what has resolved: its incident stays open there, and the next page of the \
+                 group joins it and may wake nobody"
+            );
+            check.warning(place, "send_resolved", "", what, "write `send_resolved: true`");
+        }
         for webhook in &receiver.ours {
             none = false;
             let (url, line) = (shortened(&webhook.url, LONGEST_URL), webhook.place.line);

@@ -16,20 +16,26 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/refused/alertmanager")
 }
 
-/// The rules that lie in the folder, for settings that have what they need.
-fn policy() -> Arc<Policy> {
+/// The rules that lie in the folder, for settings that have what they need, and `more`.
+fn loaded(more: &str) -> (Settings, Arc<Policy>) {
     let home = tempfile::tempdir().unwrap();
     let settings = home.path().join("nightshift.yaml");
     let rules = folder().join("rules.yaml");
     let text = format!(
-        "mode: auto\nrules: {}\nalertmanager: {{urls: ['http://127.0.0.1:9093']}}\nprometheus: {{url: 'http://127.0.0.1:9090'}}\n",
+        "mode: auto\nrules: {}\nalertmanager: {{urls: ['http://127.0.0.1:9093']}}\nprometheus: {{url: 'http://127.0.0.1:9090'}}\n{more}",
         rules.display()
     );
     fs::write(&settings, text).unwrap();
+    fs::write(home.path().join("token"), "the-token").unwrap();
+    fs::write(home.path().join("routing-key"), "0123456789abcdef0123456789abcdef").unwrap();
     let (settings, _) = Settings::load(Some(&settings), std::iter::empty()).unwrap();
     let loaded =
         policy::load(&settings, &Abilities::unconnected(&settings)).map_err(|problems| format!("{problems:#?}"));
-    loaded.unwrap().policy
+    (settings, loaded.unwrap().policy)
+}
+
+fn policy() -> Arc<Policy> {
+    loaded("").1
 }
 
 fn said(checked: &Checked) -> String {
@@ -38,7 +44,6 @@ fn said(checked: &Checked) -> String {
 
 #[test]
 fn every_file_that_does_not_fit_is_told_the_words_beside_it() {
-    let policy = self::policy();
     let mut files: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
     files.sort();
@@ -46,7 +51,9 @@ fn every_file_that_does_not_fit_is_told_the_words_beside_it() {
     let mut wrong = Vec::new();
     for path in files {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let checked = check(name, &fs::read_to_string(&path).unwrap(), Some(&policy));
+        let more = fs::read_to_string(path.with_extension("settings")).unwrap_or_default();
+        let (settings, policy) = loaded(&more);
+        let checked = check(name, &fs::read_to_string(&path).unwrap(), Some(&settings), Some(&policy));
         assert!(checked.problems.iter().any(|problem| !problem.warning), "{name}: only warnings refuse nothing");
         let told = said(&checked);
         let beside = path.with_extension("expected");
@@ -85,16 +92,65 @@ fn what_fits_is_told_nothing() {
                   [team=web]}\n    - receiver: nightshift\n      continue: true\n      group_wait: 0s\n      group_interval: 10s\n      \
                   repeat_interval: 5m\n    - receiver: people\n      routes:\n        - {receiver: pagerduty, matchers: \
                   ['severity=\"critical\", env!=\"\"']}\n";
-    let policy = self::policy();
+    let (settings, policy) = loaded("");
     for (name, text) in [
         ("shipped", shipped.unwrap()),
         ("old words", format!("{old_words}{RECEIVERS}")),
         ("nested", format!("{nested}{RECEIVERS}")),
     ] {
-        let checked = check("a.yml", &text, Some(&policy));
+        let checked = check("a.yml", &text, Some(&settings), Some(&policy));
         assert_eq!(said(&checked), "", "{name}");
         assert!(checked.found.iter().any(|found| found.contains("wait for `pagerduty`, 6m")), "{:?}", checked.found);
-        assert_eq!(said(&check("a.yml", &text, None)), "", "{name}, without rules");
+        assert_eq!(said(&check("a.yml", &text, None, None)), "", "{name}, without rules");
+    }
+}
+
+#[test]
+fn a_webhook_is_let_in_by_any_proof_that_is_taken_and_what_a_file_holds_is_not_asked() {
+    let bearer = "sources: {alertmanager: {bearer_token_file: token}}\n";
+    let basic = "sources: {alertmanager: {basic_auth: {username: am, password_file: token}}}\n";
+    let both =
+        "sources: {alertmanager: {bearer_token_file: token, basic_auth: {username: am, password_file: routing-key}}}\n";
+    let told = |more: &str, global: &str, webhook: &str| {
+        let text = format!(
+            "{global}route: {{receiver: people, routes: [{{receiver: nightshift, continue: true, repeat_interval: 5m}}, {{receiver: \
+             people}}]}}\n{}",
+            RECEIVERS.replace("http://n:9393/webhooks/alertmanager'", webhook)
+        );
+        let checked = check("a.yml", &text, Some(&loaded(more).0), None);
+        checked.problems.iter().map(|problem| problem.what.clone()).collect::<Vec<_>>()
+    };
+    let url = "http://n:9393/webhooks/alertmanager'";
+    let by = |http: &str| format!("{url}, http_config: {{{http}}}");
+    for (more, global, webhook) in [
+        ("", "", url.to_owned()),
+        (bearer, "", by("authorization: {credentials_file: /t}")),
+        (bearer, "", by("authorization: {type: bearer, credentials: the-token}")),
+        (bearer, "", by("authorization: {credentials: <secret>}")),
+        (bearer, "", by("bearer_token_file: /t")),
+        (bearer, "", by("http_headers: {Authorization: {files: [/t]}}")),
+        (bearer, "global: {http_config: {authorization: {credentials_file: /t}}}\n", url.to_owned()),
+        (bearer, "global: {http_config: {bearer_token: the-token}}\n", format!("{url}, http_config:")),
+        (basic, "", by("basic_auth: {username: am, password_file: /p}")),
+        (basic, "", by("basic_auth: {username: am, password: the-token}")),
+        (basic, "", "http://am:the-token@n:9393/webhooks/alertmanager'".to_owned()),
+        (both, "", by("authorization: {credentials: the-token}")),
+    ] {
+        assert_eq!(told(more, global, &webhook), Vec::<String>::new(), "{more}{global}{webhook}");
+    }
+    for (more, global, webhook, sends) in [
+        (bearer, "", url.to_owned(), "no credentials"),
+        (bearer, "global: {http_config: {bearer_token: the-token}}\n", by("enable_http2: false"), "no credentials"),
+        (bearer, "", by("oauth2: {client_id: a}"), "a token of OAuth 2"),
+        (bearer, "", by("tls_config: {cert_file: /c, key_file: /k}"), "a client certificate"),
+        (basic, "", by("basic_auth: {username: Am, password_file: /p}"), "another user or password"),
+        (basic, "", "http://am:another@n:9393/webhooks/alertmanager'".to_owned(), "another user or password"),
+        (both, "", by("basic_auth: {username: am, password: the-token}"), "another user or password"),
+    ] {
+        let told = told(more, global, &webhook);
+        let begins = format!("`nightshift` sends {sends}, and sources.alertmanager wants ");
+        assert!(matches!(&told[..], [only] if only.starts_with(&begins)), "{webhook}: {told:?}");
+        assert!(!told.concat().contains("the-token"), "{told:?}");
     }
 }
 
@@ -106,7 +162,7 @@ fn a_pattern_in_old_words_makes_another_key_than_one_in_new_words() {
                 - {receiver: pagerduty, matchers: ['nightshift_hold=~\"true\"'], group_by: ['...'], group_wait: 6m}\n    \
                 - {receiver: nightshift, continue: true, group_by: ['...'], group_wait: 0s, group_interval: 10s, \
                 repeat_interval: 5m}\n    - {receiver: people}\n";
-    let told = said(&check("a.yml", &format!("{text}{RECEIVERS}"), Some(&self::policy())));
+    let told = said(&check("a.yml", &format!("{text}{RECEIVERS}"), None, Some(&self::policy())));
     assert!(told.contains("its matchers are not those of nightshift's route"), "{told}");
 }
 
@@ -123,6 +179,6 @@ fn a_large_tree_is_answered_all_the_same() {
         })
         .collect();
     let text = format!("route:\n  receiver: people\n  routes:\n{routes}    - {{receiver: nightshift}}\n{RECEIVERS}");
-    let checked = check("a.yml", &text, Some(&self::policy()));
+    let checked = check("a.yml", &text, None, Some(&self::policy()));
     assert!(checked.problems.len() > 50, "{}", said(&checked));
 }

@@ -4,7 +4,7 @@
 //! stand-ins never leave here, because any error refuses the whole.
 
 use super::{
-    Context, Loaded, escalations,
+    Context, Loaded, asking, escalations,
     file::{File, Named, Rule},
     ladder, public, reach, restraints,
     sections::{self, Defaults},
@@ -242,6 +242,11 @@ impl Check<'_> {
             targets,
         };
         let (rules, all_read) = self.rules(written, &known);
+        let approvers = sections::approvers(self, severities.as_deref());
+        if all_read && self.problems.iter().all(|problem| problem.warning) {
+            escalations::never_called(self, &escalations, &rules);
+            asking::nobody_answers(self, &rules, &approvers, severities.as_deref().unwrap_or_default());
+        }
         if all_read && !rules.iter().any(|(_, rule)| reach::takes_all(rule)) {
             let what = "no rule takes every alert: what no rule matches is journalled, and nobody is told";
             let hint = "end with a rule that has `match: []` and no `remediate`";
@@ -268,10 +273,10 @@ impl Check<'_> {
             asks_prometheus: self.context.prometheus,
             slack_channel: self.context.slack_channel.map(str::to_owned),
             people: self.context.people.cloned().unwrap_or_default(),
-            escalations,
+            escalations: escalations.into_iter().map(|(_, escalation)| escalation).collect(),
             incident_channels,
             security_channel: self.context.security_channel.map(str::to_owned),
-            approvers: sections::approvers(self, severities.as_deref()),
+            approvers,
             statuspage: public::page(self, severities.as_deref()),
             pagerduty: PagerDutyUse { pages_to, ..self.context.pagerduty.cloned().unwrap_or_default() },
             severities: severities.unwrap_or_default(),

@@ -1,24 +1,30 @@
 //! The section `escalations`: who is called when an incident pages, and whom else while nobody acknowledges it.
 
 use super::{
+    Context,
     check::{Check, MOST_ENTRIES, Written, place},
     file::{self, Named},
     sections::range,
 };
 use crate::{
-    config::yaml::Located,
+    config::{node::Place, yaml::Located},
     decide::{
         levels::Reach,
-        policy::{Escalation, Level, Person, Severity},
+        policy::{Escalation, Level, Person, Rule, Severity},
     },
-    model::time::Span,
+    model::{alert::HOLD_LABEL, matcher::Matcher, mode::Mode, time::Span},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const HOW: &str = "write `levels: [{after: 0m, to: NAME}, {after: 5m, to: NAME}]`";
 
-/// All of them. The severities learn whom their page mentions. None: they could not be read, and nobody is blamed.
-pub(super) fn all(check: &mut Check<'_>, written: &Written, severities: Option<&mut [Severity]>) -> Vec<Escalation> {
+/// All of them, with their places. The severities learn whom their page mentions. None: they could not be read, and nobody is
+/// blamed.
+pub(super) fn all(
+    check: &mut Check<'_>,
+    written: &Written,
+    severities: Option<&mut [Severity]>,
+) -> Vec<(Place, Escalation)> {
     let (Some(Named(given)), Some(severities)) =
         (written.section::<Named<file::Escalation>>(check, "escalations"), severities)
     else {
@@ -40,7 +46,8 @@ pub(super) fn all(check: &mut Check<'_>, written: &Written, severities: Option<&
             severity.mentions.extend(mention.clone());
             names.push(severity.name.clone());
         }
-        escalations.push(Escalation { name: name.value.clone(), severities: names, levels });
+        let escalation_place = escalation.severities.place.clone();
+        escalations.push((escalation_place, Escalation { name: name.value.clone(), severities: names, levels }));
     }
     if let Some((name, _)) = given.get(MOST_ENTRIES) {
         check.error(&name.place, format!("more than {MOST_ENTRIES} escalations"));
@@ -53,6 +60,8 @@ fn levels(check: &mut Check<'_>, escalation: &file::Escalation) -> Vec<Level> {
         check.hinted(&escalation.levels.place, "an escalation without levels calls nobody", HOW);
     }
     let mut levels: Vec<Level> = Vec::new();
+    // Where nothing calls anybody, the settings' own warning says so.
+    let mut is_told = check.context.calls_nobody();
     for written in check.bounded(Some(&escalation.levels), MOST_ENTRIES, "levels") {
         let before = check.problems.len();
         let after = check.span(Some(&written.after), Span::ZERO);
@@ -70,6 +79,13 @@ fn levels(check: &mut Check<'_>, escalation: &file::Escalation) -> Vec<Level> {
         }
         // The page calls the first level, also through PagerDuty; those after it are called in Slack.
         called(check, &written.to, levels.is_empty());
+        if !is_told && !is_heard(check.context, &written.to, levels.is_empty()) {
+            is_told = true;
+            let what =
+                format!("`{}` is called in Slack, which is not set up: this level calls nobody", written.to.value);
+            let hint = "set slack.channel and slack.bot_token_file; PagerDuty is called by the page alone, and has levels of its own";
+            check.problems.push(written.to.warning(what).hint(hint));
+        }
         levels.push(Level { after, to: written.to.value.clone() });
     }
     levels
@@ -95,6 +111,52 @@ fn called(check: &mut Check<'_>, to: &Located<String>, by_the_page: bool) {
     }
 }
 
+/// Whether a level reaches anybody by what the settings have.
+fn is_heard(context: &Context<'_>, to: &Located<String>, by_the_page: bool) -> bool {
+    let by_pagerduty = || {
+        context.pagerduty.is_none_or(|pagerduty| pagerduty.pages)
+            || context.people.is_none_or(|people| people.get(&to.value).is_none_or(|person| person.pagerduty))
+    };
+    context.slack_channel.is_some() || (by_the_page && by_pagerduty())
+}
+
+/// Severities for which nobody is ever called: none of their rules acts, and only what acts hands over to people.
+pub(super) fn never_called(check: &mut Check<'_>, escalations: &[(Place, Escalation)], rules: &[(Place, Rule)]) {
+    let most = check.context.mode;
+    let acts = |rule: &Rule| {
+        let first = rule.remediate.first().map(|rung| rung.mode.unwrap_or(Mode::Auto));
+        first.is_some_and(|first| first.min(rule.mode).min(most) != Mode::Shadow)
+    };
+    // One that is told together with an incident that acts makes it more severe, and its page with it.
+    let services: BTreeSet<&String> =
+        rules.iter().filter(|(_, rule)| acts(rule)).filter_map(|(_, rule)| rule.service.as_ref()).collect();
+    let joins = |rule: &Rule| rule.service.as_ref().is_some_and(|service| services.contains(service));
+    let asks = |matcher: &Matcher| matcher.name() == HOLD_LABEL && matcher.matches_value("true");
+    let pages = |rule: &Rule| acts(rule) || joins(rule) || rule.matchers.iter().any(asks);
+    let is_of = |rule: &Rule, severity: &String| rule.severity.as_ref().is_none_or(|own| own == severity);
+    for (place, escalation) in escalations {
+        let is_silent = |severity: &&String| {
+            let mut of_it = rules.iter().filter(|(_, rule)| is_of(rule, severity)).peekable();
+            of_it.peek().is_some() && !of_it.any(|(_, rule)| pages(rule))
+        };
+        let never: Vec<&str> = escalation.severities.iter().filter(is_silent).map(String::as_str).collect();
+        if never.is_empty() {
+            continue;
+        }
+        let (of, name) = (never.join(" or "), &escalation.name);
+        let what = format!(
+            "no rule of {of} acts, and only what acts pages people: `{name}` is never called for an incident of {of}"
+        );
+        let hint = match most {
+            Mode::Shadow => "nightshift.yaml says `mode: shadow`: Alertmanager pages as before",
+            Mode::Ask | Mode::Auto => {
+                "Alertmanager pages for it as before; a rule acts that has `remediate` and mode ask or auto"
+            }
+        };
+        check.problems.push(place.warning(what).hint(hint));
+    }
+}
+
 /// The id in Slack that the page mentions. A channel is no one to mention: it gets a post of its own.
 fn mention(check: &Check<'_>, first: Option<&Level>) -> Option<String> {
     let person: &Person = check.context.people?.get(&first?.to)?;
@@ -105,9 +167,9 @@ fn mention(check: &Check<'_>, first: Option<&Level>) -> Option<String> {
 }
 
 /// The severities whose page goes to the PagerDuty service of whom their first level calls.
-pub(super) fn pages_to(check: &Check<'_>, escalations: &[Escalation]) -> BTreeMap<String, String> {
+pub(super) fn pages_to(check: &Check<'_>, escalations: &[(Place, Escalation)]) -> BTreeMap<String, String> {
     let Some(people) = check.context.people else { return BTreeMap::new() };
-    let of = |escalation: &Escalation| {
+    let of = |(_, escalation): &(Place, Escalation)| {
         let first = &escalation.levels.first()?.to;
         let is_paged = people.get(first).is_some_and(|person| person.pagerduty);
         let of_each = |severity: &String| (severity.clone(), first.clone());

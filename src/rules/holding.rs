@@ -48,6 +48,12 @@ pub(super) fn hold_page(
         let what = "`hold_page` needs prometheus.url: without it \"fixed\" can't be told from \"Prometheus died\"";
         check.hinted(&text.place, what, "set prometheus.url in nightshift.yaml, or remove `hold_page`");
     }
+    if check.context.calls_nobody() {
+        let what =
+            "neither PagerDuty nor Slack is set up: whatever comes of it, the page goes out with Alertmanager's fuse";
+        let hint = "set pagerduty.routing_key_file (the service that Alertmanager pages), or slack, in nightshift.yaml";
+        check.problems.push(text.warning(what).hint(hint));
+    }
     if held.matchers.iter().any(takes_pages_only) {
         let what = "an alert that comes from PagerDuty has paged already: there is nothing to hold";
         check.hinted(&text.place, what, "remove `hold_page`");

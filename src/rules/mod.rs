@@ -4,6 +4,7 @@
 //! [`PolicySpec`] of it or tell every problem at once. [`schema`] is for editors. Nothing here decides about an
 //! alert, and nothing talks to a peer: whether a target exists in the cluster is not known here.
 
+mod asking;
 pub mod blue_green;
 mod check;
 mod escalations;
@@ -55,7 +56,7 @@ impl From<RulesFrom> for RulesSource {
     fn from(settings: RulesFrom) -> RulesSource {
         match settings {
             RulesFrom::Path(path) => RulesSource::Path(path),
-            RulesFrom::Starter => RulesSource::Starter,
+            RulesFrom::Starter(_) => RulesSource::Starter,
         }
     }
 }
@@ -77,6 +78,8 @@ pub struct Context<'a> {
     pub prometheus: bool,
     /// Slack's default channel; None where Slack is not set up.
     pub slack_channel: Option<&'a str>,
+    /// Slack's buttons are taken.
+    pub slack_buttons: bool,
     /// `slack.incident_channels`, in the words of the settings.
     pub incident_channels: Option<&'a Located<String>>,
     /// `security.slack`.
@@ -94,6 +97,15 @@ pub struct Context<'a> {
     pub databases: Option<&'a [&'a str]>,
     /// The collectors of evidence, by name.
     pub collectors: &'a [&'a str],
+}
+
+impl Context<'_> {
+    /// Nobody can be called by anything.
+    fn calls_nobody(&self) -> bool {
+        let pages = self.pagerduty.is_none_or(|pagerduty| pagerduty.pages)
+            || self.people.is_none_or(|people| people.values().any(|person| person.pagerduty));
+        self.slack_channel.is_none() && !pages
+    }
 }
 
 /// The status page of the settings.

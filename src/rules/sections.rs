@@ -198,10 +198,20 @@ pub(super) fn range(
     severities: &[Severity],
 ) -> Option<(usize, usize)> {
     let (from, to) = written.value.split_once("..").unwrap_or((&written.value, &written.value));
-    let mut find = |word: &str| {
+    let position = |word: &str| {
         let same = |other: &String| other.eq_ignore_ascii_case(word.trim());
-        let found = severities.iter().position(|it| same(&it.name) || it.aliases.iter().any(same));
-        if found.is_none() {
+        severities.iter().position(|it| same(&it.name) || it.aliases.iter().any(same))
+    };
+    let mut find = |word: &str| {
+        let found = position(word);
+        let mut dashes = word.match_indices('-').filter_map(|(at, _)| word.split_at_checked(at));
+        let ends = dashes.find_map(|(from, to)| {
+            Some((from, to.get(1..)?)).filter(|(from, to)| position(from).is_some() && position(to).is_some())
+        });
+        if let (None, Some((from, to))) = (found, ends) {
+            let what = format!("`{word}` is no range of severities");
+            check.hinted(&written.place, what, format!("write `{}..{}`", from.trim(), to.trim()));
+        } else if found.is_none() {
             check.unknown_severity(&written.place, word.trim(), severities.iter().map(|it| it.name.as_str()));
         }
         found

@@ -3,7 +3,7 @@
 
 use super::{run, shipped};
 use nightshift::{model::alert::Labels, routing};
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, os::unix::fs::PermissionsExt, path::Path};
 
 /// Trees and, for each, alerts. A call of amtool takes some hundredths of a second.
 const TREES: u64 = 40;
@@ -152,7 +152,11 @@ fn example(folder: &Path) {
                  verify: {settle: 30s, resolved_within: 2m}}]\n  - {name: rest, match: [], severity: P3, group_by: [alertname]}\n";
     fs::write(folder.join("rules/rules.yaml"), rules).unwrap();
     let settings = "mode: auto\nrules: rules/\nalertmanager: {urls: ['http://127.0.0.1:9093']}\nprometheus: {url: \
-                    'http://127.0.0.1:9090'}\n";
+                    'http://127.0.0.1:9090'}\nsources: {alertmanager: {bearer_token_file: token}}\npagerduty: {routing_key_file: key}\n";
+    for (name, secret) in [("token", "the-token"), ("key", "0123456789abcdef0123456789abcdef")] {
+        fs::write(folder.join(name), secret).unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
     fs::write(folder.join("nightshift.yaml"), settings).unwrap();
 }
 

@@ -29,6 +29,7 @@ mod duplicates;
 mod full_disk;
 mod instances;
 mod letters;
+mod lost;
 mod paging;
 mod played;
 mod published;

@@ -59,6 +59,8 @@ struct World {
     deployments: BTreeMap<String, Deployment>,
     /// What Alertmanager lists as active, by fingerprint.
     firing: BTreeMap<String, Alert>,
+    /// How often it was asked for them.
+    asked: usize,
     struck: u64,
 }
 
@@ -121,6 +123,11 @@ impl Played {
         self.world.lock().unwrap().firing.insert(alert.fingerprint.clone(), alert.clone());
     }
 
+    /// How often Alertmanager was asked what fires.
+    pub fn asked(&self) -> usize {
+        self.world.lock().unwrap().asked
+    }
+
     pub fn fires_no_more(&self, alert: &Alert) {
         self.world.lock().unwrap().firing.remove(&alert.fingerprint);
     }
@@ -130,7 +137,10 @@ impl World {
     fn answer(&mut self, asked: &Received) -> (u16, String) {
         let (path, query) = asked.uri.split_once('?').unwrap_or((&asked.uri, ""));
         let (status, body) = match path.split('/').collect::<Vec<_>>()[..] {
-            ["", "api", "v2", "alerts"] => (200, self.alerts()),
+            ["", "api", "v2", "alerts"] => {
+                self.asked += 1;
+                (200, self.alerts())
+            }
             ["", "apis", "autoscaling", "v2", "namespaces", _, "horizontalpodautoscalers"]
             | ["", "api", "v1", "namespaces", _, "pods"] => (200, json!({"metadata": {}, "items": []})),
             ["", "apis", "apps", "v1", "namespaces", namespace, "deployments", "web"] => match asked.method.as_str() {

@@ -71,7 +71,7 @@ fn an_approval_of_what_somebody_changed_meanwhile_is_void_and_asked_anew() {
 
 #[test]
 fn shadow_proves_by_a_dry_run_what_it_would_have_done() {
-    story(&[], async || {
+    story(&["no rule of P1 acts, and only what acts pages people"], async || {
         let stage = Stage::set("shadow").await;
         stage.namespace.deployment("web", 2).ready().await;
         let night = stage.nightshift(&Rules { mode: "shadow", ..Rules::default() }).await;

@@ -66,7 +66,7 @@ fn a_bad_deployment_is_rolled_back_once_and_a_person_may_take_that_back() {
 
 #[test]
 fn shadow_proves_a_rollback_by_a_dry_run_and_changes_nothing() {
-    story(&[], async || {
+    story(&["no rule of P1 acts, and only what acts pages people"], async || {
         let stage = deployed_badly("shadow_rollback", None).await;
         let night = stage.nightshift(&Rules { mode: "shadow", ..UNDO }).await;
         stage.load_rises();

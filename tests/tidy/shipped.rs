@@ -23,6 +23,7 @@ fn said(source: &RulesSource) -> Vec<String> {
         alertmanager: false,
         prometheus: false,
         slack_channel: None,
+        slack_buttons: false,
         incident_channels: None,
         security_channel: None,
         statuspage: Statuspages::NotSetUp,
