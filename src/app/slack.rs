@@ -28,8 +28,14 @@ use crate::{
 };
 use anyhow::Context as _;
 use secrecy::SecretString;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+/// Between two looks at whether the rules name other channels.
+const LOOKS_AT_RULES: Duration = Duration::from_secs(10);
 /// Channels that are asked for; the rest is found out by its first message.
 const CHANNELS_ASKED: usize = 50;
 
@@ -81,14 +87,25 @@ pub fn open(
     let notifier = Arc::new(notifier.watched_by(standing).paging_at_least_in(&slack.channel));
     let (asks, by, read) = (Arc::clone(&notifier), Arc::clone(&client), engine.clone());
     tasks.spawn("slack token", Stage::Work, OnExit::Stop, |stop| async move {
+        let named = Mutex::new(BTreeSet::new());
         let ask = |deadline| {
-            let (asks, read) = (&asks, &read);
+            let (asks, read, named) = (&asks, &read, &named);
             async move {
-                let channels = read.read(|seen| channels_of(&seen.policy.spec)).await.unwrap_or_default();
+                let Ok(channels) = read.read(|seen| channels_of(&seen.policy.spec)).await else { return false };
+                let before = std::mem::replace(&mut *locked(named), channels.clone());
+                if before != channels {
+                    asks.writes_only_to(&channels);
+                }
                 asks.ask(&channels, deadline).await
             }
         };
-        asking::watch(ask, || by.token_replaced(), stop).await;
+        let replaced = || async {
+            tokio::select! {
+                () = by.token_replaced() => {}
+                () = others_are_named(&read, &named) => {}
+            }
+        };
+        asking::watch(ask, replaced, stop).await;
         Ok(())
     });
     let mut doors =
@@ -125,6 +142,21 @@ pub fn open(
         });
     }
     Ok(doors)
+}
+
+/// Ends once the rules name other channels. They are used some time after the secrets that are read with them.
+async fn others_are_named(engine: &EngineHandle, named: &Mutex<BTreeSet<String>>) {
+    loop {
+        tokio::time::sleep(LOOKS_AT_RULES).await;
+        let channels = engine.read(|seen| channels_of(&seen.policy.spec)).await;
+        if channels.is_ok_and(|channels| channels != *locked(named)) {
+            return;
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Every channel that the settings and the rules name, the first of them.

@@ -596,6 +596,7 @@ impl State {
             Event::LetterWaits { letter, reason } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;
                 owed.refused = Some(reason.clone());
+                self.letters_version += 1;
             }
             Event::LetterFailed { letter, .. } => {
                 let owed = self.letters.get_mut(letter).ok_or_else(|| illegal(event, "no such letter"))?;

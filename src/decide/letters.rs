@@ -83,11 +83,16 @@ impl State {
         Some(())
     }
 
+    /// A note, until there is something in PagerDuty to write it on.
     fn waits_for_its_page(&self, key: &LetterKey) -> bool {
+        if !matches!(key.receiver, Receiver::PagerDuty { .. }) || key.is_page() {
+            return false;
+        }
         let of = |slot| LetterKey { slot, ..key.clone() };
-        matches!(key.receiver, Receiver::PagerDuty { .. })
-            && !key.is_page()
-            && self.owed.range(of(Slot::Page(0))..=of(Slot::Page(u32::MAX))).next().is_some()
+        let mut pages = self.owed.range(of(Slot::Page(0))..=of(Slot::Page(u32::MAX)));
+        // A page whose key is refused may wait for days; what PagerDuty has by itself needs no such key.
+        let has_another = self.peers.has(key.incident);
+        pages.any(|page| !has_another || self.letters.get(page).is_some_and(|page| page.refused.is_none()))
     }
 }
 

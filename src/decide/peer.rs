@@ -161,8 +161,13 @@ impl Peers {
 
     pub fn views_of(&self, id: IncidentId) -> Vec<PagerDutyView> {
         let of = self.joined.iter().filter(|(_, joined)| joined.incident == id);
-        of.map(|(peer, joined)| PagerDutyView { id: peer.clone(), number: joined.number, url: joined.url.clone() })
-            .collect()
+        of.map(|(peer, joined)| PagerDutyView {
+            id: peer.clone(),
+            number: joined.number,
+            url: joined.url.clone(),
+            has_key: joined.key.is_some(),
+        })
+        .collect()
     }
 }
 
@@ -208,6 +213,7 @@ impl State {
                 let taken = known.is_some_and(|known| known.taken) || was_taken_there(input, peer);
                 let joined = Joined { incident: *incident, key: *key, number: *number, url: url.clone(), taken };
                 self.peers.joined.insert(peer.clone(), joined);
+                self.letters_version += 1;
             }
             Event::PageSeen { incident, page, state } => {
                 let Some(held) = self.pages.get(&(*incident, *page)) else { return Ok(()) };

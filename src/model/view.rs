@@ -150,6 +150,9 @@ pub struct PagerDutyView {
     pub number: Option<u64>,
     /// Its page there. Untrusted.
     pub url: String,
+    /// It has the key of a group: a page, of ours or of Alertmanager's. Else PagerDuty opened it by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_key: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,8 +52,10 @@ pub(super) fn proofs(http: Option<&Node>, url: &str) -> Vec<Proof> {
     if let Ok(url) = reqwest::Url::parse(url)
         && let Some(password) = url.password()
     {
-        let (username, password) = (Some(url.username().to_owned()), self::secret(Some(password)));
-        proofs.push(Proof::Basic { username, password });
+        // What is written in percents is not compared.
+        let plain = |text: &str| (!text.contains('%')).then(|| text.to_owned());
+        let password = self::secret(plain(password).as_deref());
+        proofs.push(Proof::Basic { username: plain(url.username()), password });
     }
     if names(http.and_then(|http| http.get("oauth2")), &["client_id"]) {
         proofs.push(Proof::Issued);
@@ -76,9 +78,10 @@ fn of<'n>(part: Option<&'n Node>, key: &str) -> Option<&'n str> {
     }
 }
 
-/// A secret that is written out.
+/// A secret that is written out: none that is masked, or that a template puts in.
 pub(super) fn secret(text: Option<&str>) -> Option<SecretString> {
-    text.filter(|text| *text != MASKED).map(|text| SecretString::from(text.trim().to_owned()))
+    let is_written = |text: &&str| *text != MASKED && !["${", "$(", "{{"].iter().any(|begins| text.contains(begins));
+    text.filter(is_written).map(|text| SecretString::from(text.trim().to_owned()))
 }
 
 /// Every webhook that leads to us, against what we listen at and ask for.

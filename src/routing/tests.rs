@@ -127,6 +127,7 @@ fn a_webhook_is_let_in_by_any_proof_that_is_taken_and_what_a_file_holds_is_not_a
         (bearer, "", by("authorization: {credentials_file: /t}")),
         (bearer, "", by("authorization: {type: bearer, credentials: the-token}")),
         (bearer, "", by("authorization: {credentials: <secret>}")),
+        (bearer, "", by("authorization: {credentials: '${TOKEN}'}")),
         (bearer, "", by("bearer_token_file: /t")),
         (bearer, "", by("http_headers: {Authorization: {files: [/t]}}")),
         (bearer, "global: {http_config: {authorization: {credentials_file: /t}}}\n", url.to_owned()),

@@ -13,7 +13,7 @@ use crate::{
         alert::Status,
         event::Event,
         input::{Command, Input},
-        letter::{LetterKey, Note, PageState, Told},
+        letter::{LetterKey, Note, PageState, Slot, Told},
         peer::PeerEvent,
         time::Span,
     },
@@ -134,4 +134,30 @@ fn what_was_taken_there_is_not_told_there() {
     tells(&mut story, Word { key: "0a1b", ..of(PeerEvent::Triggered, "P1") });
     story.command("ann", Command::Acknowledge { incident: ONE });
     assert_eq!(taken_there(&story), Vec::<String>::new());
+}
+
+#[test]
+fn what_pagerduty_has_by_itself_is_noted_while_a_page_waits_for_its_key() {
+    let mut story = story();
+    story.reloads(|spec| spec.pagerduty.notes = true);
+    web(&mut story, Status::Firing);
+    story.observes();
+    story.after(Span::minutes(31));
+    refuses(&mut story);
+    let told = Input::Wake;
+    let letter = LetterKey { receiver: page(&story).unwrap().key.receiver, incident: ONE, slot: Slot::Post(99) };
+    let note = Note::plain(story.now, "Step 1.1: helped.".into());
+    let noted = Event::Tell { letter: letter.clone(), note: Some(note) };
+    let is_due = |story: &Story| {
+        let mut state = story.state.clone();
+        state.apply(story.now, &told, &noted).unwrap();
+        state.letters_due(100).iter().any(|due| due.key == letter)
+    };
+    assert!(!is_due(&story), "it has nothing to be written on");
+    let key = page(&story).unwrap().page.unwrap().dedup_key.to_string();
+    tells(&mut story, Word { key: &key, ..of(PeerEvent::Triggered, "P1") });
+    assert!(is_due(&story));
+    story.mails();
+    story.command("ann", Command::Acknowledge { incident: ONE });
+    assert!(!is_due(&story), "a page that is on its way goes first");
 }

@@ -40,6 +40,8 @@ const NOTE: usize = 2000;
 const NAME: usize = 80;
 /// PagerDuty's refusals that say nothing of what was sent: the key or the token is no good.
 const NOT_AUTHORIZED: &str = "not_authorized";
+/// The token is known, and may not do this: perhaps only there, so nothing waits for it to be given more.
+const FORBIDDEN: &str = "forbidden";
 /// Until somebody has set the token right, notes wait, and one is tried again so often.
 const SET_RIGHT: Duration = Duration::from_secs(30);
 /// How often it is looked whether PagerDuty has made an incident of a page yet.
@@ -106,13 +108,15 @@ impl Notifier for PagerDuty {
                     Err(Failure::Permanent { reason: "not_for_pagerduty", says: None })
                 }
             };
-            self.stands(letter, sent.as_ref().err());
+            if let Err(failure) = &sent {
+                self.shows(letter, failure);
+            }
             match sent {
                 Ok(external) => Ok(Told::Sent { external }),
                 Err(failure) if letter.key.is_page() && is_set_up_wrong(&failure) => {
                     Ok(Told::Waits { reason: line(&failure.words(), NOTE) })
                 }
-                Err(failure) if is_set_up_wrong(&failure) => {
+                Err(Failure::Permanent { reason: NOT_AUTHORIZED, .. }) => {
                     Err(Transient { reason: NOT_AUTHORIZED, retry_after: Some(SET_RIGHT) })
                 }
                 Err(failure @ Failure::Permanent { .. }) => Ok(Told::Failed { reason: line(&failure.words(), NOTE) }),
@@ -156,19 +160,21 @@ impl PagerDuty {
     }
 
     /// A page shows how its service's key stands, everything else how the API token does.
-    fn stands(&self, letter: &DueLetter, failure: Option<&Failure>) {
+    fn shows(&self, letter: &DueLetter, failure: &Failure) {
         let (Some(amiss), Ok(service)) = (&self.amiss, service_of(letter)) else { return };
-        match (letter.key.is_page(), failure) {
-            // Nothing was asked where nothing had to be told.
-            (true, None) if letter.page.as_ref().is_some_and(|page| page.wants.is_some()) => {
-                amiss.set(&key_words(service), None);
-            }
-            (true, Some(failure)) if is_set_up_wrong(failure) => {
-                amiss.set(&key_words(service), Some(key_line(service, failure)));
-            }
-            (false, Some(failure)) if is_set_up_wrong(failure) => amiss.set(TOKEN_WORDS, Some(token_line(failure))),
-            (false, None) if self.api.is_some() => amiss.set(TOKEN_WORDS, None),
-            _ => {}
+        if !is_set_up_wrong(failure) {
+            return;
+        }
+        match letter.key.is_page() {
+            true => amiss.set(&key_words(service), Some(key_line(service, failure))),
+            false => amiss.set(TOKEN_WORDS, Some(token_line(failure))),
+        }
+    }
+
+    /// PagerDuty took something with it.
+    fn is_good(&self, what: &str) {
+        if let Some(amiss) = &self.amiss {
+            amiss.set(what, None);
         }
     }
 
@@ -195,6 +201,7 @@ impl PagerDuty {
         }
         while let Some(call) = next(wants, page.ours, last) {
             self.events.enqueue(service, &key, self.event(call, page, view), deadline).await?;
+            self.is_good(&key_words(service));
             last = Some(state_after(call));
             self.set_half(&letter.key, Some((letter.want, state_after(call))));
         }
@@ -237,7 +244,8 @@ impl PagerDuty {
             if view.acknowledged_by.is_none() || view.state == "resolved" {
                 return Ok(None);
             }
-            for known in &view.pagerduty {
+            // A page is acknowledged by its key, where nothing else needs it.
+            for known in view.pagerduty.iter().filter(|known| !known.has_key) {
                 api.acknowledge(&known.id, deadline).await?;
             }
         }
@@ -247,6 +255,7 @@ impl PagerDuty {
             let written = api.notes(&incident, deadline).await?;
             if !written.iter().any(|note| note.starts_with(&mark)) {
                 api.add_note(&incident, &content, deadline).await?;
+                self.is_good(TOKEN_WORDS);
             }
         }
         lock(&self.looked).remove(&letter.key);
@@ -279,7 +288,7 @@ impl PagerDuty {
 /// Nothing is wrong with what was sent: it will be taken once somebody has set the key or the token right.
 #[must_use]
 pub fn is_set_up_wrong(failure: &Failure) -> bool {
-    matches!(failure, Failure::Permanent { reason: BAD_KEY | NOT_AUTHORIZED, .. })
+    matches!(failure, Failure::Permanent { reason: BAD_KEY | NOT_AUTHORIZED | FORBIDDEN, .. })
 }
 
 /// What is shown to be wrong, and no more.
@@ -306,6 +315,12 @@ fn key_line(service: &str, failure: &Failure) -> String {
 #[must_use]
 pub fn token_line(failure: &Failure) -> String {
     let says = line(&failure.words(), NOTE);
+    if matches!(failure, Failure::Permanent { reason: FORBIDDEN, .. }) {
+        return format!(
+            "PagerDuty does not let the API token write ({says}): what was done is not noted there, and nothing is acknowledged by \
+             it. Put one with full access into pagerduty.api_token_file, and reload"
+        );
+    }
     format!(
         "PagerDuty refuses the API token ({says}): nothing is noted there, and it cannot be asked what fires. Put a valid one \
          into pagerduty.api_token_file, and reload"

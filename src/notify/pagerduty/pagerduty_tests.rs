@@ -245,7 +245,12 @@ fn note() -> DueLetter {
 }
 
 fn known() -> IncidentView {
-    let known = crate::model::view::PagerDutyView { id: "PGR0VU2".to_owned(), number: None, url: String::new() };
+    let known = crate::model::view::PagerDutyView {
+        id: "PGR0VU2".to_owned(),
+        number: None,
+        url: String::new(),
+        has_key: false,
+    };
     IncidentView { pagerduty: vec![known], ..views::helped() }
 }
 
@@ -296,6 +301,10 @@ async fn a_page_whose_key_is_refused_waits_and_goes_out_with_the_next_key() {
     let line = lock(&said).clone();
     assert_eq!(line.len(), 1, "{line:?}");
     assert!(line[0].ends_with("Put a valid one into pagerduty.routing_key_file, and reload"), "{line:?}");
+    // What needs no call says nothing of the key.
+    let known = page(PageState::Acknowledged, Some(PageState::Acknowledged));
+    assert!(pagerduty.send(&known, &views::handed_over(), WITHIN).await.is_ok());
+    assert_eq!(lock(&said).len(), 1);
     let keys = [("default", "b"), ("nobodys", "c")].map(|(name, key)| (name.to_owned(), key.repeat(32).into()));
     pagerduty.replace_keys(keys);
     let told = pagerduty.send(&letter, &views::handed_over(), WITHIN).await;
@@ -320,12 +329,33 @@ async fn what_somebody_has_here_is_set_so_there_and_not_once_it_is_over_or_nobod
     .await;
     let note = Note { takes: true, ..Note::plain(Micros(0), "ann has it.".to_owned()) };
     let letter = DueLetter { note: Some(note), ..letter(Slot::Post(17), None, None) };
-    let taken = IncidentView { acknowledged_by: Some("ann".to_owned()), state: "open".to_owned(), ..known() };
+    let mut taken = IncidentView { acknowledged_by: Some("ann".to_owned()), state: "open".to_owned(), ..known() };
+    // A page, which another incident may need: its key says how it is to be.
+    let mut page = taken.pagerduty[0].clone();
+    (page.id, page.has_key) = ("PPAGE01".to_owned(), true);
+    taken.pagerduty.push(page);
     let over = IncidentView { state: "resolved".to_owned(), ..taken.clone() };
     let nobodys = IncidentView { acknowledged_by: None, ..taken.clone() };
-    for (view, calls) in [(&over, 0), (&nobodys, 0), (&taken, 2)] {
+    for (view, calls) in [(&over, 0), (&nobodys, 0), (&taken, 3)] {
         let told = notifier(&stub.url, true).send(&letter, view, WITHIN).await;
         assert_eq!((told, lock(&set).len()), (Ok(Told::Sent { external: None }), calls));
     }
-    assert_eq!(*lock(&set), ["PUT /incidents/PGR0VU2", "POST /incidents/PGR0VU2/notes"]);
+    let calls = ["PUT /incidents/PGR0VU2", "POST /incidents/PGR0VU2/notes", "POST /incidents/PPAGE01/notes"];
+    assert_eq!(*lock(&set), calls);
+}
+
+#[tokio::test]
+async fn what_the_token_may_not_do_is_given_up_and_shown() {
+    let stub = Stub::start(|asked| match asked.method.as_str() {
+        "GET" => (200, json!({"notes": []}).to_string()),
+        _ => (403, json!({"error": {"message": "Access Denied"}}).to_string()),
+    })
+    .await;
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&said);
+    let pagerduty = notifier(&stub.url, true).watched_by(Arc::new(Amiss::new(move |lines| *lock(&heard) = lines)));
+    let told = pagerduty.send(&note(), &known(), WITHIN).await;
+    assert_eq!(told, Ok(Told::Failed { reason: "forbidden: Access Denied".to_owned() }));
+    let said = lock(&said).clone();
+    assert!(said.len() == 1 && said[0].starts_with("PagerDuty does not let the API token write"), "{said:?}");
 }

@@ -13,7 +13,22 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
+/// What there is to say of a channel.
+enum Found {
+    Well,
+    Wrong(&'static str),
+    /// Slack does not say.
+    Unknown,
+}
+
 impl Slack {
+    /// Others are not written to any more.
+    pub fn writes_only_to(&self, channels: &BTreeSet<String>) {
+        if let Some(standing) = &self.standing {
+            standing.forgets_others(channels);
+        }
+    }
+
     /// `false`: something is refused, or nobody answered.
     pub async fn ask(&self, channels: &BTreeSet<String>, deadline: Instant) -> bool {
         let Some(standing) = &self.standing else { return true };
@@ -33,8 +48,9 @@ impl Slack {
         // Where a message was taken, nothing has to be asked.
         for channel in channels.iter().filter(|channel| !standing.has_taken(channel)) {
             match self.wrong_with(channel, deadline).await {
-                Ok(None) => standing.finds(channel),
-                Ok(Some(reason)) => {
+                Ok(Found::Well) => standing.finds(channel),
+                Ok(Found::Unknown) => {}
+                Ok(Found::Wrong(reason)) => {
                     standing.refuses(channel, reason);
                     all = false;
                 }
@@ -47,47 +63,50 @@ impl Slack {
         all
     }
 
-    /// None: nothing, as far as can be known.
-    async fn wrong_with(&self, channel: &str, deadline: Instant) -> Result<Option<&'static str>, Failure> {
+    async fn wrong_with(&self, channel: &str, deadline: Instant) -> Result<Found, Failure> {
         if let Some(id) = self.channel_id(channel) {
             return match self.client.read(Call::Info, &id, &[("channel", &id)], deadline).await {
-                Ok(answer) => Ok(answer.get("channel").and_then(wrong)),
+                Ok(answer) => Ok(answer.get("channel").map_or(Found::Unknown, found)),
                 Err(Failure::Permanent { .. }) => self.wrong_with_history(&id, deadline).await,
                 Err(failure) => Err(failure),
             };
         }
         // Somebody's own messages.
-        let Some(name) = channel.strip_prefix('#') else { return Ok(None) };
+        let Some(name) = channel.strip_prefix('#') else { return Ok(Found::Unknown) };
         match self.search(name, deadline).await {
-            Ok(Some(found)) => {
-                if let Some(id) = found.get("id").and_then(Value::as_str) {
+            Ok(Some(listed)) => {
+                if let Some(id) = listed.get("id").and_then(Value::as_str) {
                     self.learn(channel, id);
                 }
-                Ok(wrong(&found))
+                Ok(found(&listed))
             }
-            Ok(None) => Ok(Some(NOT_LISTED)),
+            Ok(None) => Ok(Found::Wrong(NOT_LISTED)),
             // There are too many to look through, or it may not.
-            Err(Failure::Transient { reason: "paced", .. } | Failure::Permanent { .. }) => Ok(None),
+            Err(Failure::Transient { reason: "paced", .. } | Failure::Permanent { .. }) => Ok(Found::Unknown),
             Err(failure) => Err(failure),
         }
     }
 
     /// A private channel's history may be read where the channel itself may not be shown.
-    async fn wrong_with_history(&self, id: &str, deadline: Instant) -> Result<Option<&'static str>, Failure> {
+    async fn wrong_with_history(&self, id: &str, deadline: Instant) -> Result<Found, Failure> {
         match self.client.read(Call::History, id, &[("channel", id), ("limit", "1")], deadline).await {
-            Err(Failure::Permanent { reason }) if is_wrong_channel(reason) => Ok(Some(reason)),
+            Err(Failure::Permanent { reason }) if is_wrong_channel(reason) => Ok(Found::Wrong(reason)),
             Err(failure @ Failure::Transient { .. }) => Err(failure),
-            _ => Ok(None),
+            Err(_) => Ok(Found::Unknown),
+            Ok(_) => Ok(Found::Well),
         }
     }
 }
 
-fn wrong(channel: &Value) -> Option<&'static str> {
+fn found(channel: &Value) -> Found {
     let is = |name: &str| channel.get(name).and_then(Value::as_bool);
     if is("is_archived") == Some(true) {
-        return Some("is_archived");
+        return Found::Wrong("is_archived");
     }
-    (is("is_member") == Some(false)).then_some("not_in_channel")
+    match is("is_member") {
+        Some(false) => Found::Wrong("not_in_channel"),
+        Some(true) | None => Found::Well,
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +171,18 @@ mod tests {
             asked.fake.next(Trouble::Body(r#"{"ok":true,"channel":{"is_member":true}}"#));
             assert_eq!(asked.ask("C0PRIVATE1").await, (true, vec![]));
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_wrong_with_a_channel_goes_with_the_channel_and_not_for_want_of_an_answer() {
+        let asked = Asked::begin().await;
+        asked.slack.standing.as_ref().unwrap().refuses("#private", "not_in_channel");
+        asked.fake.kept().may_not_read = true;
+        assert_eq!(asked.ask("#private").await.1.len(), 1, "Slack did not say that it is well");
+        asked.slack.writes_only_to(&["#private".to_owned()].into());
+        assert_eq!(asked.said.lock().unwrap().len(), 1);
+        asked.slack.writes_only_to(&["#other".to_owned()].into());
+        assert_eq!(asked.said.lock().unwrap().len(), 0);
     }
 
     #[tokio::test]

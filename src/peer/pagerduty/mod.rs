@@ -67,7 +67,8 @@ fn judge(answer: &Answer, accepted: &[StatusCode]) -> Result<Value, Failure> {
         status if status.is_server_error() => Err(Failure::transient("status_5xx")),
         // PagerDuty answers in JSON: this is somebody between it and us, who may go away.
         _ if body.is_none() => Err(Failure::transient("not_pagerduty")),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::Permanent { reason: "not_authorized", says }),
+        StatusCode::UNAUTHORIZED => Err(Failure::Permanent { reason: "not_authorized", says }),
+        StatusCode::FORBIDDEN => Err(Failure::Permanent { reason: "forbidden", says }),
         StatusCode::NOT_FOUND => Err(Failure::Permanent { reason: "not_found", says }),
         StatusCode::PAYLOAD_TOO_LARGE => Err(Failure::Permanent { reason: "too_large", says }),
         status if status.is_client_error() => Err(Failure::Permanent { reason: "rejected", says }),

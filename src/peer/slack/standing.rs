@@ -69,6 +69,21 @@ impl Standing {
         self.is_good(Some(channel));
     }
 
+    /// Only these are asked for and written to by now: what was wrong with another concerns nobody. A letter that still
+    /// waits there says it again.
+    pub fn forgets_others(&self, channels: &BTreeSet<String>) {
+        let (words, count) = {
+            let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let had = all.len();
+            all.retain(|refused, _| refused.as_ref().is_none_or(|channel| channels.contains(channel)));
+            if all.len() == had {
+                return;
+            }
+            words(&all)
+        };
+        (self.changed)(words, count);
+    }
+
     /// A message was taken there, the last time.
     #[must_use]
     pub fn has_taken(&self, channel: &str) -> bool {

@@ -314,7 +314,7 @@ pub fn everywhere(text: &str, alerts: usize, steps: usize) -> IncidentView {
     (view.impact, view.team) = (all(), all());
     view.posted = Some(Posted { channel: text.to_owned(), ts: text.to_owned() });
     view.channel = view.posted.clone();
-    view.pagerduty = vec![PagerDutyView { id: text.to_owned(), number: Some(1), url: text.to_owned() }];
+    view.pagerduty = vec![PagerDutyView { id: text.to_owned(), number: Some(1), url: text.to_owned(), has_key: false }];
     view.public = Some(public(text, alerts % 2 == 1));
     view.steps = vec![step; steps];
     view.evidence[0].collector = text.to_owned();
