@@ -317,8 +317,7 @@ pub fn token_line(failure: &Failure) -> String {
     let says = line(&failure.words(), NOTE);
     if matches!(failure, Failure::Permanent { reason: FORBIDDEN, .. }) {
         return format!(
-            "PagerDuty does not let the API token write ({says}): what was done is not noted there, and nothing is acknowledged by \
-             it. Put one with full access into pagerduty.api_token_file, and reload"
+            "PagerDuty does not let the API token do all that it is used for ({says}): what it may not do is not done. Put one with full access into pagerduty.api_token_file, and reload"
         );
     }
     format!(

@@ -357,5 +357,5 @@ async fn what_the_token_may_not_do_is_given_up_and_shown() {
     let told = pagerduty.send(&note(), &known(), WITHIN).await;
     assert_eq!(told, Ok(Told::Failed { reason: "forbidden: Access Denied".to_owned() }));
     let said = lock(&said).clone();
-    assert!(said.len() == 1 && said[0].starts_with("PagerDuty does not let the API token write"), "{said:?}");
+    assert!(said.len() == 1 && said[0].starts_with("PagerDuty does not let the API token do all"), "{said:?}");
 }
